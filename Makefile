@@ -1,0 +1,41 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+SECONDS ?=
+PORT ?= 8000
+
+.PHONY: help demo test lint types tox clean
+
+help:
+	@echo "make demo [SECONDS=20] [PORT=8000]"
+	@echo "                        the example shop with real traffic, on http://127.0.0.1:8000"
+	@echo "make test               the whole suite"
+	@echo "make lint types tox     what a change must pass besides"
+
+# One environment, one stamp for each extra, renewed when the metadata change.
+$(VENV)/.installed-%: setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is older than Python 3.11: name another with PYTHON=..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing what '$*' needs into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
+
+demo: $(VENV)/.installed-demo
+	@$(BIN)/python -m example_project.demo --port $(PORT) $(if $(SECONDS),--seconds $(SECONDS))
+
+test: $(VENV)/.installed-test
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-lint
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+
+types: $(VENV)/.installed-types
+	@$(BIN)/mypy --no-error-summary
+
+tox: $(VENV)/.installed-tox
+	@$(BIN)/tox run --quiet
+
+clean:
+	rm -rf $(VENV) .tox build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,12 @@
+from django.apps import AppConfig
+from django.utils.module_loading import autodiscover_modules
+
+
+class JSONBufferConfig(AppConfig):
+    name = "django_jsonbuffer"
+    verbose_name = "JSON buffer"
+
+    def ready(self) -> None:
+        from . import checks  # noqa: F401  (registers itself)
+
+        autodiscover_modules("buckets")

@@ -1,0 +1,311 @@
+"""Bucket, and the register of declared buckets."""
+
+import logging
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from inspect import isasyncgenfunction, isgeneratorfunction
+from typing import Any, Final, NamedTuple, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.apps import apps
+
+from . import encoding, store
+from .conf import Configuration, configuration
+from .draining import Drain, DrainReport, Processor
+from .encoding import JSONEncoder
+from .exceptions import BufferMisconfigured, InvalidEvent, JSONBufferError, NoProcessor
+from .keys import is_valid_name, validated_name
+from .options import Options, checked_options
+from .store import BucketStatus, Store
+
+logger = logging.getLogger("django_jsonbuffer")
+
+P = TypeVar("P", bound=Processor)
+
+_SINGLE_VALUES: Final = (Mapping, str, bytes, bytearray, memoryview)
+"""That can be iterated, and yet are no series of events."""
+
+
+class Bucket:
+    """A handle of the bucket of that name.
+
+    Two handles of one name are one bucket. In an app's ``buckets.py`` the call declares it, with
+    its options; elsewhere ``Bucket(name)`` is the bucket that was declared. An option given here
+    wins over the declaration's, and one in ``JSONBUFFER["BUCKETS"]`` over both.
+
+    Raises :class:`InvalidBucketName` and :class:`BufferMisconfigured`: at once, or in a declaration
+    at the first use, since there a system check reports it with its place.
+    """
+
+    def __init__(self, name: str, **options: Any) -> None:
+        self.name = name
+        self.given_options: Final[Mapping[str, Any]] = options
+        self.fault: JSONBufferError | None = None
+        self._wiring: Wiring | None = None
+        try:
+            self.name = validated_name(name)
+            checked_options(self.name, options)
+        except JSONBufferError as fault:
+            if apps.ready:
+                raise
+            self.fault = fault
+        if not apps.ready:
+            register.declare(self, place=_place_of_caller())
+
+    def __repr__(self) -> str:
+        return f"Bucket({self.name!r})"
+
+    @property
+    def key(self) -> str:
+        """The key of the open batch, for clients that append to it or take it themselves."""
+        return self.wiring.store.keys.open
+
+    @property
+    def options(self) -> Options:
+        """The options in force."""
+        return self.wiring.options
+
+    def append(self, event: Any) -> None:
+        """Append one event: any JSON value.
+
+        Raises :class:`InvalidEvent` when it could not be read back, is too large or the schema
+        refuses it, and :class:`BufferUnavailable` when Redis is away.
+        """
+        self.extend((event,))
+
+    def extend(self, events: Iterable[Any]) -> None:
+        """Append events in their order, all or none, in one round trip. Raises as append does."""
+        if isinstance(events, _SINGLE_VALUES) or hasattr(events, "model_dump"):
+            raise InvalidEvent("extend() takes a series of events. For a single one use append().")
+        wiring = self.wiring
+        if encoded := [self._encoded(event, wiring) for event in events]:
+            wiring.store.append(
+                encoded,
+                batch_size=wiring.options.batch_size,
+                batch_bytes=wiring.options.batch_bytes,
+            )
+
+    async def aappend(self, event: Any) -> None:
+        await sync_to_async(self.append)(event)
+
+    async def aextend(self, events: Iterable[Any]) -> None:
+        await sync_to_async(self.extend)(events)
+
+    @property
+    def has_processor(self) -> bool:
+        return self.name in register.processors
+
+    def processor(self, function: P) -> P:
+        """Let this function process the bucket's batches. A decorator, or a plain call.
+
+        It gets a :class:`~django_jsonbuffer.draining.Batch` a call, and each event at least once.
+        When it returns, the batch is removed; when it raises, the batch comes again, after a
+        backoff. It may be a coroutine function.
+        """
+        if not callable(function):
+            raise BufferMisconfigured(
+                f"The processor of bucket {self.name!r} must be callable, unlike {function!r}."
+            )
+        if isgeneratorfunction(function) or isasyncgenfunction(function):
+            raise BufferMisconfigured(
+                f"The processor of bucket {self.name!r} is a generator, whose body a call does not "
+                "run. Take the yield out of it."
+            )
+        if self.fault is None or is_valid_name(self.name):
+            register.add_processor(self.name, function)
+        return function
+
+    def drain(self) -> DrainReport:
+        """Process everything that is pending by now, the open batch too, and return.
+
+        What the processor raises is logged and counted in the report, not raised. Raises
+        :class:`NoProcessor`, and :class:`BufferUnavailable` when Redis is away.
+
+        Within ``atomic()`` a batch is acknowledged before its rows are committed, and a rollback
+        loses them: drain outside of it.
+        """
+        with self.drain_steps() as drain:
+            while drain.step():
+                pass
+        return drain.report
+
+    def drain_steps(self, *, watch: bool = False) -> Drain:
+        """The same batch by batch, for callers that want to stop in between, or to go on for ever.
+
+        With `watch`, batches that are sealed later count as well, and an open one when it has
+        lingered.
+        """
+        function = register.processors.get(self.name)
+        if function is None:
+            raise NoProcessor(
+                f"Bucket {self.name!r} has no processor. Declare one with @bucket.processor in a "
+                "buckets.py of an installed app."
+            )
+        wiring = self.wiring
+        return Drain(
+            self.name,
+            store=wiring.store,
+            options=wiring.options,
+            decode=wiring.encoder.decode,
+            processor=function,
+            watch=watch,
+        )
+
+    def status(self) -> BucketStatus:
+        """Events pending, in flight and dead, batches, bytes and age, all of one moment."""
+        return self.wiring.store.status()
+
+    def peek(self, limit: int = 10) -> list[Any]:
+        """The oldest pending events, at most `limit` of them. They stay where they are."""
+        if limit < 1:
+            return []
+        events, _ = self._decoded(self.wiring.store.peek(limit))
+        return events[:limit]
+
+    def take(self) -> list[Any]:
+        """Remove everything pending in one atomic step and return it, oldest first: at most once.
+
+        A caller that dies after this has lost the events, which a processor never does. Batches
+        that a worker holds are not taken.
+        """
+        store = self.wiring.store
+        events, unreadable = self._decoded(store.take())
+        if unreadable:
+            try:
+                store.set_aside(unreadable, error="The batch was no JSON array of events.")
+            except JSONBufferError:
+                # What was taken is this caller's, whatever becomes of what nobody can read.
+                logger.exception(
+                    "Bucket %s: what is no JSON array of events was taken and is lost: %d.",
+                    self.name,
+                    len(unreadable),
+                )
+        return events
+
+    def purge(self) -> int:
+        """Discard everything pending, and return how many events that were.
+
+        Batches that a worker holds, and dead letters, stay.
+        """
+        return self.wiring.store.purge()
+
+    @property
+    def wiring(self) -> "Wiring":
+        """What the handle works with under the settings of this moment. For this package only."""
+        if self.fault is not None:
+            # Another one each time: an error that is raised again keeps every frame it has seen.
+            raise type(self.fault)(str(self.fault))
+        current = configuration()
+        if self._wiring is None or self._wiring.configuration is not current:
+            wiring = Wiring(
+                current,
+                checked_options(
+                    self.name,
+                    {
+                        **register.declared_options(self.name),
+                        **self.given_options,
+                        **current.buckets.get(self.name, {}),
+                    },
+                ),
+                Store(self.name, current),
+                encoding.encoder(current.encoder),
+            )
+            if not apps.ready:
+                return wiring  # the declaration may be still to come
+            self._wiring = wiring
+        return self._wiring
+
+    def _decoded(self, arrays: Iterable[bytes]) -> tuple[list[Any], list[bytes]]:
+        """The events, and the arrays that a foreign client made unreadable."""
+        decode = self.wiring.encoder.decode
+        events: list[Any] = []
+        unreadable: list[bytes] = []
+        for array in arrays:
+            try:
+                events += decode(array)
+            except Exception:  # noqa: BLE001  (of the project's own encoder, anything)
+                unreadable.append(array)
+        return events, unreadable
+
+    def _encoded(self, event: Any, wiring: "Wiring") -> bytes:
+        if wiring.options.schema is not None:
+            try:
+                event = wiring.options.schema(event)
+            except Exception as error:
+                raise InvalidEvent(
+                    f"The schema of bucket {self.name!r} refuses the event: {error}"
+                ) from error
+        return encoding.checked_size(wiring.encoder.encode(event), wiring.options.max_event_bytes)
+
+
+class Wiring(NamedTuple):
+    """A bucket's parts, as the settings make them."""
+
+    configuration: Configuration
+    options: Options
+    store: Store
+    encoder: JSONEncoder
+
+
+class Declaration(NamedTuple):
+    """One declaring call of Bucket."""
+
+    bucket: Bucket
+    place: str
+    """File and line."""
+
+
+class Register:
+    """The buckets that were declared while the apps were loaded, and all processors.
+
+    A bucket that is opened later, ad hoc, is not kept here, so that any number of names may pass.
+    """
+
+    def __init__(self) -> None:
+        self.declarations: list[Declaration] = []
+        self.processors: dict[str, Processor] = {}
+        self.rivals: dict[str, list[Processor]] = {}
+        """All processors that were declared for one name, where there are several."""
+
+    def declare(self, bucket: Bucket, *, place: str) -> None:
+        self.declarations.append(Declaration(bucket, place))
+
+    def add_processor(self, name: str, function: Processor) -> None:
+        earlier = self.processors.get(name)
+        if earlier not in (None, function) and not apps.ready:
+            self.rivals.setdefault(name, [earlier]).append(function)
+        self.processors[name] = function
+
+    def declared_options(self, name: str) -> Mapping[str, Any]:
+        """Those of all declarations of the name. A system check sees to it that they agree."""
+        options: dict[str, Any] = {}
+        for bucket, _ in self.declarations:
+            if bucket.name == name:
+                options |= bucket.given_options
+        return options
+
+
+register: Final = Register()
+
+
+def declared_buckets() -> list[Bucket]:
+    """A handle of each bucket that was declared, under a name that can be, or has a processor."""
+    names = [bucket.name for bucket, _ in register.declarations] + [*register.processors]
+    return [Bucket(name) for name in sorted(set(filter(is_valid_name, names)))]
+
+
+def known_buckets() -> list[Bucket]:
+    """The declared buckets, and all that were ever appended to, by name."""
+    names = {bucket.name for bucket in declared_buckets()}
+    names |= {name for name in store.registered_names(configuration()) if is_valid_name(name)}
+    return [Bucket(name) for name in sorted(names)]
+
+
+def statuses(buckets: Sequence[Bucket]) -> list[BucketStatus | JSONBufferError]:
+    """The status of each bucket, or what is wrong with that one, in one round trip for all."""
+    return store.statuses([bucket.name for bucket in buckets], configuration())
+
+
+def _place_of_caller() -> str:
+    frame = sys._getframe(2)
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

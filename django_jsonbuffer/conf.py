@@ -1,0 +1,75 @@
+"""The setting ``JSONBUFFER``, over its defaults."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from django.conf import settings
+
+from .exceptions import BufferMisconfigured
+
+SETTING: Final = "JSONBUFFER"
+_SAFE_PREFIX: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,100}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Configuration:
+    """The setting as it was read, each key in lower case."""
+
+    cache: str = "jsonbuffer"
+    """Alias in ``CACHES``, of a django-redis cache. The buffer wants one of its own, with its own
+    database number, since ``cache.clear()`` empties the whole database."""
+
+    prefix: str = "jsonbuffer"
+    """First part of every key."""
+
+    encoder: str = "json"
+    """``"json"``, ``"orjson"``, or the dotted path of a subclass of
+    :class:`~django_jsonbuffer.encoding.JSONEncoder`."""
+
+    buckets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Options by bucket name. They win over those of the declaration."""
+
+
+_EMPTY: Final[dict[str, Any]] = {}
+_last_read: tuple[object, Configuration] | None = None
+
+
+def configuration() -> Configuration:
+    """The setting, read anew whenever it is another object, so ``override_settings`` works.
+
+    Raises :class:`BufferMisconfigured` for what it cannot be.
+    """
+    global _last_read
+    raw = getattr(settings, SETTING, _EMPTY)
+    if _last_read is None or _last_read[0] is not raw:
+        _last_read = (raw, _read(raw))
+    return _last_read[1]
+
+
+def _read(raw: object) -> Configuration:
+    if not isinstance(raw, Mapping):
+        raise BufferMisconfigured(f"{SETTING} must be a dict, not {type(raw).__name__}.")
+    known = {name.upper(): name for name in Configuration.__dataclass_fields__}
+    if unknown := [key for key in raw if key not in known]:
+        raise BufferMisconfigured(
+            f"{SETTING} has no key {', '.join(map(repr, unknown))}. Use {', '.join(known)}."
+        )
+    for key in ("CACHE", "PREFIX", "ENCODER"):
+        if key in raw and not (isinstance(raw[key], str) and raw[key]):
+            raise BufferMisconfigured(f"{SETTING}[{key!r}] must be a string, not {raw[key]!r}.")
+    if not _SAFE_PREFIX.fullmatch(raw.get("PREFIX", "jsonbuffer")):
+        raise BufferMisconfigured(
+            f"{SETTING}['PREFIX'] must be 1 to 100 letters, digits and _ . : / - of ASCII: braces, "
+            "for one, mark the bucket's name in a key."
+        )
+    buckets = raw.get("BUCKETS", {})
+    if not isinstance(buckets, Mapping) or not all(
+        isinstance(options, Mapping) for options in buckets.values()
+    ):
+        raise BufferMisconfigured(
+            f"{SETTING}['BUCKETS'] must be a dict of options by bucket name: "
+            "{'orders': {'batch_size': 200}}."
+        )
+    return Configuration(**{known[key]: value for key, value in raw.items()})

@@ -1,0 +1,104 @@
+"""The one module that knows django-redis."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.conf import settings
+from django.core.cache import InvalidCacheBackendError
+from django.core.exceptions import ImproperlyConfigured
+from redis.connection import parse_url
+from redis.exceptions import RedisClusterException, RedisError
+
+from .exceptions import BufferMisconfigured, BufferUnavailable
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+
+def client(alias: str) -> "Redis":
+    """The raw client of a django-redis cache: of the primary, where there are replicas.
+
+    ``KEY_PREFIX``, ``VERSION`` and ``IGNORE_EXCEPTIONS`` of the alias do not touch it.
+
+    Raises :class:`BufferMisconfigured` when the alias is missing or has no raw client.
+    """
+    from django_redis import get_redis_connection
+    from django_redis.exceptions import ConnectionInterrupted
+
+    if alias not in settings.CACHES:
+        raise BufferMisconfigured(
+            f"CACHES has no alias {alias!r}. Add one with the backend "
+            "'django_redis.cache.RedisCache', or name another in JSONBUFFER['CACHE']."
+        )
+    try:
+        raw: Redis = get_redis_connection(alias, write=True)
+    except NotImplementedError as error:
+        raise BufferMisconfigured(
+            f"The cache {alias!r} gives no raw Redis client. Use the backend "
+            "'django_redis.cache.RedisCache' with its default client."
+        ) from error
+    except (ImportError, ImproperlyConfigured, InvalidCacheBackendError, ValueError) as error:
+        raise BufferMisconfigured(f"The cache {alias!r} cannot be used: {error}") from error
+    except (ConnectionInterrupted, RedisError, RedisClusterException) as error:
+        raise BufferUnavailable(f"The cache {alias!r} gives no connection: {error}") from error
+    return raw
+
+
+def close_idle(raw: "Redis") -> None:
+    """Close the connections of the client that nobody uses at this moment."""
+    pool = getattr(raw, "connection_pool", None)  # which a cluster's client has not
+    if pool is not None:
+        pool.disconnect(inuse_connections=False)
+
+
+def retries(alias: str) -> bool:
+    """Whether the client repeats commands by itself after a lost connection or a timeout."""
+    raw = client(alias)
+    options = raw.get_connection_kwargs()
+    policy = options.get("retry") or getattr(raw, "retry", None)
+    return bool(
+        options.get("retry_on_timeout")
+        or options.get("retry_on_error")
+        or (policy is not None and policy.get_retries() > 0)
+    )
+
+
+def decodes(alias: str) -> bool:
+    """Whether the client turns replies into text."""
+    return bool(client(alias).get_connection_kwargs().get("decode_responses"))
+
+
+class Database(NamedTuple):
+    """One numbered database of one server."""
+
+    server: str
+    """Host and port, or the path of the socket."""
+
+    number: int
+
+
+def databases(alias: str) -> set[Database]:
+    """The Redis databases behind a cache of any backend, as far as its LOCATION tells."""
+    config: Mapping[str, Any] = settings.CACHES[alias]
+    location = config.get("LOCATION", "")
+    urls = location if isinstance(location, list | tuple) else str(location).split(",")
+    return {database for url in urls if (database := _database(str(url).strip(), config))}
+
+
+def _database(url: str, config: Mapping[str, Any]) -> Database | None:
+    try:
+        parts: Mapping[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]
+    except ValueError:
+        return None  # of a backend that is no Redis
+    options = config.get("OPTIONS", {})
+    number = parts.get("db", options.get("db", _pool_options(options).get("db", 0)))
+    if "path" in parts:
+        return Database(parts["path"], int(number))
+    host = parts.get("host", "localhost")
+    return Database(
+        f"{'localhost' if host == '127.0.0.1' else host}:{parts.get('port', 6379)}", int(number)
+    )
+
+
+def _pool_options(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    return options.get("CONNECTION_POOL_KWARGS", {})  # type: ignore[no-any-return]

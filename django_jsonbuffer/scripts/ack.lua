@@ -1,0 +1,29 @@
+-- Acknowledge a batch whose events have been processed.
+--
+-- Atomic so that a batch is either still leased or gone, never both. A late copy finds another
+-- holder, or another delivery, and does nothing.
+--
+-- KEYS[1]  batches     STREAM of sealed batches
+-- KEYS[2]  stats       HASH of the bucket's counters
+-- ARGV[1]  consumer    name of the worker that holds the lease
+-- ARGV[2]  id          id of the batch
+-- ARGV[3]  deliveries  how often the batch had been delivered when it was claimed
+-- ARGV[4]  count       events of the batch
+-- ARGV[5]  bytes       bytes of the batch
+--
+-- Returns 1, or 0 when another worker holds the lease or the batch is gone.
+-- @include counters.lua sealed_batches.lua
+
+local batches, stats = KEYS[1], KEYS[2]
+local consumer, id, deliveries = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local count, bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
+
+if not delivery(batches, consumer, id, deliveries) then return 0 end
+local held = look_sealed(batches, stats)
+
+-- XACK needs no memory, so a full server lets the script run to its end.
+if remove(batches, id) == 0 then return 0 end
+held.claimed, held.bytes = held.claimed - count, held.bytes - bytes
+remember_sealed(batches, stats, held)
+bump(stats, 'processed', count)
+return 1

@@ -1,0 +1,43 @@
+-- Let a worker go: what it still holds can be claimed at once, and workers that hold nothing are
+-- taken out of the consumer group, so that their names do not pile up.
+--
+-- Atomic so that no worker is removed between its claim and its ack: what a removed consumer holds
+-- would be delivered to nobody again. A worker that is removed while it lives joins by claiming.
+--
+-- KEYS[1]  batches   STREAM of sealed batches
+-- KEYS[2]  stats     HASH of the bucket's counters
+-- ARGV[1]  consumer  name of the worker
+-- ARGV[2]  lease_ms  how long a claim holds
+--
+-- Returns how many batches the worker still held.
+-- @include counters.lua sealed_batches.lua
+
+local batches, stats = KEYS[1], KEYS[2]
+local consumer, lease_ms = ARGV[1], ARGV[2]
+
+local consumers = redis.pcall('XINFO', 'CONSUMERS', batches, GROUP)
+if consumers.err then return 0 end
+local held = look_sealed(batches, stats)
+
+-- XCLAIM needs no memory, so a full server lets the script run to its end.
+local released = 0
+for _, found in ipairs(deliveries_of(batches, '-', '+', 1000, consumer)) do
+  local entry = redis.call('XRANGE', batches, found[1], found[1])[1]
+  local events, count = nil, 0
+  if entry then events, count = contents(entry) end
+  redis.call('XCLAIM', batches, GROUP, NOBODY, 0, found[1], 'IDLE', lease_ms, 'JUSTID')
+  if events then
+    held.claimed, held.sealed = held.claimed - count, held.sealed + count
+    released = released + 1
+  end
+end
+if released > 0 then remember_sealed(batches, stats, held) end
+
+for _, info in ipairs(redis.call('XINFO', 'CONSUMERS', batches, GROUP)) do
+  local facts = {}
+  for i = 1, #info, 2 do facts[info[i]] = info[i + 1] end
+  if facts['pending'] == 0 then
+    redis.call('XGROUP', 'DELCONSUMER', batches, GROUP, facts['name'])
+  end
+end
+return released

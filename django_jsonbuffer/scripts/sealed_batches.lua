@@ -1,0 +1,103 @@
+-- Shared: the stream of sealed batches. Takes no KEYS and no ARGV of its own. Needs counters.lua.
+--
+-- The counters of the stream are those of the last script that changed it. When it has another
+-- length now, or they are gone or spoilt, a foreign hand was in between: it is counted anew.
+
+local GROUP = 'drain'
+local NOBODY = 'released' -- the consumer that holds released batches: no ack of a worker fits it
+local MOST_SET_ASIDE = 100
+
+local function field(entry, name)
+  for i = 1, #entry[2], 2 do
+    if entry[2][i] == name then return entry[2][i + 1] end
+  end
+  return nil
+end
+
+-- The events, their number and the age of an entry, or nil when a foreign client put it there.
+local function contents(entry)
+  local events, count = field(entry, 'events'), whole(field(entry, 'count'))
+  local opened = whole(field(entry, 'opened'))
+  if events and count and opened then return events, count, opened end
+  return nil
+end
+
+-- Deliveries that are not acknowledged, as XPENDING lists them; none when there is no group.
+local function deliveries_of(batches, ...)
+  local found = redis.pcall('XPENDING', batches, GROUP, ...)
+  return found.err and {} or found
+end
+
+-- The delivery that this claim stands for, or nil when it holds no more.
+local function delivery(batches, consumer, id, deliveries)
+  local held = deliveries_of(batches, id, id, 1, consumer)[1]
+  return held and held[4] == deliveries and held or nil
+end
+
+-- Makes the stream and its group where they are missing. From 0: it delivers all that is there.
+local function ensure_group(batches)
+  if redis.pcall('XPENDING', batches, GROUP).err then
+    redis.call('XGROUP', 'CREATE', batches, GROUP, '0', 'MKSTREAM')
+  end
+end
+
+-- Calls visit(entry, is_claimed) for each entry, oldest first, until it returns true.
+local function each_entry(batches, portion, visit)
+  local claimed = {}
+  local total = deliveries_of(batches)[1] or 0
+  if total > 0 then
+    for _, held in ipairs(deliveries_of(batches, '-', '+', total)) do
+      if held[2] ~= NOBODY then claimed[held[1]] = true end
+    end
+  end
+  local from = '-'
+  while true do
+    local entries = redis.call('XRANGE', batches, from, '+', 'COUNT', portion)
+    if #entries == 0 then return end
+    for _, entry in ipairs(entries) do
+      if visit(entry, claimed[entry[1]]) then return end
+      from = '(' .. entry[1]
+    end
+  end
+end
+
+-- What the stream holds: {sealed, claimed, bytes, entries}, the first two in events. Writes nothing.
+local function look_sealed(batches, stats)
+  local entries = redis.call('XLEN', batches)
+  if entries == 0 then return { sealed = 0, claimed = 0, bytes = 0, entries = 0 } end
+  local known = redis.call('HMGET', stats, 'sealed', 'claimed', 'sealed_bytes', 'sealed_batches')
+  local held = {
+    sealed = whole(known[1]), claimed = whole(known[2]), bytes = whole(known[3]), entries = entries,
+  }
+  if held.sealed and held.claimed and held.bytes and whole(known[4]) == entries then return held end
+  held.sealed, held.claimed, held.bytes = 0, 0, 0
+  each_entry(batches, 16, function(entry, is_claimed)
+    local events, count = contents(entry)
+    if events then
+      local state = is_claimed and 'claimed' or 'sealed'
+      held[state] = held[state] + count
+      held.bytes = held.bytes + #events
+    end
+  end)
+  return held
+end
+
+local function remember_sealed(batches, stats, held)
+  redis.call('HSET', stats, 'sealed', held.sealed, 'claimed', held.claimed,
+    'sealed_bytes', held.bytes, 'sealed_batches', redis.call('XLEN', batches))
+end
+
+-- Returns 1, or 0 when somebody has deleted the entry already.
+local function remove(batches, id)
+  redis.call('XACK', batches, GROUP, id)
+  return redis.call('XDEL', batches, id)
+end
+
+-- Moves an entry that is no batch to the dead letters, whole.
+local function set_aside(batches, dead, stats, entry)
+  redis.call('XADD', dead, '*', 'event', table.concat(entry[2], ' '),
+    'error', 'The stream of sealed batches held an entry that is no batch.',
+    'batch', entry[1], 'attempts', 0)
+  bump(stats, 'buried', 1)
+  remove(batches, entry[1])
+end

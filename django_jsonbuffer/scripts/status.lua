@@ -1,0 +1,41 @@
+-- Tell how the bucket stands.
+--
+-- Atomic so that its figures are of one moment and agree with each other.
+--
+-- KEYS[1]  open     STRING, the open batch
+-- KEYS[2]  batches  STREAM of sealed batches
+-- KEYS[3]  dead     STREAM of dead letters
+-- KEYS[4]  stats    HASH of the bucket's counters
+--
+-- Returns {events in the open batch, events sealed and not claimed, events claimed, batches, bytes
+-- in them, dead letters, ms that the oldest pending event has waited or -1}. Writes nothing.
+-- @include counters.lua sealed_batches.lua open_batch.lua
+
+local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+
+-- The oldest entry that no worker holds. A released one is older than any never delivered.
+local function oldest_pending()
+  for _, released in ipairs(deliveries_of(batches, '-', '+', 100, NOBODY)) do
+    local entry = redis.call('XRANGE', batches, released[1], released[1])[1]
+    if entry then return entry end -- or somebody deleted it
+  end
+  local from = '-'
+  for _, info in ipairs(redis.call('XINFO', 'GROUPS', batches)) do
+    local facts = {}
+    for i = 1, #info, 2 do facts[info[i]] = info[i + 1] end
+    if facts['name'] == GROUP then from = '(' .. facts['last-delivered-id'] end
+  end
+  return redis.call('XRANGE', batches, from, '+', 'COUNT', 1)[1]
+end
+
+local batch, held = look(open, stats), look_sealed(batches, stats)
+local opened = batch.opened
+if held.entries > 0 then
+  local entry = oldest_pending()
+  opened = entry and whole(field(entry, 'opened')) or opened
+end
+return {
+  batch.count, held.sealed, held.claimed, held.entries + (batch.count > 0 and 1 or 0),
+  held.bytes + batch.bytes, redis.call('XLEN', dead),
+  opened and math.max(0, now_ms() - opened) or -1,
+}

@@ -1,0 +1,528 @@
+"""Every call to Redis. Each is one script, atomic, and one round trip."""
+
+import hashlib
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final
+
+import redis.exceptions
+
+from . import connections
+from .conf import Configuration
+from .exceptions import (
+    BucketFull,
+    BufferOutOfMemory,
+    BufferUnavailable,
+    EventTooLarge,
+    JSONBufferError,
+    KeyOccupied,
+    LeaseLost,
+)
+from .keys import bucket_keys, register_key
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+logger = logging.getLogger("django_jsonbuffer")
+
+MAX_APPEND_BYTES: Final = 256 * 1024 * 1024
+"""Of all events of one call. Redis takes 512 MiB in a string and 1 GiB in a command."""
+
+MAX_APPEND_BATCHES: Final = 10_000
+"""That the events of one call may fill, so that no call holds up the server for long."""
+
+DRIVER_ERRORS: Final = (redis.exceptions.RedisError, redis.exceptions.RedisClusterException)
+
+_PURGE_BATCHES: Final = 100
+"""That one call of a purge discards, so that none holds up the server for long."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BucketStatus:
+    """How a bucket stands at one moment, read in one round trip."""
+
+    pending: int
+    """Events that are waiting: open, or sealed and not claimed."""
+
+    in_flight: int
+    """Events that a worker has claimed and not yet acknowledged. Those of a worker that died stay
+    here until their lease has run out and another worker claims them."""
+
+    dead: int
+    """Dead letters."""
+
+    batches: int
+    """Batches that hold the events: the open one, those sealed, those in flight."""
+
+    bytes: int
+    """Bytes of JSON in these batches."""
+
+    oldest: timedelta | None
+    """How long the oldest pending event has waited; None when nothing waits."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """A batch as one worker holds it, under a lease."""
+
+    id: str
+    """The stream id: the same on every delivery of the batch, and never used again."""
+
+    consumer: str
+    """Name of the worker."""
+
+    deliveries: int
+    """How often the batch was delivered, this time included. Together with the id and the consumer
+    it tells this claim from every other, so that a late copy of a command does nothing."""
+
+    count: int
+    """Events in the batch."""
+
+    array: bytes
+    """The JSON array of the events, as they were appended."""
+
+
+class Script:
+    """A Lua file of this package, behind the files that it includes."""
+
+    _INCLUDE: Final = re.compile(r"^-- @include (.+)$", re.MULTILINE)
+
+    def __init__(self, name: str, *, returns: type[list[Any]] | type[int]) -> None:
+        self.name = name
+        self.returns = returns
+
+    @cached_property
+    def source(self) -> str:
+        text = _read_script(self.name + ".lua")
+        included = self._INCLUDE.search(text)
+        files = included[1].split() if included else []
+        return "\n".join([*map(_read_script, files), text])
+
+    @cached_property
+    def sha(self) -> str:
+        return hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+
+def _read_script(file: str) -> str:
+    return resources.files(__package__).joinpath("scripts", file).read_text("utf-8")
+
+
+APPEND: Final = Script("append", returns=list)
+SEAL: Final = Script("seal", returns=list)
+CLAIM: Final = Script("claim", returns=list)
+ACK: Final = Script("ack", returns=int)
+RELEASE: Final = Script("release", returns=int)
+BURY: Final = Script("bury", returns=int)
+RETIRE: Final = Script("retire", returns=int)
+TAKE: Final = Script("take", returns=list)
+SET_ASIDE: Final = Script("set_aside", returns=int)
+PEEK: Final = Script("peek", returns=list)
+STATUS: Final = Script("status", returns=list)
+
+
+class Store:
+    """One bucket as it lies in Redis.
+
+    Each method is one script, and atomic: it does all that it says, or it raises and has changed no
+    event. Only when the connection breaks may a command have been carried out all the same.
+    """
+
+    def __init__(self, name: str, configuration: Configuration) -> None:
+        self.keys = bucket_keys(configuration.prefix, name)
+        self._name = name
+        self._configuration = configuration
+
+    def append(self, events: Sequence[bytes], *, batch_size: int | None, batch_bytes: int) -> None:
+        """Append encoded events, in their order, and seal what is full.
+
+        Raises :class:`EventTooLarge` for more than :data:`MAX_APPEND_BYTES` or
+        :data:`MAX_APPEND_BATCHES`, and :class:`BucketFull` when a string in Redis could not hold
+        the open batch.
+        """
+        size = sum(map(len, events)) + len(events)
+        splices = list(_splices(events, batch_size, batch_bytes))
+        if size > MAX_APPEND_BYTES or len(splices) > MAX_APPEND_BATCHES:
+            raise EventTooLarge(
+                f"The {len(events):,} events of one call have {size:,} bytes as JSON and fill "
+                f"{len(splices):,} batches; {MAX_APPEND_BYTES:,} and {MAX_APPEND_BATCHES:,} are "
+                "allowed. Append them in smaller portions."
+            )
+        _register(self._name, self._configuration)
+        reply = self._run(
+            APPEND,
+            self._all_keys,
+            batch_size or 0,
+            batch_bytes,
+            " ".join(str(count) for count, _ in splices),
+            *(text for _, text in splices),
+        )
+        if reply == [-1]:
+            raise BucketFull(
+                f"The open batch of bucket {self._name!r} has no room for {size:,} bytes more: a "
+                "string in Redis holds 512 MiB. Let a consumer take it, or give the bucket a "
+                "batch_size."
+            )
+        is_new, rubbish = reply
+        if is_new:
+            self._register_anew()
+        self._report_rubbish(rubbish)
+
+    def _register_anew(self) -> None:
+        """What went wrong here must not be taken for a failure of the append, which is done."""
+        try:
+            _register(self._name, self._configuration, anew=True)
+        except JSONBufferError as error:
+            _registered.discard(_registration(self._name, self._configuration))
+            logger.warning("Bucket %s is not in the register of buckets yet: %s", self._name, error)
+
+    def seal(self) -> tuple[str | None, int]:
+        """Seal the open batch, whatever its age.
+
+        Returns the id of the newest batch, None when there is none, and how many values were found
+        that are no batch and went to the dead letters, whole.
+        """
+        newest, rubbish = self._run(SEAL, self._all_keys)
+        self._report_rubbish(rubbish)
+        return newest.decode() if newest else None, rubbish
+
+    def claim(
+        self, consumer: str, *, lease: timedelta, linger: timedelta | None, after: str | None
+    ) -> tuple[Claim | None, int]:
+        """Claim the oldest batch that nobody holds, or again the one that `consumer` holds.
+
+        An open batch as old as `linger` is sealed for it; None leaves it open. Batches that were
+        delivered before are claimed only past the id `after`. Returns the claim, and how many
+        values were found that are no batches and went to the dead letters, whole.
+        """
+        all_rubbish = 0
+        while True:
+            rubbish, *found = self._run(
+                CLAIM,
+                self._all_keys,
+                consumer,
+                milliseconds(lease),
+                -1 if linger is None else milliseconds(linger),
+                "-" if after is None else f"({after}",
+            )
+            self._report_rubbish(rubbish)
+            all_rubbish += rubbish
+            if found:
+                id, deliveries, count, array = found
+                claim = Claim(
+                    id=id.decode(),
+                    consumer=consumer,
+                    deliveries=deliveries,
+                    count=count,
+                    array=array,
+                )
+                return claim, all_rubbish
+            if not rubbish:
+                return None, all_rubbish
+
+    def ack(self, claim: Claim) -> None:
+        """Remove a batch that has been processed. Raises :class:`LeaseLost`."""
+        self._require_lease(
+            self._run(
+                ACK,
+                [self.keys.batches, self.keys.stats],
+                *_fence(claim),
+                claim.count,
+                len(claim.array),
+            ),
+            claim,
+        )
+
+    def release(self, claim: Claim, *, lease: timedelta, backoff: timedelta) -> None:
+        """Give a batch back, to be claimed again after the backoff, which the lease bounds.
+
+        Raises :class:`LeaseLost`.
+        """
+        self._require_lease(
+            self._run(
+                RELEASE,
+                [self.keys.batches, self.keys.stats],
+                *_fence(claim),
+                claim.count,
+                milliseconds(max(lease - backoff, timedelta(0))),
+            ),
+            claim,
+        )
+
+    def bury(self, claim: Claim, *, error: str) -> None:
+        """Move an unreadable batch to the dead letters, whole. Raises :class:`LeaseLost`."""
+        self._require_lease(
+            self._run(
+                BURY,
+                [self.keys.batches, self.keys.dead, self.keys.stats],
+                *_fence(claim),
+                error,
+            ),
+            claim,
+        )
+        self._report_rubbish(1)
+
+    def retire(self, consumer: str, *, lease: timedelta) -> None:
+        """Let a worker go: what it still holds can be claimed at once, and its name is removed."""
+        self._run(RETIRE, [self.keys.batches, self.keys.stats], consumer, milliseconds(lease))
+
+    def take(self) -> list[bytes]:
+        """Remove all that is pending, and return it as JSON arrays, oldest first."""
+        _, arrays, _ = self._take(counter="processed", returns=True, limit=0)
+        return arrays
+
+    def purge(self) -> int:
+        """Remove all that is pending, and return how many events that were.
+
+        In portions, each of them atomic.
+        """
+        total, is_limited = 0, True
+        while is_limited:
+            count, _, is_limited = self._take(
+                counter="dropped", returns=False, limit=_PURGE_BATCHES
+            )
+            total += count
+        return total
+
+    def _take(self, *, counter: str, returns: bool, limit: int) -> tuple[int, list[bytes], bool]:
+        rubbish, count, is_limited, arrays = self._run(
+            TAKE, self._all_keys, counter, int(returns), limit
+        )
+        self._report_rubbish(rubbish)
+        return count, arrays, bool(is_limited)
+
+    def set_aside(self, values: Sequence[bytes], *, error: str) -> None:
+        """Keep what was taken and cannot be read among the dead letters."""
+        self._run(SET_ASIDE, [self.keys.dead, self.keys.stats], error, *values)
+        self._report_rubbish(len(values))
+
+    def peek(self, limit: int) -> list[bytes]:
+        """JSON arrays, oldest first, that hold at least `limit` pending events if there are."""
+        return self._run(  # type: ignore[no-any-return]
+            PEEK, [self.keys.open, self.keys.batches, self.keys.stats], limit
+        )
+
+    def status(self) -> BucketStatus:
+        return _status(self._run(STATUS, self._all_keys))
+
+    @property
+    def _all_keys(self) -> list[str]:
+        return [self.keys.open, self.keys.batches, self.keys.dead, self.keys.stats]
+
+    def _run(self, script: Script, keys: list[str], *args: bytes | str | int) -> Any:
+        client = connections.client(self._configuration.cache)
+        try:
+            reply = _evaluate(client, script, keys, *args)
+        except DRIVER_ERRORS as error:
+            raise _translated(error, self._name) from error
+        except BaseException:
+            # Between a command and its reply: whoever had the connection next would read it.
+            connections.close_idle(client)
+            raise
+        if not isinstance(reply, script.returns):
+            raise BufferUnavailable(
+                f"What answered for bucket {self._name!r} is no Redis: to the script {script.name} "
+                f"it replied with a {type(reply).__name__}."
+            )
+        return reply
+
+    def _require_lease(self, held: int, claim: Claim) -> None:
+        if not held:
+            raise LeaseLost(
+                f"Batch {claim.id} of bucket {self._name!r} is no longer held by {claim.consumer} "
+                f"as of its delivery {claim.deliveries}."
+            )
+
+    def _report_rubbish(self, rubbish: int) -> None:
+        if rubbish:
+            logger.warning(
+                "Bucket %s held what is no JSON array of events, put there by another client. "
+                "Set aside as dead letters: %d.",
+                self._name,
+                rubbish,
+            )
+
+
+def statuses(
+    names: Sequence[str], configuration: Configuration
+) -> list[BucketStatus | JSONBufferError]:
+    """The status of each bucket, in one round trip, or what is wrong with that one bucket.
+
+    Raises :class:`BufferUnavailable` when Redis gives none.
+    """
+    client = connections.client(configuration.cache)
+    stores = [Store(name, configuration) for name in names]
+    try:
+        replies = _status_replies(client, stores)
+        if any(isinstance(reply, redis.exceptions.NoScriptError) for reply in replies):
+            client.script_load(STATUS.source)
+            replies = _status_replies(client, stores)
+    except DRIVER_ERRORS as error:
+        raise _translated(error) from error
+    outcomes = [
+        _translated(reply, name) if isinstance(reply, Exception) else _status(reply)
+        for name, reply in zip(names, replies, strict=True)
+    ]
+    for outcome in outcomes:
+        if isinstance(outcome, BufferUnavailable):
+            raise outcome
+    return outcomes
+
+
+def registered_names(configuration: Configuration) -> set[str]:
+    """The name of every bucket that was ever appended to."""
+    client = connections.client(configuration.cache)
+    try:
+        members: Any = client.smembers(register_key(configuration.prefix))
+    except DRIVER_ERRORS as error:
+        raise _translated(error) from error
+    return {
+        member.decode(errors="replace") if isinstance(member, bytes) else member
+        for member in members
+    }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServerFacts:
+    """What the server says of itself, where it matters to what it is given to keep."""
+
+    version: tuple[int, ...]
+    eviction_policy: str
+    has_aof: bool
+    has_snapshots: bool
+
+
+OLDEST_VERSION: Final = (6, 2)
+"""The first with ``XPENDING … IDLE`` and exclusive ranges of ids."""
+
+
+def server_facts(configuration: Configuration) -> ServerFacts:
+    client = connections.client(configuration.cache)
+    saves: Any = {}
+    try:
+        info: Any = client.info()
+        with suppress(redis.exceptions.ResponseError):  # hosted servers have no CONFIG
+            saves = client.config_get("save")
+    except DRIVER_ERRORS as error:
+        raise _translated(error) from error
+    return ServerFacts(
+        version=tuple(int(part) for part in str(info["redis_version"]).split(".")[:2]),
+        eviction_policy=info.get("maxmemory_policy", "noeviction"),
+        has_aof=bool(info.get("aof_enabled")),
+        has_snapshots=any(saves.values()),
+    )
+
+
+def milliseconds(duration: timedelta) -> int:
+    return duration // timedelta(milliseconds=1)
+
+
+_registered: Final[set[tuple[str, str, str]]] = set()
+"""Buckets that this process has put into the register, so that it does so once each."""
+
+_MOST_REGISTERED: Final = 10_000
+
+
+def _register(name: str, configuration: Configuration, *, anew: bool = False) -> None:
+    """Put a bucket into the register of all buckets.
+
+    Before its first append, so that no event lies where nobody looks; and anew when the append
+    found the bucket without counters, since the register may be gone with them. It is no part of
+    the script: in a cluster, the register lies on another node.
+    """
+    bucket = _registration(name, configuration)
+    if bucket in _registered and not anew:
+        return
+    try:
+        connections.client(configuration.cache).sadd(register_key(configuration.prefix), name)
+    except DRIVER_ERRORS as error:
+        raise _translated(error, name) from error
+    if len(_registered) >= _MOST_REGISTERED:
+        _registered.clear()
+    _registered.add(bucket)
+
+
+def _registration(name: str, configuration: Configuration) -> tuple[str, str, str]:
+    return configuration.cache, configuration.prefix, name
+
+
+def _fence(claim: Claim) -> tuple[str, str, int]:
+    return claim.consumer, claim.id, claim.deliveries
+
+
+def _splices(
+    events: Iterable[bytes], batch_size: int | None, batch_bytes: int
+) -> Iterator[tuple[int, bytes]]:
+    """Number of events and ``,<event>,<event>]``, each as large as a batch may be at the most.
+
+    In this form an event needs no more than one copy on the server, over the closing bracket.
+    """
+    portion: list[bytes] = []
+    size = 1
+    for event in events:
+        is_full = len(portion) == batch_size or size + 1 + len(event) > batch_bytes
+        if portion and is_full and batch_size is not None:
+            yield len(portion), b",%b]" % b",".join(portion)
+            portion, size = [], 1
+        portion.append(event)
+        size += 1 + len(event)
+    yield len(portion), b",%b]" % b",".join(portion)
+
+
+def _evaluate(client: "Redis", script: Script, keys: list[str], *args: bytes | str | int) -> Any:
+    """The script's reply, as bytes even where the client decodes replies."""
+    execute: Callable[..., Any] = client.execute_command
+    try:
+        return execute("EVALSHA", script.sha, len(keys), *keys, *args, NEVER_DECODE=True)
+    except redis.exceptions.NoScriptError:
+        return execute("EVAL", script.source, len(keys), *keys, *args, NEVER_DECODE=True)
+
+
+def _status_replies(client: "Redis", stores: Iterable[Store]) -> list[Any]:
+    with client.pipeline(transaction=False) as pipeline:
+        queue: Callable[..., Any] = pipeline.execute_command
+        for store in stores:
+            keys = store._all_keys
+            queue("EVALSHA", STATUS.sha, len(keys), *keys)
+        return pipeline.execute(raise_on_error=False)
+
+
+def _status(reply: list[int]) -> BucketStatus:
+    open_, sealed, claimed, batches, size, dead, waited_ms = reply
+    return BucketStatus(
+        pending=open_ + sealed,
+        in_flight=claimed,
+        dead=dead,
+        batches=batches,
+        bytes=size,
+        oldest=None if waited_ms < 0 else timedelta(milliseconds=waited_ms),
+    )
+
+
+def _translated(error: Exception, name: str | None = None) -> JSONBufferError:
+    """The error of this app for one of the driver. Messages of Redis hold keys, never events."""
+    bucket = f" for bucket {name!r}" if name else ""
+    # Before 7.0, an error within a script keeps its code only in its text. Behind it stands where
+    # in the script it was.
+    text = str(error).partition(" script: ")[0]
+    if isinstance(error, redis.exceptions.OutOfMemoryError) or "OOM " in text:
+        return BufferOutOfMemory(
+            f"Redis has no memory left{bucket}, and took nothing. Drain faster, or raise its "
+            "maxmemory."
+        )
+    if "WRONGTYPE" in text:
+        return KeyOccupied(
+            f"A key{bucket} holds a value of another type, which this app did not put there: see "
+            "the TYPE of its keys. Nothing was changed. Move that key away, or choose another name "
+            "or PREFIX."
+        )
+    if isinstance(error, redis.exceptions.AuthenticationError):
+        return BufferUnavailable(f"Redis does not let this site in{bucket}: {text}")
+    if isinstance(error, redis.exceptions.TimeoutError | redis.exceptions.ConnectionError):
+        return BufferUnavailable(f"Redis cannot be reached{bucket}: {text}")
+    return BufferUnavailable(f"Redis refused a command{bucket}: {text}")

@@ -1,0 +1,329 @@
+"""The example shop with real traffic: requests become events, events become rows, as you watch."""
+
+import argparse
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn, Self
+
+import django
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
+from django.db import Error as DatabaseError
+
+from django_jsonbuffer.exceptions import JSONBufferError
+from example_project.embedded_redis import EmbeddedRedisError, redis_url
+from example_project.guard import GuardedProcess
+from example_project.traffic import Traffic
+
+HOST = "127.0.0.1"
+MANAGE = str(Path(__file__).resolve().parent.parent / "manage.py")
+
+
+class DemoError(Exception):
+    """What the demo cannot go on with, in words for the one who started it."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parse(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        _run(options.port, rate=options.rate, seconds=options.seconds)
+    except KeyboardInterrupt:
+        return 130
+    except (
+        DemoError,
+        EmbeddedRedisError,
+        JSONBufferError,
+        DatabaseError,
+        ImproperlyConfigured,
+    ) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m example_project.demo", description=__doc__)
+    parser.add_argument("--seconds", type=_positive, help="end by itself after so many seconds")
+    parser.add_argument("--port", type=_port, default=8000, help="of the site; 8000 by default")
+    parser.add_argument(
+        "--rate", type=_positive, default=30, help="requests a second; 30 by default"
+    )
+    return parser.parse_args(arguments)
+
+
+def _port(text: str) -> int:
+    with suppress(ValueError):
+        if 0 < int(text) < 65536:
+            return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no port")
+
+
+def _positive(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < float(text) < float("inf"):
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no positive number")
+
+
+def _run(port: int, *, rate: float, seconds: float | None) -> None:
+    _require_free_port(port)
+    with ExitStack() as ending:
+        temporary = not os.environ.get("DATABASE_URL")
+        if temporary:
+            folder = ending.enter_context(_temporary_folder())
+            os.environ["DATABASE_URL"] = f"sqlite:///{folder}/db.sqlite3"
+        os.environ["REDIS_URL"] = ending.enter_context(redis_url())
+        _set_up_django()
+        login = _login()
+        traffic = Traffic(HOST, port, _product_paths(), rate=rate)
+        books = Books(traffic, database_is_temporary=temporary)
+        site = ending.enter_context(Child("runserver", f"{HOST}:{port}", "--noreload"))
+        watcher = ending.enter_context(Child("drain_buckets", "--watch"))
+        _wait_until_open(port, site)
+        _greet(port, login)
+        _watch(traffic, books, [site, watcher], seconds=seconds)
+        # Nobody can add a page view after the last drain.
+        site.end()
+        watcher.terminate()
+        with Child("drain_buckets") as final_drain:
+            final_drain.wait()
+        books.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    sent: int
+    stored: int
+    pending: int
+    in_flight: int
+    dead: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.sent} requests sent, {self.pending} pending, {self.in_flight} in flight, "
+            f"{self.stored} rows stored"
+        )
+
+    def faults(self) -> Iterator[str]:
+        """What is wrong with these totals when everything should have been drained."""
+        if self.stored != self.sent:
+            yield f"{self.stored} rows stored of {self.sent} requests sent"
+        if self.pending:
+            yield f"{self.pending} pending"
+        if self.in_flight:
+            yield f"{self.in_flight} in flight"
+        if self.dead:
+            yield f"{self.dead} among the dead letters"
+
+
+class Books:
+    """Compares the requests of the demo with their rows; those of other visitors do not count."""
+
+    def __init__(self, traffic: Traffic, *, database_is_temporary: bool) -> None:
+        from example_project.shop.buckets import page_views
+        from example_project.shop.models import PageView
+
+        self._traffic = traffic
+        self._bucket = page_views
+        self._rows = PageView.objects.filter(user_agent=traffic.user_agent)
+        status = self._bucket.status()
+        waiting = status.pending + status.in_flight
+        if waiting and database_is_temporary:
+            raise DemoError(
+                f"{waiting} page views wait in the Redis of REDIS_URL, and would be drained into "
+                "a temporary database. Name theirs in DATABASE_URL."
+            )
+        self._dead_before = status.dead
+
+    def totals(self) -> Totals:
+        status = self._bucket.status()
+        return Totals(
+            sent=self._traffic.sent,
+            stored=self._rows.count(),
+            pending=status.pending,
+            in_flight=status.in_flight,
+            dead=status.dead - self._dead_before,
+        )
+
+    def close(self) -> None:
+        totals = self.totals()
+        print(totals)
+        faults = list(totals.faults())
+        if failed := self._traffic.failed:
+            faults.append(f"{failed} requests without an answer, or with an error")
+        if faults:
+            raise DemoError("; ".join(faults))
+        print("Each request is a row; nothing is pending, in flight or dead.")
+
+
+class Child:
+    """A `manage.py` command beside the demo. What it says is shown only if it dies of it."""
+
+    def __init__(self, *command: str) -> None:
+        self._name = f"manage.py {' '.join(command)}"
+        self._last_lines: deque[bytes] = deque(maxlen=40)
+        self._process = GuardedProcess([sys.executable, MANAGE, *command], output=subprocess.PIPE)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        self._last_lines.extend(self._process.output)
+
+    def require_alive(self) -> None:
+        status = self._process.poll()
+        if status is not None:
+            self._fail(f"ended by itself with exit status {status}")
+
+    def wait(self) -> None:
+        """Return when the command has ended well."""
+        try:
+            status = self._process.wait(timeout_seconds=60)
+        except subprocess.TimeoutExpired:
+            self._fail("did not end within a minute")
+        if status:
+            self._fail(f"ended with exit status {status}")
+
+    def end(self) -> None:
+        self._process.end()
+        self._reader.join()
+
+    def terminate(self) -> None:
+        self._process.signal("TERM")
+        self.wait()
+
+    def _fail(self, what: str) -> NoReturn:
+        self.end()
+        said = b"".join(self._last_lines).decode(errors="replace").strip()
+        raise DemoError(f"{self._name} {what}; it said:\n{said or '(nothing)'}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.end()
+        self._process.output.close()
+
+
+def _require_free_port(port: int) -> None:
+    with socket.socket() as candidate:
+        # As the site will: a port whose last owner has just gone is free.
+        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            candidate.bind((HOST, port))
+        except OSError as error:
+            raise DemoError(
+                f"port {port} of {HOST} is not free ({error.strerror}): choose another, with "
+                "PORT=8001 behind make demo, or with --port 8001"
+            ) from error
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[str]:
+    """A folder that is removed at the end, even if this process is killed before."""
+    folder = os.path.join(tempfile.gettempdir(), f"jsonbuffer-demo-{secrets.token_hex(6)}")
+    idle = ["tail", "-f", "/dev/null"]
+    with GuardedProcess(idle, output=subprocess.DEVNULL, folder=folder) as guard:
+        while not os.path.isdir(folder):
+            if guard.poll() is not None:
+                raise DemoError(f"the folder {folder} could not be made")
+            time.sleep(0.005)
+        yield folder
+
+
+def _set_up_django() -> None:
+    os.environ["DJANGO_SETTINGS_MODULE"] = "example_project.settings"
+    os.environ["PYTHONUNBUFFERED"] = "1"
+    django.setup()
+    call_command("migrate", interactive=False, verbosity=0)
+
+
+def _login() -> str:
+    """How to log in; a database that was there before keeps its own user and password."""
+    from django.contrib.auth.models import User
+
+    if User.objects.filter(username="admin").exists():
+        return "user admin, as this database knows it"
+    User.objects.create_superuser("admin", password="admin")
+    return "user admin, password admin"
+
+
+def _product_paths() -> list[str]:
+    from example_project.shop.models import Product
+
+    return [product.get_absolute_url() for product in Product.objects.all()]
+
+
+def _wait_until_open(port: int, site: Child) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        site.require_alive()
+        with suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+            return
+        time.sleep(0.05)
+    raise DemoError(f"the site did not open port {port} within a minute")
+
+
+def _greet(port: int, login: str) -> None:
+    print(f"Shop   http://{HOST}:{port}/")
+    print(f"Admin  http://{HOST}:{port}/admin/  {login}")
+    print("Ctrl-C ends it, and drains what is pending.", flush=True)
+
+
+def _watch(
+    traffic: Traffic, books: Books, children: Sequence[Child], *, seconds: float | None
+) -> None:
+    """Send traffic and say how it goes, until the time is up or a signal asks for the end."""
+    end = time.monotonic() + (seconds or float("inf"))
+    with _signals_noted() as signals, _live_line() as show:
+        traffic.start()
+        try:
+            while not signals and (left := end - time.monotonic()) > 0:
+                time.sleep(min(left, 0.2 if sys.stdout.isatty() else 1))
+                for child in children:
+                    child.require_alive()
+                show(books.totals())
+        finally:
+            traffic.stop()
+
+
+@contextmanager
+def _signals_noted() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM are written down instead of interrupting what talks to Redis."""
+    noted: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, frame: noted.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield noted
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _live_line() -> Iterator[Callable[[Totals], None]]:
+    """One line that is written over on a terminal, and a line each time elsewhere."""
+    terminal = sys.stdout.isatty()
+    start, end = ("\r\033[K", "") if terminal else ("", "\n")
+    try:
+        yield lambda totals: print(start, totals, sep="", end=end, flush=True)
+    finally:
+        print(start, end="", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+from typing import TYPE_CHECKING
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from example_project.shop.models import Order, PageView, Product
+
+# Generic for the type checker only: Django's own class takes no parameter.
+if TYPE_CHECKING:
+    OrderModelAdmin = admin.ModelAdmin[Order]
+    PageViewModelAdmin = admin.ModelAdmin[PageView]
+    ProductModelAdmin = admin.ModelAdmin[Product]
+else:
+    OrderModelAdmin = PageViewModelAdmin = ProductModelAdmin = admin.ModelAdmin
+
+
+@admin.register(Product)
+class ProductAdmin(ProductModelAdmin):
+    list_display = ["name", "price"]
+    prepopulated_fields = {"slug": ["name"]}
+    search_fields = ["name"]
+
+
+@admin.register(Order)
+class OrderAdmin(OrderModelAdmin):
+    list_display = ["__str__", "status", "total", "created"]
+    list_editable = ["status"]
+    list_filter = ["status", "product"]
+    list_select_related = ["product"]
+    date_hierarchy = "created"
+
+
+@admin.register(PageView)
+class PageViewAdmin(PageViewModelAdmin):
+    list_display = ["at", "method", "path", "status_code", "duration_ms"]
+    list_display_links = None
+    list_filter = ["method", "status_code"]
+    search_fields = ["path", "user_agent"]
+    date_hierarchy = "at"
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: PageView | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: PageView | None = None) -> bool:
+        return False

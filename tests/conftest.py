@@ -1,0 +1,84 @@
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+import redis
+from pytest_django import Settings
+
+from django_jsonbuffer.buckets import register
+from example_project.embedded_redis import EmbeddedRedis
+from tests import server
+from tests.server import Redis
+
+# The time of an example is that of a server on a busy machine.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
+
+
+@pytest.fixture
+def client_of_server() -> Iterator[Redis]:
+    """A plain client of the server that the buffer uses."""
+    with redis.Redis.from_url(server.URL) as plain:
+        yield plain
+
+
+@pytest.fixture(autouse=True)
+def prefix(settings: Settings) -> Iterator[str]:
+    """Keys of its own for each test, and no processor of another test."""
+    prefix = f"test-{secrets.token_hex(8)}"
+    settings.JSONBUFFER = {"CACHE": "jsonbuffer", "PREFIX": prefix}
+    processors = dict(register.processors)
+    yield prefix
+    register.processors = processors
+    with redis.Redis.from_url(server.URL) as plain:
+        if keys := list(plain.scan_iter(match=f"{prefix}:*", count=1000)):
+            plain.delete(*keys)
+
+
+@pytest.fixture
+def configure(settings: Settings) -> Callable[..., None]:
+    """Changes JSONBUFFER by keyword, the rest staying as it is."""
+
+    def configure(**changes: Any) -> None:
+        settings.JSONBUFFER = {**settings.JSONBUFFER, **changes}
+
+    return configure
+
+
+@pytest.fixture
+def use_cache(settings: Settings, configure: Callable[..., None]) -> Callable[..., str]:
+    """Points the buffer at another cache, as `LOCATION` and further keys of CACHES describe it."""
+
+    def use_cache(location: str | list[str], **config: Any) -> str:
+        alias = f"cache-{secrets.token_hex(4)}"
+        settings.CACHES = {
+            **settings.CACHES,
+            alias: {
+                "BACKEND": "django_redis.cache.RedisCache",
+                "LOCATION": location,
+                **config,
+            },
+        }
+        configure(CACHE=alias)
+        return alias
+
+    return use_cache
+
+
+@pytest.fixture
+def private_server(use_cache: Callable[..., str]) -> Iterator[Redis]:
+    """A client of a server that only this test uses, as the buffer does too."""
+    with EmbeddedRedis() as embedded, redis.Redis.from_url(embedded.url) as plain:
+        use_cache(embedded.url)
+        yield plain
+
+
+@pytest.fixture
+def unreachable(use_cache: Callable[..., str], tmp_path: Path) -> str:
+    """The URL of a server that is not there, which the buffer is to use."""
+    url = f"unix://{tmp_path}/nobody.sock?db=0"
+    use_cache(url)
+    return url

@@ -1,0 +1,36 @@
+"""Found by autodiscovery, as in any installed app."""
+
+import json
+import time
+
+from django_jsonbuffer import Batch, Bucket
+from django_jsonbuffer.conf import configuration
+from django_jsonbuffer.connections import client
+
+page_views = Bucket("page-views", batch_size=100)
+scripted = Bucket("scripted", batch_size=10)
+for_a_foreign_consumer = Bucket("foreign", batch_size=None)
+
+
+def done_key() -> str:
+    """LIST of the events that a processor of another process has seen."""
+    return f"{configuration().prefix}:done"
+
+
+@page_views.processor
+def receive(batch: Batch) -> None:
+    raw = client(configuration().cache)
+    raw.rpush(done_key(), *(json.dumps(event) for event in batch))
+
+
+@scripted.processor
+def obey(batch: Batch) -> None:
+    """Does what the events say."""
+    for event in batch:
+        if "announce" in event:
+            receive(Batch([event], id=batch.id, attempt=batch.attempt, bucket=batch.bucket))
+        if "sleep" in event:
+            time.sleep(event["sleep"])
+        if "fail" in event:
+            raise ValueError(event["fail"])
+    receive(batch)

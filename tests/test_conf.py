@@ -1,0 +1,48 @@
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.test import override_settings
+
+from django_jsonbuffer import Bucket
+from django_jsonbuffer.conf import Configuration, configuration
+from django_jsonbuffer.exceptions import BufferMisconfigured
+
+
+def test_defaults_when_there_is_no_setting(settings: Any) -> None:
+    del settings.JSONBUFFER
+    assert configuration() == Configuration(cache="jsonbuffer", prefix="jsonbuffer", buckets={})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        [],
+        "jsonbuffer",
+        {"CASHE": "x"},
+        {"cache": "x"},
+        {"CACHE": ""},
+        {"CACHE": None},
+        {"PREFIX": 1},
+        {"PREFIX": "a{b"},
+        {"PREFIX": "a}"},
+        {"PREFIX": "a b"},
+        {"PREFIX": "a\n"},
+        {"PREFIX": "a" * 101},
+        {"ENCODER": None},
+        {"BUCKETS": []},
+        {"BUCKETS": {"orders": 200}},
+    ],
+)
+def test_what_it_cannot_be(value: Any) -> None:
+    with override_settings(JSONBUFFER=value), pytest.raises(BufferMisconfigured, match="JSONBUFF"):
+        configuration()
+
+
+def test_read_when_used() -> None:
+    bucket = Bucket("orders")
+    first = bucket.key
+    with override_settings(JSONBUFFER={"PREFIX": "elsewhere"}):
+        assert bucket.key == "elsewhere:{orders}"
+    assert bucket.key == first == f"{settings.JSONBUFFER['PREFIX']}:{{orders}}"

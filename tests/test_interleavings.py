@@ -1,0 +1,291 @@
+"""Any interleaving of what producers, workers and foreign clients do, against a model."""
+
+import json
+import secrets
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import redis
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from django_jsonbuffer.conf import Configuration
+from django_jsonbuffer.exceptions import LeaseLost
+from django_jsonbuffer.store import Claim, Store
+from tests import seed, server
+from tests.server import Redis
+
+BATCH_SIZE = 4
+LEASE = timedelta(hours=1)
+EXPIRED = timedelta(0)
+
+# Only what the merging client leaves as it is: it would write [] as {}.
+EVENTS = st.lists(
+    st.integers(0, 200) | st.sampled_from(["x", 'y"],[', "\\"]) | st.just({"k": [1]}), max_size=9
+)
+
+
+def encoded(events: list[Any]) -> list[bytes]:
+    return [json.dumps(event, separators=(",", ":")).encode() for event in events]
+
+
+def size(events: list[Any]) -> int:
+    return len(json.dumps(events, separators=(",", ":"))) if events else 0
+
+
+@dataclass
+class ModelBatch:
+    events: list[Any]
+    holder: str | None = None
+    deliveries: int = 0
+    is_backing_off: bool = False
+
+    @property
+    def is_pending(self) -> bool:
+        return self.holder is None
+
+
+@dataclass
+class Model:
+    open: list[Any] = field(default_factory=list)
+    batches: list[ModelBatch] = field(default_factory=list)
+    dead: int = 0
+    rubbish: bool = False
+
+    def seal(self) -> None:
+        if self.open:
+            self.batches.append(ModelBatch(self.open))
+            self.open = []
+
+    def find_rubbish(self) -> None:
+        self.dead += self.rubbish
+        self.rubbish = False
+
+    def append(self, events: list[Any]) -> None:
+        self.find_rubbish()
+        for start in range(0, len(events), BATCH_SIZE):
+            portion = events[start : start + BATCH_SIZE]
+            if len(self.open) + len(portion) > BATCH_SIZE:
+                self.seal()
+            self.open = [*self.open, *portion]
+            if len(self.open) >= BATCH_SIZE:
+                self.seal()
+
+    def claim(self, worker: str, *, lease: timedelta, lingers: bool) -> ModelBatch | None:
+        if not lingers:
+            self.find_rubbish()
+        held = [batch for batch in self.batches if batch.holder == worker]
+        if held:
+            return held[0]
+        delivered = [
+            batch
+            for batch in self.batches
+            if batch.deliveries
+            and (lease == EXPIRED or (batch.is_pending and not batch.is_backing_off))
+        ]
+        fresh = [batch for batch in self.batches if not batch.deliveries]
+        if not delivered and not fresh:
+            if lingers or not self.open:
+                return None
+            self.seal()
+            fresh = self.batches[-1:]
+        batch = (delivered or fresh)[0]
+        batch.holder = worker
+        batch.deliveries += 1
+        return batch
+
+    def pending(self) -> list[Any]:
+        sealed = [event for batch in self.batches if batch.is_pending for event in batch.events]
+        return [*sealed, *self.open]
+
+
+class Interleavings(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.prefix = f"test-{secrets.token_hex(8)}"
+        self.store = Store("orders", Configuration(prefix=self.prefix))
+        self.plain: Redis = redis.Redis.from_url(server.URL)
+        self.model = Model()
+        self.workers = ["a", "b", "c"]
+        self.claims: dict[str, tuple[Claim, ModelBatch]] = {}
+        self.stale: list[Claim] = []
+
+    def teardown(self) -> None:
+        """What is left comes out whole and in order, then nothing is left."""
+        if hasattr(self, "model"):
+            rest = [event for array in self.store.take() for event in json.loads(array)]
+            assert rest == self.model.pending()
+            self.plain.delete(*self.plain.keys(f"{self.prefix}:*"), "none")
+            self.plain.close()
+
+    @rule(events=EVENTS)
+    def append(self, events: list[Any]) -> None:
+        if events:
+            self.store.append(encoded(events), batch_size=BATCH_SIZE, batch_bytes=10_000)
+            self.model.append(events)
+
+    @rule(events=EVENTS)
+    def merge_from_outside(self, events: list[Any]) -> None:
+        if not self.model.rubbish:
+            seed.merge(self.plain, self.store.keys.open, events)
+            self.model.open = [*self.model.open, *events]
+
+    @rule()
+    def take_from_outside(self) -> None:
+        value = seed.get_and_delete(self.plain, self.store.keys.open)
+        if self.model.rubbish:
+            self.model.rubbish = False
+        elif self.model.open:
+            assert value is not None
+            assert json.loads(value) == self.model.open
+        self.model.open = []
+
+    @precondition(lambda self: not self.model.open)
+    @rule(rubbish=st.sampled_from(["[1,2", "null", '{"a":1}', "[1]]", b'["\xff"]', '["\n"]']))
+    def spoil_from_outside(self, rubbish: Any) -> None:
+        self.plain.set(self.store.keys.open, rubbish)
+        self.model.rubbish = True
+
+    @rule(empty=st.sampled_from(["", "[]", "[ ]", "{}", " \n"]))
+    def empty_from_outside(self, empty: str) -> None:
+        if not self.model.open and not self.model.rubbish and empty.strip():
+            self.plain.set(self.store.keys.open, empty)
+
+    @rule(before=st.sampled_from(["", " ", "\n\t"]), after=st.sampled_from([" ", "\r\n"]))
+    def pad_from_outside(self, before: str, after: str) -> None:
+        if self.model.open:
+            value = self.plain.get(self.store.keys.open)
+            assert isinstance(value, bytes)
+            self.plain.set(self.store.keys.open, before.encode() + value + after.encode())
+
+    @rule()
+    def seal(self) -> None:
+        self.store.seal()
+        self.model.find_rubbish()
+        self.model.seal()
+
+    @rule(
+        number=st.integers(0, 2),
+        lease=st.sampled_from([LEASE, LEASE, EXPIRED]),
+        lingers=st.booleans(),
+    )
+    def claim(self, number: int, lease: timedelta, lingers: bool) -> None:
+        worker = self.workers[number]
+        linger = LEASE if lingers else timedelta(0)
+        claim, rubbish = self.store.claim(worker, lease=lease, linger=linger, after=None)
+        assert rubbish == self.model.rubbish
+        self.model.find_rubbish()
+        batch = self.model.claim(worker, lease=lease, lingers=lingers)
+        if batch is None:
+            assert claim is None
+            return
+        assert claim is not None
+        assert json.loads(claim.array) == batch.events
+        assert claim.deliveries == batch.deliveries
+        for other, (lost, lost_batch) in list(self.claims.items()):
+            if lost_batch is batch and other != worker:
+                self.stale.append(lost)
+                del self.claims[other]
+        self.claims[worker] = (claim, batch)
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data())
+    def ack(self, data: st.DataObject) -> None:
+        claim, batch = self.claims.pop(data.draw(st.sampled_from(sorted(self.claims))))
+        self.store.ack(claim)
+        self.stale.append(claim)
+        self.model.batches.remove(batch)
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data(), backs_off=st.booleans())
+    def release(self, data: st.DataObject, backs_off: bool) -> None:
+        claim, batch = self.claims.pop(data.draw(st.sampled_from(sorted(self.claims))))
+        backoff = LEASE if backs_off else timedelta(0)
+        self.store.release(claim, lease=LEASE, backoff=backoff)
+        self.stale.append(claim)
+        batch.holder, batch.is_backing_off = None, backs_off
+
+    @rule(number=st.integers(0, 2))
+    def crash(self, number: int) -> None:
+        """A worker goes on under another name. What it held may be acked late, or expires."""
+        self.workers[number] = f"{self.workers[number]}'"
+
+    @precondition(lambda self: self.stale)
+    @rule(data=st.data(), is_ack=st.booleans())
+    def late_copy(self, data: st.DataObject, is_ack: bool) -> None:
+        claim = data.draw(st.sampled_from(self.stale))
+        try:
+            if is_ack:
+                self.store.ack(claim)
+            else:
+                self.store.release(claim, lease=LEASE, backoff=LEASE)
+        except LeaseLost:
+            return
+        raise AssertionError("a late copy was obeyed")
+
+    @rule(number=st.integers(0, 2))
+    def retire(self, number: int) -> None:
+        """Releases what the worker holds, to be claimed at once."""
+        worker = self.workers[number]
+        self.store.retire(worker, lease=LEASE)
+        if worker in self.claims:
+            claim, batch = self.claims.pop(worker)
+            self.stale.append(claim)
+            batch.holder, batch.is_backing_off = None, False
+
+    @rule()
+    def lose_counters(self) -> None:
+        self.plain.delete(self.store.keys.stats)
+
+    @rule(field=st.sampled_from(["sealed", "claimed", "sealed_bytes", "open", "opened"]))
+    def spoil_a_counter(self, field: str) -> None:
+        self.plain.hset(self.store.keys.stats, field, "-1")
+
+    @precondition(lambda self: any(not batch.deliveries for batch in self.model.batches))
+    @rule()
+    def delete_a_batch_from_outside(self) -> None:
+        ids = [id for id, _ in self.plain.xrange(self.store.keys.batches)]
+        at = next(at for at, batch in enumerate(self.model.batches) if not batch.deliveries)
+        self.plain.xdel(self.store.keys.batches, ids[at])
+        del self.model.batches[at]
+
+    @rule()
+    def take(self) -> None:
+        taken = [event for array in self.store.take() for event in json.loads(array)]
+        self.model.find_rubbish()
+        assert taken == self.model.pending()
+        self.forget_pending()
+
+    @rule()
+    def purge(self) -> None:
+        count = self.store.purge()
+        self.model.find_rubbish()
+        assert count == len(self.model.pending())
+        self.forget_pending()
+
+    def forget_pending(self) -> None:
+        self.model.open = []
+        self.model.batches = [batch for batch in self.model.batches if not batch.is_pending]
+
+    @rule(limit=st.integers(1, 20))
+    def peek(self, limit: int) -> None:
+        seen = [event for array in self.store.peek(limit) for event in json.loads(array)]
+        assert seen[:limit] == self.model.pending()[:limit]
+
+    @invariant()
+    def status_tells_the_truth(self) -> None:
+        status = self.store.status()
+        batches = self.model.batches
+        in_flight = [batch for batch in batches if not batch.is_pending]
+        assert status.pending == len(self.model.pending())
+        assert status.in_flight == sum(len(batch.events) for batch in in_flight)
+        assert status.batches == len(batches) + bool(self.model.open)
+        assert status.bytes == sum(size(batch.events) for batch in batches) + size(self.model.open)
+        assert status.dead == self.model.dead
+        assert (status.oldest is None) == (not self.model.pending())
+
+
+TestInterleavings = Interleavings.TestCase
+TestInterleavings.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)

@@ -1,0 +1,64 @@
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from django_jsonbuffer.exceptions import BufferMisconfigured
+from django_jsonbuffer.options import Options, checked_options
+from django_jsonbuffer.store import MAX_APPEND_BYTES
+
+
+def test_defaults() -> None:
+    options = Options()
+    assert options.batch_size == 1000
+    assert options.batch_bytes == 4 * 1024 * 1024
+    assert options.schema is None
+    assert options.linger == timedelta(seconds=1)
+    assert options.lease == timedelta(minutes=5)
+    assert options.max_event_bytes == 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"batch_size": 0},
+        {"batch_size": -1},
+        {"batch_size": 1.5},
+        {"batch_size": "10"},
+        {"batch_size": True},
+        {"batch_bytes": None},
+        {"batch_bytes": 2**30},
+        {"max_event_bytes": 0},
+        {"max_event_bytes": 2**30},
+        {"linger": 1},
+        {"linger": timedelta(seconds=-1)},
+        {"lease": None},
+        {"schema": "validate"},
+        {"batch_sise": 1},
+    ],
+    ids=str,
+)
+def test_one_error_names_bucket_and_option(given: dict[str, Any]) -> None:
+    with pytest.raises(BufferMisconfigured) as caught:
+        checked_options("orders", given)
+    assert "orders" in str(caught.value)
+    assert next(iter(given)) in str(caught.value)
+
+
+def test_no_batch_size_is_a_choice() -> None:
+    assert checked_options("orders", {"batch_size": None}).batch_size is None
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"batch_size": 1},
+        {"batch_size": MAX_APPEND_BYTES},
+        {"batch_bytes": MAX_APPEND_BYTES},
+        {"linger": timedelta(0)},
+        {"lease": timedelta(0)},
+    ],
+    ids=str,
+)
+def test_limit_itself_is_allowed(given: dict[str, Any]) -> None:
+    assert checked_options("orders", given) == Options(**given)

@@ -1,0 +1,1210 @@
+import json
+import socket
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+import redis
+
+from django_jsonbuffer.conf import configuration
+from django_jsonbuffer.exceptions import (
+    BucketFull,
+    BufferUnavailable,
+    EventTooLarge,
+    KeyOccupied,
+    LeaseLost,
+)
+from django_jsonbuffer.store import (
+    MAX_APPEND_BYTES,
+    BucketStatus,
+    Claim,
+    Store,
+    registered_names,
+    server_facts,
+    statuses,
+)
+from example_project.embedded_redis import EmbeddedRedis
+from tests.server import Redis
+from tests.threads import at_once
+
+MINUTE = timedelta(minutes=1)
+NOW = timedelta(0)
+LAST_ID = f"{2**64 - 1}-{2**64 - 1}"
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store("orders", configuration())
+
+
+def append(
+    store: Store, *values: Any, batch_size: int | None = 1000, batch_bytes: int = 1_000_000
+) -> None:
+    events = [json.dumps(value).encode() for value in values]
+    store.append(events, batch_size=batch_size, batch_bytes=batch_bytes)
+
+
+def claim(
+    store: Store,
+    consumer: str = "worker",
+    *,
+    lease: timedelta = MINUTE,
+    linger: timedelta | None = NOW,
+    after: str | None = None,
+) -> Claim | None:
+    return store.claim(consumer, lease=lease, linger=linger, after=after)[0]
+
+
+def claimed(store: Store, consumer: str = "worker", **options: Any) -> Claim:
+    found = claim(store, consumer, **options)
+    assert found is not None
+    return found
+
+
+def dump(plain: Redis, prefix: str) -> dict[bytes, bytes | None]:
+    """All keys of the test, to see that nothing was written."""
+    return {key: plain.dump(key) for key in sorted(plain.scan_iter(match=f"{prefix}:*"))}
+
+
+def commands_of(plain: Redis, call: Callable[[], object]) -> dict[str, int]:
+    """How often the server ran each command, those of scripts included."""
+    plain.config_resetstat()
+    call()
+    return {
+        name.removeprefix("cmdstat_"): stats["calls"]
+        for name, stats in plain.info("commandstats").items()
+    }
+
+
+def facts(status: BucketStatus) -> tuple[int, int, int, int]:
+    return status.pending, status.in_flight, status.batches, status.bytes
+
+
+class TestAppend:
+    def test_first_event_opens_the_batch(self, store: Store, client_of_server: Redis) -> None:
+        append(store, {"a": 1})
+        assert client_of_server.get(store.keys.open) == b'[{"a": 1}]'
+
+    def test_events_are_spliced_in_order_and_unchanged(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        events = [b"[]", b"{}", b"1234567890123456789", b"1763912345.123456", b' "e\\u0301" ']
+        for event in events:
+            store.append([event], batch_size=1000, batch_bytes=1000)
+        store.append(events, batch_size=1000, batch_bytes=1000)
+        assert client_of_server.get(store.keys.open) == b"[%b]" % b",".join(events * 2)
+
+    def test_full_batch_is_sealed_byte_for_byte(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1, 2, batch_size=3)
+        append(store, [3], batch_size=3)
+        assert client_of_server.get(store.keys.open) is None
+        [(_, fields)] = client_of_server.xrange(store.keys.batches)
+        assert fields[b"events"] == b"[1,2,[3]]"
+        assert fields[b"count"] == b"3"
+        opened = int(fields[b"opened"]) / 1000
+        assert 0 <= time.time() - opened < 60
+
+    def test_no_batch_has_more_events_than_allowed(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, "a", batch_size=3)
+        append(store, *range(8), batch_size=3)
+        sealed = [json.loads(f[b"events"]) for _, f in client_of_server.xrange(store.keys.batches)]
+        assert sealed == [["a"], [0, 1, 2], [3, 4, 5]]
+        assert client_of_server.get(store.keys.open) == b"[6,7]"
+
+    def test_no_batch_has_more_bytes_than_allowed(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, *["x" * 30] * 7, batch_bytes=100)
+        append(store, "y" * 500, "z", batch_bytes=100)
+        sealed = [f[b"events"] for _, f in client_of_server.xrange(store.keys.batches)]
+        assert [len(json.loads(events)) for events in sealed] == [3, 3, 1, 1]
+        assert [len(events) for events in sealed] == [100, 100, 34, 504]
+        assert client_of_server.get(store.keys.open) == b'["z"]'
+
+    def test_without_batch_size_nothing_is_sealed(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        for _ in range(3):
+            append(store, *range(500), batch_size=None, batch_bytes=10)
+        assert len(json.loads(client_of_server.get(store.keys.open) or b"")) == 1500
+        assert not client_of_server.exists(store.keys.batches)
+
+    def test_hundred_thousand_events_in_one_call(self, store: Store) -> None:
+        append(store, *range(100_000))
+        assert store.status().batches == 100
+        assert [n for array in store.take() for n in json.loads(array)] == list(range(100_000))
+
+    def test_bucket_is_registered(self, store: Store, client_of_server: Redis) -> None:
+        append(store, 1)
+        assert registered_names(configuration()) == {"orders"}
+
+    def test_bucket_is_registered_again_after_the_database_was_emptied(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        append(store, 1)
+        client_of_server.delete(*client_of_server.keys(f"{prefix}:*"))
+        append(store, 1)
+        assert registered_names(configuration()) == {"orders"}
+
+    def test_register_that_cannot_be_written_afterwards_undoes_nothing(
+        self,
+        store: Store,
+        client_of_server: Redis,
+        prefix: str,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        append(store, 1)
+        client_of_server.delete(store.keys.stats)
+        client_of_server.set(f"{prefix}:buckets", "foreign")
+        append(store, 2)
+        assert store.take() == [b"[1,2]"]
+        assert "register" in caplog.text
+        client_of_server.delete(f"{prefix}:buckets")
+        append(store, 3)
+        assert registered_names(configuration()) == {"orders"}
+
+    @pytest.mark.parametrize("kind", ["open", "batches", "stats"])
+    def test_key_of_another_type_refuses_and_writes_nothing(
+        self, store: Store, client_of_server: Redis, prefix: str, kind: str
+    ) -> None:
+        append(store, 0, batch_size=1)
+        append(store, 1)
+        key = getattr(store.keys, kind)
+        client_of_server.delete(key)
+        client_of_server.sadd(key, "foreign")
+        before = dump(client_of_server, prefix)
+        with pytest.raises(KeyOccupied, match="orders"):
+            append(store, 2, batch_size=2)
+        assert dump(client_of_server, prefix) == before
+
+    def test_more_than_a_string_can_hold_is_refused(
+        self, store: Store, private_server: Redis
+    ) -> None:
+        store = Store("orders", configuration())
+        # 512 MiB less 10 bytes, of which the server needs to read none to say no.
+        private_server.setrange(store.keys.open, 512 * 1024 * 1024 - 11, "]")
+        private_server.setrange(store.keys.open, 0, "[")
+        private_server.hset(
+            store.keys.stats,
+            mapping={
+                "open": 1,
+                "opened": 1,
+                "open_bytes": 512 * 1024 * 1024 - 10,
+                "open_tail": b"\0" * 31 + b"]",
+            },
+        )
+        before = private_server.hgetall(store.keys.stats)
+        with pytest.raises(BucketFull, match="orders"):
+            append(store, "a" * 10, batch_size=None)
+        assert private_server.hgetall(store.keys.stats) == before
+        assert private_server.strlen(store.keys.open) == 512 * 1024 * 1024 - 10
+        append(store, "a" * 6, batch_size=None)
+        assert private_server.strlen(store.keys.open) == 512 * 1024 * 1024 - 1
+
+    def test_call_that_is_too_large_is_refused_here(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        event = b'"%b"' % (b"x" * (64 * 1024 * 1024))
+        with pytest.raises(EventTooLarge, match=f"{MAX_APPEND_BYTES:,}"):
+            store.append([event] * 4, batch_size=None, batch_bytes=1)
+        assert dump(client_of_server, prefix) == {}
+
+    def test_asks_the_same_of_the_server_whatever_is_waiting(self, private_server: Redis) -> None:
+        """No command more, and none that reads what is there: so its cost is flat."""
+        store = Store("orders", configuration())
+        append(store, 0, batch_size=None)
+        few = commands_of(private_server, lambda: append(store, 1, batch_size=None))
+        append(store, *range(100_000), batch_size=None)
+        many = commands_of(private_server, lambda: append(store, 1, batch_size=None))
+        assert few == many
+        assert not {"get", "set", "xrange"} & set(many)
+
+    def test_more_batches_than_allowed_at_once_are_refused_here(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        with pytest.raises(EventTooLarge, match="10,001 batches"):
+            append(store, *range(10_001), batch_size=1)
+        assert dump(client_of_server, prefix) == {}
+
+    def test_value_that_a_foreign_client_lets_expire_takes_no_event_with_it(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1)
+        client_of_server.pexpire(store.keys.open, 50)
+        append(store, 2)
+        time.sleep(0.1)
+        assert store.take() == [b"[1,2]"]
+
+    def test_spoilt_counters_cost_no_event(self, store: Store, client_of_server: Redis) -> None:
+        append(store, 1, batch_size=2)
+        client_of_server.hset(
+            store.keys.stats,
+            mapping={"appended": 2**63 - 1, "sealed": "many", "sealed_bytes": "x", "open": "?"},
+        )
+        append(store, 2, batch_size=2)
+        append(store, 3, batch_size=2)
+        assert [json.loads(array) for array in store.take()] == [[1, 2], [3]]
+
+    def test_many_threads_at_once(self, store: Store) -> None:
+        def write(writer: int) -> None:
+            for number in range(200):
+                append(store, [writer, number], batch_size=7)
+
+        at_once(partial(write, writer) for writer in range(8))
+        assert store.status().pending == 1600
+        events = [event for array in store.take() for event in json.loads(array)]
+        for writer in range(8):
+            assert [n for who, n in events if who == writer] == list(range(200))
+
+    def test_batch_of_just_as_many_bytes_as_allowed_is_full(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        for _ in range(3):
+            append(store, "x" * 30, batch_bytes=100)
+        assert client_of_server.get(store.keys.open) is None
+        assert facts(store.status()) == (3, 0, 1, 100)
+
+    def test_one_byte_more_is_a_batch_more(self, store: Store, client_of_server: Redis) -> None:
+        append(store, *["x" * 22] * 8, batch_bytes=100)  # four would have 101
+        sealed = [f[b"events"] for _, f in client_of_server.xrange(store.keys.batches)]
+        assert [len(events) for events in sealed] == [76, 76]
+        assert client_of_server.strlen(store.keys.open) == 51
+
+    def test_call_of_just_as_many_bytes_as_allowed(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("django_jsonbuffer.store.MAX_APPEND_BYTES", 10)
+        store.append([b"1234", b"5678"], batch_size=None, batch_bytes=100)
+        with pytest.raises(EventTooLarge):
+            store.append([b"1234", b"56789"], batch_size=None, batch_bytes=100)
+        assert store.take() == [b"[1234,5678]"]
+
+    def test_is_one_round_trip_once_the_bucket_is_registered(self, private_server: Redis) -> None:
+        store = Store("orders", configuration())
+        append(store, 1)
+        commands = commands_of(private_server, lambda: append(store, 2))
+        assert commands["evalsha"] == 1
+        assert not {"eval", "sadd"} & set(commands)
+
+    def test_bucket_is_registered_before_anything_is_written(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        client_of_server.set(f"{prefix}:buckets", "foreign")
+        with pytest.raises(KeyOccupied):
+            append(store, 1)
+        assert list(dump(client_of_server, prefix)) == [f"{prefix}:buckets".encode()]
+
+
+class TestSeal:
+    def test_open_batch_becomes_the_newest(self, store: Store, client_of_server: Redis) -> None:
+        append(store, 1)
+        newest, _ = store.seal()
+        [(id, fields)] = client_of_server.xrange(store.keys.batches)
+        assert newest == id.decode()
+        assert fields[b"events"] == b"[1]"
+
+    def test_empty_bucket(self, store: Store, client_of_server: Redis, prefix: str) -> None:
+        assert store.seal() == (None, 0)
+        assert dump(client_of_server, prefix) == {}
+
+    def test_again_seals_nothing_more(self, store: Store) -> None:
+        append(store, 1)
+        assert store.seal() == store.seal()
+        assert store.status().batches == 1
+
+    @pytest.mark.parametrize("kind", ["open", "batches", "dead", "stats"])
+    def test_key_of_another_type_refuses_and_writes_nothing(
+        self, store: Store, client_of_server: Redis, prefix: str, kind: str
+    ) -> None:
+        append(store, 0, batch_size=1)
+        append(store, 1)
+        client_of_server.delete(getattr(store.keys, kind))
+        client_of_server.zadd(getattr(store.keys, kind), {"foreign": 1})
+        before = dump(client_of_server, prefix)
+        with pytest.raises(KeyOccupied):
+            store.seal()
+        assert dump(client_of_server, prefix) == before
+
+    def test_many_threads_at_once(self, store: Store) -> None:
+        append(store, *range(10))
+        at_once([store.seal] * 8)
+        assert facts(store.status()) == (10, 0, 1, 21)
+
+
+class TestClaim:
+    def test_oldest_sealed_batch_first(self, store: Store) -> None:
+        append(store, *range(5), batch_size=2)
+        first, second = claimed(store, "a"), claimed(store, "b")
+        assert (first.array, first.count, first.deliveries) == (b"[0,1]", 2, 1)
+        assert second.array == b"[2,3]"
+        assert facts(store.status()) == (1, 4, 3, 13)
+
+    def test_empty_bucket(self, store: Store, client_of_server: Redis, prefix: str) -> None:
+        assert claim(store) is None
+        assert dump(client_of_server, prefix) == {}
+
+    def test_open_batch_only_when_it_has_lingered(self, store: Store) -> None:
+        append(store, 1)
+        assert claim(store, linger=MINUTE) is None
+        assert claim(store, linger=None) is None
+        assert store.status().pending == 1
+        assert claimed(store, linger=NOW).array == b"[1]"
+
+    def test_worker_that_did_not_hear_claims_the_same_again(self, store: Store) -> None:
+        append(store, 1, 2, batch_size=1)
+        assert claimed(store) == claimed(store)
+        assert facts(store.status()) == (1, 1, 2, 6)
+
+    def test_held_batch_is_not_given_to_another(self, store: Store) -> None:
+        append(store, 1, batch_size=1)
+        claimed(store, "a")
+        assert claim(store, "b") is None
+
+    def test_expired_lease_comes_before_what_is_new(self, store: Store) -> None:
+        append(store, 1, 2, batch_size=1)
+        first = claimed(store, "died")
+        again = claimed(store, "heir", lease=NOW)
+        assert (again.id, again.deliveries, again.array) == (first.id, 2, b"[1]")
+        assert facts(store.status()) == (1, 1, 2, 6)
+
+    def test_only_past_the_given_id(self, store: Store) -> None:
+        append(store, 1, 2, 3, batch_size=1)
+        first, second = claimed(store, "a"), claimed(store, "b")
+        assert claimed(store, "c", lease=NOW, after=first.id).id == second.id
+        assert claimed(store, "d", lease=NOW, after=second.id).array == b"[3]"
+
+    def test_stream_whose_group_was_removed(self, store: Store, client_of_server: Redis) -> None:
+        append(store, 1, batch_size=1)
+        client_of_server.xgroup_destroy(store.keys.batches, "drain")
+        assert store.status().pending == 1
+        assert claimed(store).array == b"[1]"
+
+    def test_stream_with_a_group_of_another_name(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1, batch_size=1)
+        client_of_server.xgroup_destroy(store.keys.batches, "drain")
+        client_of_server.xgroup_create(store.keys.batches, "other", "$")
+        assert claimed(store).array == b"[1]"
+
+    def test_open_batch_of_the_future_is_taken(self, store: Store, client_of_server: Redis) -> None:
+        """The server's clock was set back after it was opened."""
+        append(store, 1)
+        in_an_hour = int((time.time() + 3600) * 1000)
+        client_of_server.hset(store.keys.stats, "opened", in_an_hour)
+        assert store.status().oldest == NOW
+        assert claimed(store, linger=MINUTE).array == b"[1]"
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"count": "inf", "opened": 1},
+            {"count": "1e300", "opened": 1},
+            {"count": -7, "opened": 1},
+            {"count": "nan", "opened": 1},
+            {"count": "1" * 16, "opened": 1},
+            {"count": 1, "opened": -(9 * 10**17)},
+            {"count": 1, "opened": "9" * 400},
+            {"count": 1},
+            {"opened": 1},
+        ],
+        ids=str,
+    )
+    def test_entry_with_impossible_fields_is_set_aside(
+        self, store: Store, client_of_server: Redis, fields: dict[str, Any]
+    ) -> None:
+        client_of_server.xadd(store.keys.batches, {"events": "[1]", **fields})
+        assert facts(store.status()) == (0, 0, 1, 0)
+        assert claim(store) is None
+        assert store.status().dead == 1
+        assert facts(store.status()) == (0, 0, 0, 0)
+
+    def test_any_number_of_foreign_entries_is_set_aside(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        for number in range(250):
+            client_of_server.xadd(store.keys.batches, {"foreign": number})
+        append(store, 1, batch_size=1)
+        found, rubbish = store.claim("worker", lease=MINUTE, linger=None, after=None)
+        assert found is not None
+        assert (found.array, rubbish) == (b"[1]", 250)
+        assert store.status().dead == 250
+
+    def test_entry_of_another_client_is_set_aside(
+        self, store: Store, client_of_server: Redis, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        client_of_server.xadd(store.keys.batches, {"foreign": "secret"})
+        append(store, 1, batch_size=1)
+        found, rubbish = store.claim("worker", lease=MINUTE, linger=None, after=None)
+        assert found is not None
+        assert (found.array, rubbish) == (b"[1]", 1)
+        [(_, letter)] = client_of_server.xrange(store.keys.dead)
+        assert letter[b"event"] == b"foreign secret"
+        assert "orders" in caplog.text
+        assert "secret" not in caplog.text
+
+    def test_batch_that_somebody_deleted_is_passed_over(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1, 2, batch_size=1)
+        client_of_server.xdel(store.keys.batches, claimed(store, "died").id)
+        survivor = claimed(store, "heir", lease=NOW)
+        assert survivor.array == b"[2]"
+        store.ack(survivor)
+        assert facts(store.status()) == (0, 0, 0, 0)
+
+    @pytest.mark.parametrize("kind", ["open", "batches", "dead", "stats"])
+    def test_key_of_another_type_refuses_and_writes_nothing(
+        self, store: Store, client_of_server: Redis, prefix: str, kind: str
+    ) -> None:
+        append(store, 0, batch_size=1)
+        append(store, 1)
+        client_of_server.delete(getattr(store.keys, kind))
+        client_of_server.lpush(getattr(store.keys, kind), "foreign")
+        before = dump(client_of_server, prefix)
+        with pytest.raises(KeyOccupied):
+            claim(store)
+        assert dump(client_of_server, prefix) == before
+
+    def test_many_workers_at_once_get_each_batch_once(self, store: Store) -> None:
+        append(store, *range(300), batch_size=1)
+        got: list[Claim] = []
+
+        def work(name: str) -> None:
+            while found := claim(store, name):
+                got.append(found)
+                store.ack(found)
+
+        at_once(partial(work, f"w{n}") for n in range(8))
+        assert sorted(json.loads(found.array)[0] for found in got) == list(range(300))
+        assert facts(store.status()) == (0, 0, 0, 0)
+
+    def test_held_batch_comes_again_whatever_the_given_id(self, store: Store) -> None:
+        append(store, 1, 2, batch_size=1)
+        first = claimed(store)
+        assert claimed(store, after=first.id) == first
+
+    def test_held_batch_is_no_further_delivery_and_comes_before_an_older_one(
+        self, store: Store
+    ) -> None:
+        append(store, 1, 2, batch_size=1)
+        claimed(store, "died")
+        held = claimed(store)
+        assert [claimed(store, lease=NOW) for _ in range(3)] == [held] * 3
+
+    def test_held_batch_that_is_claimed_again_has_its_lease_renewed(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1, batch_size=1)
+        held = claimed(store)
+        hour_ms = 3_600_000
+        client_of_server.xclaim(
+            *(store.keys.batches, "drain", held.consumer, 0, [held.id]), idle=hour_ms, justid=True
+        )
+        assert claimed(store) == held
+        assert claim(store, "other") is None
+
+    @pytest.mark.parametrize("kind", ["batches", "dead", "stats"])
+    def test_that_leaves_the_open_batch_is_refused_by_another_type_too(
+        self, store: Store, client_of_server: Redis, prefix: str, kind: str
+    ) -> None:
+        append(store, 0, batch_size=1)
+        append(store, 1)
+        client_of_server.delete(getattr(store.keys, kind))
+        client_of_server.lpush(getattr(store.keys, kind), "foreign")
+        before = dump(client_of_server, prefix)
+        with pytest.raises(KeyOccupied):
+            claim(store, linger=None)
+        assert dump(client_of_server, prefix) == before
+
+
+class TestAck:
+    def test_removes_the_batch(self, store: Store, client_of_server: Redis) -> None:
+        append(store, 1, 2)
+        store.ack(claimed(store))
+        assert facts(store.status()) == (0, 0, 0, 0)
+        assert client_of_server.xlen(store.keys.batches) == 0
+        assert client_of_server.hget(store.keys.stats, "processed") == b"2"
+
+    def test_late_copy_changes_nothing(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        append(store, 1, 2, batch_size=1)
+        first = claimed(store)
+        store.ack(first)
+        claimed(store)
+        before = dump(client_of_server, prefix)
+        with pytest.raises(LeaseLost, match=first.id):
+            store.ack(first)
+        assert dump(client_of_server, prefix) == before
+
+    def test_of_a_lost_lease_changes_nothing(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        append(store, 1)
+        slow = claimed(store, "slow")
+        claimed(store, "heir", lease=NOW)
+        before = dump(client_of_server, prefix)
+        with pytest.raises(LeaseLost):
+            store.ack(slow)
+        assert dump(client_of_server, prefix) == before
+
+    def test_of_an_earlier_delivery_to_the_same_worker_changes_nothing(self, store: Store) -> None:
+        append(store, 1)
+        first = claimed(store)
+        store.release(first, lease=MINUTE, backoff=NOW)
+        second = claimed(store)
+        assert (second.id, second.deliveries) == (first.id, 2)
+        with pytest.raises(LeaseLost):
+            store.ack(first)
+        store.ack(second)
+
+    def test_empty_bucket(self, store: Store, client_of_server: Redis, prefix: str) -> None:
+        with pytest.raises(LeaseLost):
+            store.ack(Claim(id="1-1", consumer="w", deliveries=1, count=1, array=b"[1]"))
+        assert dump(client_of_server, prefix) == {}
+
+    def test_many_copies_at_once_count_once(self, store: Store, client_of_server: Redis) -> None:
+        append(store, 1)
+        found = claimed(store)
+        outcomes: list[bool] = []
+
+        def ack() -> None:
+            try:
+                store.ack(found)
+                outcomes.append(True)
+            except LeaseLost:
+                outcomes.append(False)
+
+        at_once([ack] * 8)
+        assert sorted(outcomes) == [False] * 7 + [True]
+        assert client_of_server.hget(store.keys.stats, "processed") == b"1"
+
+    def test_after_the_release_changes_nothing(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        append(store, 1)
+        found = claimed(store)
+        store.release(found, lease=MINUTE, backoff=NOW)
+        before = dump(client_of_server, prefix)
+        with pytest.raises(LeaseLost):
+            store.ack(found)
+        assert dump(client_of_server, prefix) == before
+
+    def test_counters_of_another_type_refuse_and_nothing_is_written(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        append(store, 1)
+        found = claimed(store)
+        client_of_server.delete(store.keys.stats)
+        client_of_server.sadd(store.keys.stats, "foreign")
+        before = dump(client_of_server, prefix)
+        with pytest.raises(KeyOccupied):
+            store.ack(found)
+        assert dump(client_of_server, prefix) == before
+
+    def test_of_one_batch_leaves_the_others_counted(self, store: Store) -> None:
+        append(store, 1, 20, 300, batch_size=1)
+        store.ack(claimed(store))
+        claimed(store, "other")
+        assert facts(store.status()) == (1, 1, 2, 9)
+
+
+class TestRelease:
+    def test_batch_is_pending_again_and_comes_after_the_backoff(self, store: Store) -> None:
+        append(store, 1, 2, batch_size=1)
+        found = claimed(store)
+        store.release(found, lease=MINUTE, backoff=timedelta(milliseconds=300))
+        assert facts(store.status()) == (2, 0, 2, 6)
+        assert claimed(store, "b").array == b"[2]"
+        assert claim(store, "c") is None
+        time.sleep(0.35)
+        again = claimed(store, "c")
+        assert (again.id, again.deliveries) == (found.id, 2)
+        assert facts(store.status()) == (0, 2, 2, 6)
+
+    def test_late_copy_changes_nothing(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        append(store, 1)
+        found = claimed(store)
+        store.release(found, lease=MINUTE, backoff=NOW)
+        claimed(store)
+        before = dump(client_of_server, prefix)
+        with pytest.raises(LeaseLost):
+            store.release(found, lease=MINUTE, backoff=NOW)
+        assert dump(client_of_server, prefix) == before
+
+    def test_of_a_lost_lease_changes_nothing(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        append(store, 1)
+        slow = claimed(store, "slow")
+        heir = claimed(store, "heir", lease=NOW)
+        before = dump(client_of_server, prefix)
+        with pytest.raises(LeaseLost):
+            store.release(slow, lease=MINUTE, backoff=NOW)
+        assert dump(client_of_server, prefix) == before
+        store.ack(heir)
+
+    def test_empty_bucket(self, store: Store, client_of_server: Redis, prefix: str) -> None:
+        gone = Claim(id="1-1", consumer="w", deliveries=1, count=1, array=b"[1]")
+        with pytest.raises(LeaseLost):
+            store.release(gone, lease=MINUTE, backoff=NOW)
+        assert dump(client_of_server, prefix) == {}
+
+    def test_keeps_its_place_before_younger_batches(self, store: Store) -> None:
+        append(store, 1, 2, batch_size=1)
+        store.release(claimed(store), lease=MINUTE, backoff=NOW)
+        assert [claimed(store, name).array for name in "ab"] == [b"[1]", b"[2]"]
+
+    def test_again_changes_nothing(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        append(store, 1)
+        found = claimed(store)
+        store.release(found, lease=MINUTE, backoff=NOW)
+        before = dump(client_of_server, prefix)
+        with pytest.raises(LeaseLost):
+            store.release(found, lease=MINUTE, backoff=NOW)
+        assert dump(client_of_server, prefix) == before
+
+    def test_counters_of_another_type_refuse_and_nothing_is_written(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        append(store, 1)
+        found = claimed(store)
+        client_of_server.delete(store.keys.stats)
+        client_of_server.sadd(store.keys.stats, "foreign")
+        before = dump(client_of_server, prefix)
+        with pytest.raises(KeyOccupied):
+            store.release(found, lease=MINUTE, backoff=NOW)
+        assert dump(client_of_server, prefix) == before
+
+
+class TestBury:
+    def test_moves_the_batch_to_the_dead_letters(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1, 2, batch_size=1)
+        found = claimed(store)
+        store.bury(found, error="no")
+        [(_, letter)] = client_of_server.xrange(store.keys.dead)
+        assert (letter[b"event"], letter[b"error"]) == (b"[1]", b"no")
+        assert facts(store.status()) == (1, 0, 1, 3)
+        assert store.status().dead == 1
+
+    def test_of_a_lost_lease_changes_nothing(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        append(store, 1)
+        slow = claimed(store, "slow")
+        claimed(store, "heir", lease=NOW)
+        before = dump(client_of_server, prefix)
+        with pytest.raises(LeaseLost):
+            store.bury(slow, error="no")
+        assert dump(client_of_server, prefix) == before
+
+    @pytest.mark.parametrize("kind", ["dead", "stats"])
+    def test_key_of_another_type_refuses_and_writes_nothing(
+        self, store: Store, client_of_server: Redis, prefix: str, kind: str
+    ) -> None:
+        append(store, 1)
+        found = claimed(store)
+        client_of_server.delete(getattr(store.keys, kind))
+        client_of_server.set(getattr(store.keys, kind), "foreign")
+        before = dump(client_of_server, prefix)
+        with pytest.raises(KeyOccupied):
+            store.bury(found, error="no")
+        assert dump(client_of_server, prefix) == before
+
+    def test_empty_bucket(self, store: Store, client_of_server: Redis, prefix: str) -> None:
+        gone = Claim(id="1-1", consumer="w", deliveries=1, count=1, array=b"[1]")
+        with pytest.raises(LeaseLost):
+            store.bury(gone, error="no")
+        assert dump(client_of_server, prefix) == {}
+
+
+class TestDeletedBatch:
+    """Somebody took a batch out of the stream that a worker holds."""
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            Store.ack,
+            partial(Store.release, lease=MINUTE, backoff=NOW),
+            partial(Store.bury, error="unreadable"),
+        ],
+        ids=["ack", "release", "bury"],
+    )
+    def test_is_held_no_more(
+        self, store: Store, client_of_server: Redis, call: Callable[[Store, Claim], None]
+    ) -> None:
+        append(store, *range(6), batch_size=2)
+        claims = [claimed(store, worker) for worker in "abc"]
+        client_of_server.xdel(store.keys.batches, claims[0].id)
+        assert facts(store.status()) == (0, 4, 2, 10)
+        with pytest.raises(LeaseLost):
+            call(store, claims[0])
+        assert facts(store.status()) == (0, 4, 2, 10)
+        for claim in claims[1:]:
+            store.ack(claim)
+        assert facts(store.status()) == (0, 0, 0, 0)
+
+    def test_that_was_released_hides_no_other_from_the_age(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1, 2, batch_size=1)
+        released = claimed(store)
+        store.release(released, lease=MINUTE, backoff=MINUTE)
+        client_of_server.xdel(store.keys.batches, released.id)
+        assert store.status().oldest is not None
+
+    def test_in_whose_place_another_came_leaves_no_phantom(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, *range(10), batch_size=5)
+        fields = {"events": "[1]", "count": 1, "opened": 1}
+        client_of_server.xadd(store.keys.batches, fields, maxlen=2, approximate=False)
+        while found := claim(store):
+            store.ack(found)
+        assert facts(store.status()) == (0, 0, 0, 0)
+
+
+class TestTake:
+    def test_everything_pending_in_order(self, store: Store) -> None:
+        append(store, *range(5), batch_size=2)
+        released = claimed(store)
+        store.release(released, lease=MINUTE, backoff=MINUTE)
+        assert store.take() == [b"[0,1]", b"[2,3]", b"[4]"]
+        assert facts(store.status()) == (0, 0, 0, 0)
+        assert claim(store, lease=NOW) is None
+
+    def test_leaves_what_a_worker_holds(self, store: Store) -> None:
+        append(store, *range(5), batch_size=2)
+        held = claimed(store)
+        assert store.take() == [b"[2,3]", b"[4]"]
+        assert facts(store.status()) == (0, 2, 1, 5)
+        store.ack(held)
+        assert facts(store.status()) == (0, 0, 0, 0)
+
+    def test_with_nothing_sealed_beside_a_held_batch(self, store: Store) -> None:
+        append(store, 1, 2, batch_size=2)
+        claimed(store)
+        append(store, 3)
+        assert store.take() == [b"[3]"]
+        assert facts(store.status()) == (0, 2, 1, 5)
+
+    def test_empty_bucket(self, store: Store, client_of_server: Redis, prefix: str) -> None:
+        assert store.take() == []
+        assert dump(client_of_server, prefix) == {}
+
+    def test_ten_thousand_batches(self, store: Store) -> None:
+        append(store, *range(10_000), batch_size=1)
+        assert [json.loads(array)[0] for array in store.take()] == list(range(10_000))
+
+    def test_entry_of_another_client_is_set_aside(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1, batch_size=1)
+        client_of_server.xadd(store.keys.batches, {"events": "[]"})
+        append(store, 2)
+        assert store.take() == [b"[1]", b"[2]"]
+        assert store.status().dead == 1
+
+    @pytest.mark.parametrize("kind", ["open", "batches", "dead", "stats"])
+    def test_key_of_another_type_refuses_and_writes_nothing(
+        self, store: Store, client_of_server: Redis, prefix: str, kind: str
+    ) -> None:
+        append(store, 0, batch_size=1)
+        append(store, 1)
+        client_of_server.delete(getattr(store.keys, kind))
+        client_of_server.lpush(getattr(store.keys, kind), "foreign")
+        before = dump(client_of_server, prefix)
+        with pytest.raises(KeyOccupied):
+            store.take()
+        assert dump(client_of_server, prefix) == before
+
+    def test_many_takers_at_once_get_each_event_once(self, store: Store) -> None:
+        append(store, *range(500), batch_size=3)
+        got: list[int] = []
+
+        def take() -> None:
+            got.extend(event for array in store.take() for event in json.loads(array))
+
+        at_once([take] * 8)
+        assert sorted(got) == list(range(500))
+
+    def test_leaves_what_many_workers_hold(self, store: Store) -> None:
+        append(store, *range(23), batch_size=1)
+        for number in range(20):
+            claimed(store, f"worker-{number}")
+        assert store.take() == [b"[20]", b"[21]", b"[22]"]
+        assert facts(store.status()) == (0, 20, 20, 70)
+
+    def test_counts_what_it_returns(self, store: Store, client_of_server: Redis) -> None:
+        append(store, 1, 2, 3, batch_size=2)
+        store.take()
+        stats = client_of_server.hgetall(store.keys.stats)
+        assert stats[b"processed"] == b"3"
+        assert b"dropped" not in stats
+
+
+class TestPurge:
+    def test_counts_what_it_discards(self, store: Store, client_of_server: Redis) -> None:
+        append(store, *range(5), batch_size=2)
+        held = claimed(store)
+        assert store.purge() == 3
+        assert facts(store.status()) == (0, 2, 1, 5)
+        assert client_of_server.hget(store.keys.stats, "dropped") == b"3"
+        store.ack(held)
+
+    def test_any_number_of_foreign_entries(self, store: Store, client_of_server: Redis) -> None:
+        for number in range(250):
+            client_of_server.xadd(store.keys.batches, {"foreign": number})
+        append(store, 1)
+        assert store.purge() == 1
+        assert facts(store.status()) == (0, 0, 0, 0)
+        assert store.status().dead == 250
+
+    def test_many_batches(self, store: Store) -> None:
+        append(store, *range(777), batch_size=2)
+        assert store.purge() == 777
+        assert facts(store.status()) == (0, 0, 0, 0)
+
+    def test_empty_bucket(self, store: Store) -> None:
+        assert store.purge() == 0
+
+    def test_sends_no_event(self, private_server: Redis) -> None:
+        store = Store("orders", configuration())
+        append(store, *["x" * 1000] * 150, batch_size=100)
+        before = private_server.info()["total_net_output_bytes"]
+        store.purge()
+        assert private_server.info()["total_net_output_bytes"] - before < 50_000
+
+
+class TestPeek:
+    def test_oldest_first_and_no_more_batches_than_needed(self, store: Store) -> None:
+        append(store, *range(5), batch_size=2)
+        assert store.peek(1) == [b"[0,1]"]
+        assert store.peek(3) == [b"[0,1]", b"[2,3]"]
+        assert store.peek(100) == [b"[0,1]", b"[2,3]", b"[4]"]
+
+    def test_not_what_a_worker_holds_but_what_it_released(self, store: Store) -> None:
+        append(store, *range(5), batch_size=2)
+        held = claimed(store)
+        assert store.peek(100) == [b"[2,3]", b"[4]"]
+        store.release(held, lease=MINUTE, backoff=MINUTE)
+        assert store.peek(100) == [b"[0,1]", b"[2,3]", b"[4]"]
+
+    def test_writes_nothing(self, store: Store, client_of_server: Redis, prefix: str) -> None:
+        append(store, 1)
+        client_of_server.xadd(store.keys.batches, {"foreign": "x"})
+        before = dump(client_of_server, prefix)
+        assert store.peek(9) == [b"[1]"]
+        assert dump(client_of_server, prefix) == before
+
+    def test_empty_bucket(self, store: Store) -> None:
+        assert store.peek(5) == []
+
+    def test_not_what_many_workers_hold(self, store: Store) -> None:
+        append(store, *range(23), batch_size=1)
+        for number in range(20):
+            claimed(store, f"worker-{number}")
+        assert store.peek(99) == [b"[20]", b"[21]", b"[22]"]
+
+
+class TestRetire:
+    def test_removes_who_holds_nothing_and_nobody_else(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1, 2, 3, batch_size=1)
+        store.ack(claimed(store, "done"))
+        held = claimed(store, "busy")
+        store.release(claimed(store, "gave back"), lease=MINUTE, backoff=MINUTE)
+        store.retire("done", lease=MINUTE)
+        consumers = client_of_server.xinfo_consumers(store.keys.batches, "drain")
+        assert {consumer["name"] for consumer in consumers} == {b"busy", b"released"}
+        store.ack(held)
+
+    def test_what_it_still_holds_can_be_claimed_at_once(self, store: Store) -> None:
+        append(store, 1, 2, batch_size=1)
+        held = claimed(store, "interrupted")
+        store.retire("interrupted", lease=MINUTE)
+        assert facts(store.status()) == (2, 0, 2, 6)
+        assert claimed(store, "heir").id == held.id
+        with pytest.raises(LeaseLost):
+            store.ack(held)
+
+    def test_again_changes_nothing(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        append(store, 1, batch_size=1)
+        claimed(store)
+        store.retire("worker", lease=MINUTE)
+        claimed(store, "heir")
+        store.retire("worker", lease=MINUTE)
+        assert facts(store.status()) == (0, 1, 1, 3)
+
+    def test_empty_bucket(self, store: Store, client_of_server: Redis, prefix: str) -> None:
+        store.retire("worker", lease=MINUTE)
+        assert dump(client_of_server, prefix) == {}
+
+
+class TestStatus:
+    def test_age_is_that_of_the_oldest_pending_event(self, store: Store) -> None:
+        append(store, 1)
+        time.sleep(0.12)
+        append(store, 2, batch_size=2)
+        time.sleep(0.06)
+        append(store, 3)
+        assert 0.17 < seconds(store) < 1
+        held = claimed(store)
+        assert seconds(store) < 0.1
+        store.release(held, lease=MINUTE, backoff=MINUTE)
+        assert seconds(store) > 0.17
+
+    def test_nothing_waits(self, store: Store, client_of_server: Redis) -> None:
+        append(store, 1)
+        claimed(store)
+        assert store.status().oldest is None
+
+    @pytest.mark.parametrize(
+        ("missing", "left"),
+        [
+            ("open", (4, 2, 3, 15)),
+            ("batches", (1, 0, 1, 3)),
+            ("dead", (5, 2, 4, 18)),
+            ("stats", (5, 2, 4, 18)),
+        ],
+    )
+    def test_each_key_missing_in_turn(
+        self,
+        store: Store,
+        client_of_server: Redis,
+        missing: str,
+        left: tuple[int, int, int, int],
+    ) -> None:
+        append(store, *range(7), batch_size=2)
+        store.release(claimed(store, "gave back"), lease=MINUTE, backoff=MINUTE)
+        held = claimed(store, "busy")
+        client_of_server.delete(getattr(store.keys, missing))
+        assert facts(store.status()) == left
+
+        append(store, 7, 8, batch_size=2)
+        if missing == "batches":
+            with pytest.raises(LeaseLost):
+                store.ack(held)
+        else:
+            store.ack(held)
+        pending = [event for array in store.peek(99) for event in json.loads(array)]
+        assert store.status().pending == len(pending)
+        assert store.status().in_flight == 0
+        drained = []
+        while found := claim(store, lease=NOW):
+            drained += json.loads(found.array)
+            store.ack(found)
+        assert drained == pending
+        assert facts(store.status()) == (0, 0, 0, 0)
+
+    def test_deleted_batch_leaves_no_phantom(self, store: Store, client_of_server: Redis) -> None:
+        append(store, *range(4), batch_size=2)
+        [(first, _), _] = client_of_server.xrange(store.keys.batches)
+        client_of_server.xdel(store.keys.batches, first)
+        assert facts(store.status()) == (2, 0, 1, 5)
+        assert store.take() == [b"[2,3]"]
+        append(store, 5)
+        assert facts(store.status()) == (1, 0, 1, 3)
+
+    def test_deleted_stream_leaves_no_phantom(self, store: Store, client_of_server: Redis) -> None:
+        append(store, 1, 2, batch_size=1)
+        claimed(store)
+        client_of_server.delete(store.keys.batches)
+        assert facts(store.status()) == (0, 0, 0, 0)
+
+    @pytest.mark.parametrize("kind", ["open", "batches", "dead", "stats"])
+    def test_key_of_another_type(self, store: Store, client_of_server: Redis, kind: str) -> None:
+        client_of_server.sadd(getattr(store.keys, kind), "foreign")
+        with pytest.raises(KeyOccupied):
+            store.status()
+
+    def test_many_in_one_round_trip_each_with_its_own_fault(self, client_of_server: Redis) -> None:
+        names = [f"bucket-{number}" for number in range(50)]
+        for number, name in enumerate(names):
+            append(Store(name, configuration()), *range(number)) if number else None
+        client_of_server.script_flush()
+        client_of_server.set(Store("bucket-7", configuration()).keys.dead, "foreign")
+        found = statuses(names, configuration())
+        assert isinstance(found[7], KeyOccupied)
+        for number, status in enumerate(found):
+            assert number == 7 or (isinstance(status, BucketStatus) and status.pending == number)
+
+    def test_age_beside_a_group_of_another_name(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1, 2, batch_size=1)
+        client_of_server.xgroup_create(store.keys.batches, "other", "$")
+        claimed(store)
+        assert store.status().oldest is not None
+
+    def test_entry_that_is_no_batch_has_no_age(self, store: Store, client_of_server: Redis) -> None:
+        client_of_server.xadd(store.keys.batches, {"opened": "x"})
+        assert store.status().oldest is None
+
+    @pytest.mark.parametrize("spoilt", ["?", "-9"])
+    @pytest.mark.parametrize(
+        "counter",
+        [
+            *["open", "open_bytes", "open_tail", "opened"],
+            *["sealed", "claimed", "sealed_bytes", "sealed_batches"],
+        ],
+    )
+    def test_spoilt_counter_is_counted_anew(
+        self, store: Store, client_of_server: Redis, counter: str, spoilt: str
+    ) -> None:
+        append(store, 1, 2, 3, batch_size=2)
+        claimed(store, linger=None)
+        client_of_server.hset(store.keys.stats, counter, spoilt)
+        assert facts(store.status()) == (1, 2, 2, 8)
+        assert 0 <= seconds(store) < 60
+        assert store.take() == [b"[3]"]
+        assert facts(store.status()) == (0, 2, 1, 5)
+
+
+def seconds(store: Store) -> float:
+    oldest = store.status().oldest
+    assert oldest is not None
+    return oldest.total_seconds()
+
+
+class TestForeignEntry:
+    """What another client put into the stream, and is no batch."""
+
+    @pytest.mark.parametrize("call", [claim, Store.take, Store.purge])
+    def test_is_set_aside_once(
+        self, store: Store, client_of_server: Redis, call: Callable[[Store], object]
+    ) -> None:
+        append(store, 1, batch_size=1)
+        client_of_server.xadd(store.keys.batches, {"foreign": "x"})
+        store.ack(claimed(store))
+        for _ in range(2):
+            call(store)
+        assert client_of_server.xlen(store.keys.batches) == 0
+        assert client_of_server.xpending(store.keys.batches, "drain")["pending"] == 0
+        assert store.status().dead == 1
+
+    @pytest.mark.parametrize(
+        "call",
+        [claim, Store.seal, lambda store: append(store, 2, batch_size=1)],
+        ids=["claim", "seal", "append"],
+    )
+    def test_that_had_the_last_id_there_is_costs_no_event(
+        self, store: Store, client_of_server: Redis, call: Callable[[Store], object]
+    ) -> None:
+        append(store, 1)
+        client_of_server.xadd(store.keys.batches, {"foreign": "x"}, id=LAST_ID)
+        client_of_server.xdel(store.keys.batches, LAST_ID)
+        with pytest.raises(BufferUnavailable):
+            call(store)
+        assert client_of_server.get(store.keys.open) == b"[1]"
+        assert facts(store.status()) == (1, 0, 1, 3)
+
+    def test_stays_when_the_dead_letters_take_no_more(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        client_of_server.xadd(store.keys.dead, {"event": "x"}, id=LAST_ID)
+        client_of_server.xadd(store.keys.batches, {"foreign": "x"})
+        with pytest.raises(BufferUnavailable):
+            store.take()
+        assert client_of_server.xlen(store.keys.batches) == 1
+
+
+def _free_port() -> str:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return str(listening.getsockname()[1])
+
+
+class TestConnections:
+    @pytest.mark.parametrize("protocol", [2, 3])
+    @pytest.mark.parametrize("decode", [False, True])
+    def test_every_reply_shape(
+        self,
+        private_server: Redis,
+        use_cache: Callable[..., str],
+        protocol: int,
+        decode: bool,
+    ) -> None:
+        path = private_server.get_connection_kwargs()["path"]
+        use_cache(
+            f"unix://{path}?db=0&protocol={protocol}",
+            OPTIONS={"CONNECTION_POOL_KWARGS": {"decode_responses": decode}},
+        )
+        store = Store("orders", configuration())
+        append(store, "é", 2, 3, batch_size=2)
+        assert store.peek(3) == [b'["\\u00e9",2]', b"[3]"]
+        held = claimed(store)
+        store.release(held, lease=MINUTE, backoff=NOW)
+        store.ack(claimed(store))
+        assert store.take() == [b"[3]"]
+        [status] = statuses(["orders"], configuration())
+        assert isinstance(status, BucketStatus)
+        assert facts(status) == (0, 0, 0, 0)
+        assert registered_names(configuration()) == {"orders"}
+
+    def test_scripts_that_the_server_forgot(self, store: Store, client_of_server: Redis) -> None:
+        append(store, 1)
+        client_of_server.script_flush()
+        append(store, 2)
+        client_of_server.script_flush()
+        assert store.take() == [b"[1,2]"]
+
+    def test_cluster_takes_every_script(self, use_cache: Callable[..., str]) -> None:
+        """One node with all slots refuses keys of several slots, as a node among many does."""
+        with (
+            EmbeddedRedis("--cluster-enabled", "yes", "--cluster-port", _free_port()) as embedded,
+            redis.Redis.from_url(embedded.url) as plain,
+        ):
+            plain.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            while plain.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
+                time.sleep(0.05)
+            use_cache(embedded.url)
+            store = Store("orders", configuration())
+            append(store, 1, 2, 3, batch_size=2)
+            store.seal()
+            held = claimed(store)
+            store.release(held, lease=MINUTE, backoff=NOW)
+            store.ack(claimed(store))
+            store.retire("worker", lease=MINUTE)
+            assert store.peek(9) == [b"[3]"]
+            [status] = statuses(["orders"], configuration())
+            assert isinstance(status, BucketStatus)
+            assert facts(status) == (1, 0, 1, 3)
+            assert store.take() == [b"[3]"]
+            assert store.purge() == 0
+            assert registered_names(configuration()) == {"orders"}
+
+    def test_facts_of_the_server(self, private_server: Redis) -> None:
+        found = server_facts(configuration())
+        assert found.version >= (6, 2)
+        assert (found.eviction_policy, found.has_aof, found.has_snapshots) == (
+            "noeviction",
+            False,
+            False,
+        )
+        private_server.config_set("maxmemory-policy", "allkeys-lru")
+        private_server.config_set("appendonly", "yes")
+        private_server.config_set("save", "60 1")
+        found = server_facts(configuration())
+        assert (found.eviction_policy, found.has_aof, found.has_snapshots) == (
+            "allkeys-lru",
+            True,
+            True,
+        )
