@@ -1,0 +1,32 @@
+"""A model without a table, by which the admin and its permissions know of buckets."""
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class BucketManager(models.Manager["Bucket"]):
+    """Finds nothing, without asking the database: what reads all models finds no table here."""
+
+    def get_queryset(self) -> models.QuerySet["Bucket"]:
+        return super().get_queryset().none()
+
+
+class Bucket(models.Model):
+    """Stands for a bucket in the admin's index, URLs and log, and in permissions.
+
+    The bucket itself lies in Redis: see :class:`django_jsonbuffer.Bucket`.
+    """
+
+    name = models.CharField(_("name"), max_length=100, primary_key=True)
+
+    objects = BucketManager()
+
+    class Meta:
+        managed = False
+        base_manager_name = "objects"
+        default_permissions = ("view",)
+        verbose_name = _("bucket")
+        verbose_name_plural = _("buckets")
+
+    def __str__(self) -> str:
+        return self.name
