@@ -4,12 +4,13 @@ BIN = $(VENV)/bin
 SECONDS ?=
 PORT ?= 8000
 
-.PHONY: help demo test lint types tox clean
+.PHONY: help demo test bench lint types tox clean
 
 help:
 	@echo "make demo [SECONDS=20] [PORT=8000]"
 	@echo "                        the example shop with real traffic, on http://127.0.0.1:8000"
 	@echo "make test               the whole suite"
+	@echo "make bench              what an append costs, as ratios"
 	@echo "make lint types tox     what a change must pass besides"
 
 # One environment, one stamp for each extra, renewed when the metadata change.
@@ -26,6 +27,9 @@ demo: $(VENV)/.installed-demo
 
 test: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest
+
+bench: $(VENV)/.installed-test
+	@$(BIN)/python -m benchmarks.append
 
 lint: $(VENV)/.installed-lint
 	@$(BIN)/ruff check --quiet .
