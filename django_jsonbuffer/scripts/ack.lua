@@ -12,13 +12,13 @@
 -- ARGV[5]  bytes       bytes of the batch
 --
 -- Returns 1, or 0 when another worker holds the lease or the batch is gone.
--- @include counters.lua sealed_batches.lua
+-- @include counters.lua dead_letters.lua sealed_batches.lua
 
 local batches, stats = KEYS[1], KEYS[2]
 local consumer, id, deliveries = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local count, bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
 
-if not delivery(batches, consumer, id, deliveries) then return 0 end
+if not is_held(batches, consumer, id, deliveries) then return 0 end
 local held = look_sealed(batches, stats)
 
 -- XACK needs no memory, so a full server lets the script run to its end.

@@ -14,7 +14,7 @@
 --
 -- Returns {1 when the bucket had no counters before, 1 when rubbish was set aside}, or {-1} when
 -- the open batch would be larger than a string can be: nothing was written.
--- @include counters.lua sealed_batches.lua open_batch.lua
+-- @include counters.lua dead_letters.lua sealed_batches.lua open_batch.lua
 
 local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local batch_size, batch_bytes, counts = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]

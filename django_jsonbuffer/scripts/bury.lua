@@ -12,12 +12,12 @@
 -- ARGV[4]  error       what is wrong with it
 --
 -- Returns 1, or 0 when another worker holds the lease or the batch is gone.
--- @include counters.lua sealed_batches.lua
+-- @include counters.lua dead_letters.lua sealed_batches.lua
 
 local batches, dead, stats = KEYS[1], KEYS[2], KEYS[3]
 local consumer, id, deliveries, error = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 
-if not delivery(batches, consumer, id, deliveries) then return 0 end
+if not is_held(batches, consumer, id, deliveries) then return 0 end
 local entry = redis.call('XRANGE', batches, id, id)[1]
 if not entry then return 0 end
 local events, count = contents(entry)
@@ -26,10 +26,8 @@ redis.call('XLEN', dead)
 
 -- A write that needs no memory, so that a full server lets the script run to its end.
 redis.call('PERSIST', batches)
-redis.call('XADD', dead, '*', 'event', events, 'error', error, 'batch', id,
-  'attempts', deliveries)
+add_dead_letter(dead, stats, events, error, id, deliveries)
 remove(batches, id)
 held.claimed, held.bytes = held.claimed - count, held.bytes - #events
 remember_sealed(batches, stats, held)
-bump(stats, 'buried', 1)
 return 1

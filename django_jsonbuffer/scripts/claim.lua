@@ -16,7 +16,7 @@
 -- Returns {rubbish, id, deliveries, count, events}: `rubbish` is the number of values that were
 -- set aside as dead letters; the others are absent when nothing was claimed. After many values of
 -- rubbish there may be more to claim.
--- @include counters.lua sealed_batches.lua open_batch.lua
+-- @include counters.lua dead_letters.lua sealed_batches.lua open_batch.lua
 
 local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local consumer, lease_ms, linger_ms, after = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]

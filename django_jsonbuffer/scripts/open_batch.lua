@@ -1,5 +1,5 @@
--- Shared: the open batch. Takes no KEYS and no ARGV of its own. Needs counters.lua and
--- sealed_batches.lua.
+-- Shared: the open batch. Takes no KEYS and no ARGV of its own. Needs counters.lua,
+-- dead_letters.lua and sealed_batches.lua.
 --
 -- The open batch belongs to whoever can write to its key, so the bucket's counters may be out of
 -- date: another client may have taken it, or appended to it. It is ours, and its count is known,
@@ -167,10 +167,8 @@ end
 local function adopt(open, dead, stats, batch)
   if not batch.text then return end
   if batch.rubbish then
-    redis.call('XADD', dead, '*', 'event', redis.call('GET', open),
-      'error', 'The value at the key of the open batch was no JSON array of events.',
-      'batch', '', 'attempts', 0)
-    bump(stats, 'buried', 1)
+    add_dead_letter(dead, stats, redis.call('GET', open),
+      'The value at the key of the open batch was no JSON array of events.', '', 0)
   end
   if batch.count == 0 then
     redis.call('DEL', open)

@@ -12,13 +12,13 @@
 -- ARGV[5]  idle_ms     idle time to begin with: the lease less the backoff
 --
 -- Returns 1, or 0 when another worker holds the lease or the batch is gone.
--- @include counters.lua sealed_batches.lua
+-- @include counters.lua dead_letters.lua sealed_batches.lua
 
 local batches, stats = KEYS[1], KEYS[2]
 local consumer, id, deliveries = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local count, idle_ms = tonumber(ARGV[4]), ARGV[5]
 
-if not delivery(batches, consumer, id, deliveries) then return 0 end
+if not is_held(batches, consumer, id, deliveries) then return 0 end
 if #redis.call('XRANGE', batches, id, id) == 0 then
   redis.call('XACK', batches, GROUP, id) -- somebody deleted it
   return 0

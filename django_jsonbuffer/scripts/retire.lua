@@ -10,7 +10,7 @@
 -- ARGV[2]  lease_ms  how long a claim holds
 --
 -- Returns how many batches the worker still held.
--- @include counters.lua sealed_batches.lua
+-- @include counters.lua dead_letters.lua sealed_batches.lua
 
 local batches, stats = KEYS[1], KEYS[2]
 local consumer, lease_ms = ARGV[1], ARGV[2]
@@ -34,10 +34,8 @@ end
 if released > 0 then remember_sealed(batches, stats, held) end
 
 for _, info in ipairs(redis.call('XINFO', 'CONSUMERS', batches, GROUP)) do
-  local facts = {}
-  for i = 1, #info, 2 do facts[info[i]] = info[i + 1] end
-  if facts['pending'] == 0 then
-    redis.call('XGROUP', 'DELCONSUMER', batches, GROUP, facts['name'])
+  if field(info, 'pending') == 0 then
+    redis.call('XGROUP', 'DELCONSUMER', batches, GROUP, field(info, 'name'))
   end
 end
 return released

@@ -8,7 +8,7 @@
 -- KEYS[4]  stats    HASH of the bucket's counters
 --
 -- Returns {id of the newest batch or false, 1 when rubbish was set aside}.
--- @include counters.lua sealed_batches.lua open_batch.lua
+-- @include counters.lua dead_letters.lua sealed_batches.lua open_batch.lua
 
 local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 

@@ -1,4 +1,5 @@
--- Shared: the stream of sealed batches. Takes no KEYS and no ARGV of its own. Needs counters.lua.
+-- Shared: the stream of sealed batches. Takes no KEYS and no ARGV of its own. Needs counters.lua and
+-- dead_letters.lua.
 --
 -- The counters of the stream are those of the last script that changed it. When it has another
 -- length now, or they are gone or spoilt, a foreign hand was in between: it is counted anew.
@@ -7,18 +8,18 @@ local GROUP = 'drain'
 local NOBODY = 'released' -- the consumer that holds released batches: no ack of a worker fits it
 local MOST_SET_ASIDE = 100
 
-local function field(entry, name)
-  for i = 1, #entry[2], 2 do
-    if entry[2][i] == name then return entry[2][i + 1] end
+-- The value behind a name in a list of names and values, as streams and XINFO have them, or nil.
+local function field(list, name)
+  for i = 1, #list, 2 do
+    if list[i] == name then return list[i + 1] end
   end
   return nil
 end
 
--- The events, their number and the age of an entry, or nil when a foreign client put it there.
+-- The events of an entry and their number, or nil when a foreign client put it there.
 local function contents(entry)
-  local events, count = field(entry, 'events'), whole(field(entry, 'count'))
-  local opened = whole(field(entry, 'opened'))
-  if events and count and opened then return events, count, opened end
+  local events, count = field(entry[2], 'events'), whole(field(entry[2], 'count'))
+  if events and count and whole(field(entry[2], 'opened')) then return events, count end
   return nil
 end
 
@@ -28,10 +29,10 @@ local function deliveries_of(batches, ...)
   return found.err and {} or found
 end
 
--- The delivery that this claim stands for, or nil when it holds no more.
-local function delivery(batches, consumer, id, deliveries)
+-- Whether the worker holds this delivery of the batch, and not a later one.
+local function is_held(batches, consumer, id, deliveries)
   local held = deliveries_of(batches, id, id, 1, consumer)[1]
-  return held and held[4] == deliveries and held or nil
+  return held ~= nil and held[4] == deliveries
 end
 
 -- Makes the stream and its group where they are missing. From 0: it delivers all that is there.
@@ -95,9 +96,7 @@ end
 
 -- Moves an entry that is no batch to the dead letters, whole.
 local function set_aside(batches, dead, stats, entry)
-  redis.call('XADD', dead, '*', 'event', table.concat(entry[2], ' '),
-    'error', 'The stream of sealed batches held an entry that is no batch.',
-    'batch', entry[1], 'attempts', 0)
-  bump(stats, 'buried', 1)
+  add_dead_letter(dead, stats, table.concat(entry[2], ' '),
+    'The stream of sealed batches held an entry that is no batch.', entry[1], 0)
   remove(batches, entry[1])
 end

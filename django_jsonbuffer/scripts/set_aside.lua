@@ -8,7 +8,7 @@
 -- ARGV[2…] values
 --
 -- Returns how many they are.
--- @include counters.lua
+-- @include counters.lua dead_letters.lua
 
 local dead, stats = KEYS[1], KEYS[2]
 local error = ARGV[1]
@@ -20,7 +20,6 @@ redis.call('XLEN', dead)
 -- A write that needs no memory, so that a full server lets the script run to its end.
 redis.call('PERSIST', dead)
 for at = FIRST_ARGV, #ARGV do
-  redis.call('XADD', dead, '*', 'event', ARGV[at], 'error', error, 'batch', '', 'attempts', 0)
+  add_dead_letter(dead, stats, ARGV[at], error, '', 0)
 end
-bump(stats, 'buried', #ARGV - 1)
 return #ARGV - 1

@@ -9,7 +9,7 @@
 --
 -- Returns {events in the open batch, events sealed and not claimed, events claimed, batches, bytes
 -- in them, dead letters, ms that the oldest pending event has waited or -1}. Writes nothing.
--- @include counters.lua sealed_batches.lua open_batch.lua
+-- @include counters.lua dead_letters.lua sealed_batches.lua open_batch.lua
 
 local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 
@@ -21,9 +21,7 @@ local function oldest_pending()
   end
   local from = '-'
   for _, info in ipairs(redis.call('XINFO', 'GROUPS', batches)) do
-    local facts = {}
-    for i = 1, #info, 2 do facts[info[i]] = info[i + 1] end
-    if facts['name'] == GROUP then from = '(' .. facts['last-delivered-id'] end
+    if field(info, 'name') == GROUP then from = '(' .. field(info, 'last-delivered-id') end
   end
   return redis.call('XRANGE', batches, from, '+', 'COUNT', 1)[1]
 end
@@ -32,7 +30,7 @@ local batch, held = look(open, stats), look_sealed(batches, stats)
 local opened = batch.opened
 if held.entries > 0 then
   local entry = oldest_pending()
-  opened = entry and whole(field(entry, 'opened')) or opened
+  opened = entry and whole(field(entry[2], 'opened')) or opened
 end
 return {
   batch.count, held.sealed, held.claimed, held.entries + (batch.count > 0 and 1 or 0),

@@ -13,7 +13,7 @@
 --
 -- Returns {rubbish, number of events, 1 when the limit was reached, list of JSON arrays}, oldest
 -- first: `rubbish` is the number of values that were set aside as dead letters.
--- @include counters.lua sealed_batches.lua open_batch.lua
+-- @include counters.lua dead_letters.lua sealed_batches.lua open_batch.lua
 
 local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local counter, returns, limit = ARGV[1], ARGV[2] == '1', tonumber(ARGV[3])
