@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from importlib import resources
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 import redis.exceptions
@@ -227,44 +228,22 @@ class Store:
 
     def ack(self, claim: Claim) -> None:
         """Remove a batch that has been processed. Raises :class:`LeaseLost`."""
-        self._require_lease(
-            self._run(
-                ACK,
-                [self.keys.batches, self.keys.stats],
-                *_fence(claim),
-                claim.count,
-                len(claim.array),
-            ),
-            claim,
-        )
+        keys = [self.keys.batches, self.keys.stats]
+        self._run_held(ACK, keys, claim, claim.count, len(claim.array))
 
     def release(self, claim: Claim, *, lease: timedelta, backoff: timedelta) -> None:
         """Give a batch back, to be claimed again after the backoff, which the lease bounds.
 
         Raises :class:`LeaseLost`.
         """
-        self._require_lease(
-            self._run(
-                RELEASE,
-                [self.keys.batches, self.keys.stats],
-                *_fence(claim),
-                claim.count,
-                milliseconds(max(lease - backoff, timedelta(0))),
-            ),
-            claim,
-        )
+        keys = [self.keys.batches, self.keys.stats]
+        idle = max(lease - backoff, timedelta(0))
+        self._run_held(RELEASE, keys, claim, claim.count, milliseconds(idle))
 
     def bury(self, claim: Claim, *, error: str) -> None:
         """Move an unreadable batch to the dead letters, whole. Raises :class:`LeaseLost`."""
-        self._require_lease(
-            self._run(
-                BURY,
-                [self.keys.batches, self.keys.dead, self.keys.stats],
-                *_fence(claim),
-                error,
-            ),
-            claim,
-        )
+        keys = [self.keys.batches, self.keys.dead, self.keys.stats]
+        self._run_held(BURY, keys, claim, error)
         self._report_rubbish(1)
 
     def retire(self, consumer: str, *, lease: timedelta) -> None:
@@ -315,15 +294,8 @@ class Store:
         return [self.keys.open, self.keys.batches, self.keys.dead, self.keys.stats]
 
     def _run(self, script: Script, keys: list[str], *args: bytes | str | int) -> Any:
-        client = connections.client(self._configuration.cache)
-        try:
+        with _Asking(self._configuration.cache, self._name) as client:
             reply = _evaluate(client, script, keys, *args)
-        except DRIVER_ERRORS as error:
-            raise _translated(error, self._name) from error
-        except BaseException:
-            # Between a command and its reply: whoever had the connection next would read it.
-            connections.close_idle(client)
-            raise
         if not isinstance(reply, script.returns):
             raise BufferUnavailable(
                 f"What answered for bucket {self._name!r} is no Redis: to the script {script.name} "
@@ -331,8 +303,9 @@ class Store:
             )
         return reply
 
-    def _require_lease(self, held: int, claim: Claim) -> None:
-        if not held:
+    def _run_held(self, script: Script, keys: list[str], claim: Claim, *args: str | int) -> None:
+        """Run a script that does nothing, and returns 0, unless the claim still holds."""
+        if not self._run(script, keys, claim.consumer, claim.id, claim.deliveries, *args):
             raise LeaseLost(
                 f"Batch {claim.id} of bucket {self._name!r} is no longer held by {claim.consumer} "
                 f"as of its delivery {claim.deliveries}."
@@ -355,15 +328,12 @@ def statuses(
 
     Raises :class:`BufferUnavailable` when Redis gives none.
     """
-    client = connections.client(configuration.cache)
     stores = [Store(name, configuration) for name in names]
-    try:
+    with _Asking(configuration.cache) as client:
         replies = _status_replies(client, stores)
         if any(isinstance(reply, redis.exceptions.NoScriptError) for reply in replies):
             client.script_load(STATUS.source)
             replies = _status_replies(client, stores)
-    except DRIVER_ERRORS as error:
-        raise _translated(error) from error
     outcomes = [
         _translated(reply, name) if isinstance(reply, Exception) else _status(reply)
         for name, reply in zip(names, replies, strict=True)
@@ -376,11 +346,8 @@ def statuses(
 
 def registered_names(configuration: Configuration) -> set[str]:
     """The name of every bucket that was ever appended to."""
-    client = connections.client(configuration.cache)
-    try:
+    with _Asking(configuration.cache) as client:
         members: Any = client.smembers(register_key(configuration.prefix))
-    except DRIVER_ERRORS as error:
-        raise _translated(error) from error
     return {
         member.decode(errors="replace") if isinstance(member, bytes) else member
         for member in members
@@ -402,14 +369,11 @@ OLDEST_VERSION: Final = (6, 2)
 
 
 def server_facts(configuration: Configuration) -> ServerFacts:
-    client = connections.client(configuration.cache)
     saves: Any = {}
-    try:
+    with _Asking(configuration.cache) as client:
         info: Any = client.info()
         with suppress(redis.exceptions.ResponseError):  # hosted servers have no CONFIG
             saves = client.config_get("save")
-    except DRIVER_ERRORS as error:
-        raise _translated(error) from error
     return ServerFacts(
         version=tuple(int(part) for part in str(info["redis_version"]).split(".")[:2]),
         eviction_policy=info.get("maxmemory_policy", "noeviction"),
@@ -438,10 +402,8 @@ def _register(name: str, configuration: Configuration, *, anew: bool = False) ->
     bucket = _registration(name, configuration)
     if bucket in _registered and not anew:
         return
-    try:
-        connections.client(configuration.cache).sadd(register_key(configuration.prefix), name)
-    except DRIVER_ERRORS as error:
-        raise _translated(error, name) from error
+    with _Asking(configuration.cache, name) as client:
+        client.sadd(register_key(configuration.prefix), name)
     if len(_registered) >= _MOST_REGISTERED:
         _registered.clear()
     _registered.add(bucket)
@@ -449,10 +411,6 @@ def _register(name: str, configuration: Configuration, *, anew: bool = False) ->
 
 def _registration(name: str, configuration: Configuration) -> tuple[str, str, str]:
     return configuration.cache, configuration.prefix, name
-
-
-def _fence(claim: Claim) -> tuple[str, str, int]:
-    return claim.consumer, claim.id, claim.deliveries
 
 
 def _splices(
@@ -472,6 +430,33 @@ def _splices(
         portion.append(event)
         size += 1 + len(event)
     yield len(portion), b",%b]" % b",".join(portion)
+
+
+class _Asking:
+    """The client, for a block in which it is asked; the driver's errors come out as this app's.
+
+    A class and no generator, since each append passes through it.
+    """
+
+    def __init__(self, alias: str, name: str | None = None) -> None:
+        self._client = connections.client(alias)
+        self._name = name
+
+    def __enter__(self) -> "Redis":
+        return self._client
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            return
+        if isinstance(error, DRIVER_ERRORS):
+            raise _translated(error, self._name) from error
+        # Between a command and its reply: whoever had the connection next would read it.
+        connections.close_idle(self._client)
 
 
 def _evaluate(client: "Redis", script: Script, keys: list[str], *args: bytes | str | int) -> Any:
