@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 from asgiref.sync import sync_to_async
 from django.apps import apps
 
-from . import encoding, store
+from . import commits, encoding, store
+from .commits import Append
 from .conf import Configuration, configuration
 from .draining import Drain, DrainReport, Processor
 from .encoding import JSONEncoder
@@ -65,31 +66,56 @@ class Bucket:
         """The options in force."""
         return self.wiring.options
 
-    def append(self, event: Any) -> None:
+    def append(self, event: Any, *, using: str | None = None, now: bool = False) -> None:
         """Append one event: any JSON value.
 
-        Raises :class:`InvalidEvent` when it could not be read back, is too large or the schema
-        refuses it, and :class:`BufferUnavailable` when Redis is away.
-        """
-        self.extend((event,))
+        Within ``atomic()`` it waits for the commit, and a rollback drops it: that of the database
+        `using`, by default the one whose transaction is open. Within ``gathered()`` it waits for
+        the end. With `now`, and outside of both, it goes to Redis at once.
 
-    def extend(self, events: Iterable[Any]) -> None:
-        """Append events in their order, all or none, in one round trip. Raises as append does."""
+        Raises :class:`InvalidEvent` when it could not be read back, is too large or the schema
+        refuses it, and :class:`BufferUnavailable` when it goes at once and Redis is away, unless
+        the option ``on_unavailable`` has it logged.
+        """
+        self.extend((event,), using=using, now=now)
+
+    def extend(self, events: Iterable[Any], *, using: str | None = None, now: bool = False) -> None:
+        """Append events in their order, all or none, in one round trip. As append does."""
         if isinstance(events, _SINGLE_VALUES) or hasattr(events, "model_dump"):
             raise InvalidEvent("extend() takes a series of events. For a single one use append().")
+        self.hand_over(events, using=using, now=now)
+
+    async def aappend(self, event: Any, *, using: str | None = None, now: bool = False) -> None:
+        await sync_to_async(self.append)(event, using=using, now=now)
+
+    async def aextend(
+        self, events: Iterable[Any], *, using: str | None = None, now: bool = False
+    ) -> None:
+        await sync_to_async(self.extend)(events, using=using, now=now)
+
+    def hand_over(
+        self,
+        events: Iterable[Any],
+        *,
+        using: str | None = None,
+        now: bool = False,
+        is_late: bool = False,
+    ) -> None:
+        """As extend. `is_late` says that nobody waits for an error. For this package only."""
         wiring = self.wiring
-        if encoded := [self._encoded(event, wiring) for event in events]:
-            wiring.store.append(
-                encoded,
-                batch_size=wiring.options.batch_size,
-                batch_bytes=wiring.options.batch_bytes,
-            )
-
-    async def aappend(self, event: Any) -> None:
-        await sync_to_async(self.append)(event)
-
-    async def aextend(self, events: Iterable[Any]) -> None:
-        await sync_to_async(self.extend)(events)
+        events = [*events]
+        try:
+            encoded = [self._encoded(event, wiring) for event in events]
+        except InvalidEvent as error:
+            must_raise = not is_late or wiring.options.on_unavailable == "raise"
+            if must_raise or commits.has_transaction(using):
+                raise
+            # The change is committed: it is too late to refuse it.
+            commits.lose(wiring.store, len(events), error)
+            return
+        if encoded:
+            append = Append(wiring.store, wiring.options, encoded, is_late)
+            commits.hand_over(append, using=using, now=now)
 
     @property
     def has_processor(self) -> bool:

@@ -30,6 +30,12 @@ class Options:
     max_event_bytes: int = 1024 * 1024
     """Most bytes of one event, as JSON."""
 
+    on_unavailable: str | None = None
+    """What becomes of events when Redis is away. ``"raise"``: an error. ``"log"``: they are lost,
+    which is counted and logged. None raises where a caller can still react, in the call that
+    appends or at the end of ``gathered()``, and logs what goes out after a commit or leaves with
+    the answer to a request."""
+
     schema: Callable[[Any], object] | None = None
     """Called with each event before it is appended. What it returns is appended, and what it raises
     refuses the event. The ``model_validate`` of a pydantic model will do."""
@@ -49,6 +55,10 @@ class Options:
                 raise BufferMisconfigured(
                     f"{option} must be a timedelta, and not negative. It is {value!r}."
                 )
+        if self.on_unavailable not in (None, "raise", "log"):
+            raise BufferMisconfigured(
+                f"on_unavailable must be 'raise' or 'log', not {self.on_unavailable!r}."
+            )
         if self.schema is not None and not callable(self.schema):
             raise BufferMisconfigured(f"schema must be callable, unlike {self.schema!r}.")
 

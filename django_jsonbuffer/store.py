@@ -10,7 +10,7 @@ from datetime import timedelta
 from functools import cached_property
 from importlib import resources
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import redis.exceptions
 
@@ -40,6 +40,11 @@ MAX_APPEND_BATCHES: Final = 10_000
 
 DRIVER_ERRORS: Final = (redis.exceptions.RedisError, redis.exceptions.RedisClusterException)
 
+_registered: Final[set[tuple[str, str, str]]] = set()
+"""Buckets that this process has put into the register, so that it does so once each."""
+
+_MOST_REGISTERED: Final = 10_000
+
 _PURGE_BATCHES: Final = 100
 """That one call of a purge discards, so that none holds up the server for long."""
 
@@ -66,6 +71,10 @@ class BucketStatus:
 
     oldest: timedelta | None
     """How long the oldest pending event has waited; None when nothing waits."""
+
+    lost: int = 0
+    """Events in all that could not be handed to Redis, and for which no caller got an error. Their
+    process reports them with its next append to the bucket that succeeds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,6 +134,7 @@ TAKE: Final = Script("take", returns=list)
 SET_ASIDE: Final = Script("set_aside", returns=int)
 PEEK: Final = Script("peek", returns=list)
 STATUS: Final = Script("status", returns=list)
+LOSE: Final = Script("lose", returns=int)
 
 
 class Store:
@@ -135,9 +145,14 @@ class Store:
     """
 
     def __init__(self, name: str, configuration: Configuration) -> None:
+        self.name = name
         self.keys = bucket_keys(configuration.prefix, name)
-        self._name = name
         self._configuration = configuration
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """Tells the bucket from every other."""
+        return self._configuration.cache, self._configuration.prefix, self.name
 
     def append(self, events: Sequence[bytes], *, batch_size: int | None, batch_bytes: int) -> None:
         """Append encoded events, in their order, and seal what is full.
@@ -146,15 +161,9 @@ class Store:
         :data:`MAX_APPEND_BATCHES`, and :class:`BucketFull` when a string in Redis could not hold
         the open batch.
         """
-        size = sum(map(len, events)) + len(events)
         splices = list(_splices(events, batch_size, batch_bytes))
-        if size > MAX_APPEND_BYTES or len(splices) > MAX_APPEND_BATCHES:
-            raise EventTooLarge(
-                f"The {len(events):,} events of one call have {size:,} bytes as JSON and fill "
-                f"{len(splices):,} batches; {MAX_APPEND_BYTES:,} and {MAX_APPEND_BATCHES:,} are "
-                "allowed. Append them in smaller portions."
-            )
-        _register(self._name, self._configuration)
+        load = _checked(events, len(splices))
+        self._register()
         reply = self._run(
             APPEND,
             self._all_keys,
@@ -165,22 +174,37 @@ class Store:
         )
         if reply == [-1]:
             raise BucketFull(
-                f"The open batch of bucket {self._name!r} has no room for {size:,} bytes more: a "
-                "string in Redis holds 512 MiB. Let a consumer take it, or give the bucket a "
-                "batch_size."
+                f"The open batch of bucket {self.name!r} has no room for {load.bytes:,} bytes "
+                "more: a string in Redis holds 512 MiB. Let a consumer take it, or give the bucket "
+                "a batch_size."
             )
         is_new, rubbish = reply
         if is_new:
             self._register_anew()
         self._report_rubbish(rubbish)
 
+    def _register(self, *, anew: bool = False) -> None:
+        """Put the bucket into the register of all buckets.
+
+        Before its first append, so that no event lies where nobody looks; and anew when the append
+        found the bucket without counters, since the register may be gone with them. It is no part
+        of the script: in a cluster, the register lies on another node.
+        """
+        if self.identity in _registered and not anew:
+            return
+        with _Asking(self._configuration.cache, self.name) as client:
+            client.sadd(register_key(self._configuration.prefix), self.name)
+        if len(_registered) >= _MOST_REGISTERED:
+            _registered.clear()
+        _registered.add(self.identity)
+
     def _register_anew(self) -> None:
         """What went wrong here must not be taken for a failure of the append, which is done."""
         try:
-            _register(self._name, self._configuration, anew=True)
+            self._register(anew=True)
         except JSONBufferError as error:
-            _registered.discard(_registration(self._name, self._configuration))
-            logger.warning("Bucket %s is not in the register of buckets yet: %s", self._name, error)
+            _registered.discard(self.identity)
+            logger.warning("Bucket %s is not in the register of buckets yet: %s", self.name, error)
 
     def seal(self) -> tuple[str | None, int]:
         """Seal the open batch, whatever its age.
@@ -280,6 +304,10 @@ class Store:
         self._run(SET_ASIDE, [self.keys.dead, self.keys.stats], error, *values)
         self._report_rubbish(len(values))
 
+    def count_lost(self, count: int) -> None:
+        """Count events that were lost before they came here."""
+        self._run(LOSE, [self.keys.stats], count)
+
     def peek(self, limit: int) -> list[bytes]:
         """JSON arrays, oldest first, that hold at least `limit` pending events if there are."""
         return self._run(  # type: ignore[no-any-return]
@@ -294,11 +322,11 @@ class Store:
         return [self.keys.open, self.keys.batches, self.keys.dead, self.keys.stats]
 
     def _run(self, script: Script, keys: list[str], *args: bytes | str | int) -> Any:
-        with _Asking(self._configuration.cache, self._name) as client:
+        with _Asking(self._configuration.cache, self.name) as client:
             reply = _evaluate(client, script, keys, *args)
         if not isinstance(reply, script.returns):
             raise BufferUnavailable(
-                f"What answered for bucket {self._name!r} is no Redis: to the script {script.name} "
+                f"What answered for bucket {self.name!r} is no Redis: to the script {script.name} "
                 f"it replied with a {type(reply).__name__}."
             )
         return reply
@@ -307,7 +335,7 @@ class Store:
         """Run a script that does nothing, and returns 0, unless the claim still holds."""
         if not self._run(script, keys, claim.consumer, claim.id, claim.deliveries, *args):
             raise LeaseLost(
-                f"Batch {claim.id} of bucket {self._name!r} is no longer held by {claim.consumer} "
+                f"Batch {claim.id} of bucket {self.name!r} is no longer held by {claim.consumer} "
                 f"as of its delivery {claim.deliveries}."
             )
 
@@ -316,7 +344,7 @@ class Store:
             logger.warning(
                 "Bucket %s held what is no JSON array of events, put there by another client. "
                 "Set aside as dead letters: %d.",
-                self._name,
+                self.name,
                 rubbish,
             )
 
@@ -386,31 +414,30 @@ def milliseconds(duration: timedelta) -> int:
     return duration // timedelta(milliseconds=1)
 
 
-_registered: Final[set[tuple[str, str, str]]] = set()
-"""Buckets that this process has put into the register, so that it does so once each."""
+class Load(NamedTuple):
+    """What a number of encoded events make of one call."""
 
-_MOST_REGISTERED: Final = 10_000
-
-
-def _register(name: str, configuration: Configuration, *, anew: bool = False) -> None:
-    """Put a bucket into the register of all buckets.
-
-    Before its first append, so that no event lies where nobody looks; and anew when the append
-    found the bucket without counters, since the register may be gone with them. It is no part of
-    the script: in a cluster, the register lies on another node.
-    """
-    bucket = _registration(name, configuration)
-    if bucket in _registered and not anew:
-        return
-    with _Asking(configuration.cache, name) as client:
-        client.sadd(register_key(configuration.prefix), name)
-    if len(_registered) >= _MOST_REGISTERED:
-        _registered.clear()
-    _registered.add(bucket)
+    bytes: int
+    batches: int
+    """That they fill."""
 
 
-def _registration(name: str, configuration: Configuration) -> tuple[str, str, str]:
-    return configuration.cache, configuration.prefix, name
+def checked_load(events: Sequence[bytes], *, batch_size: int | None, batch_bytes: int) -> Load:
+    """What the events make of one call. Raises :class:`EventTooLarge` when that is too much."""
+    is_one = len(events) == 1
+    batches = 1 if is_one else sum(1 for _ in _splices(events, batch_size, batch_bytes))
+    return _checked(events, batches)
+
+
+def _checked(events: Sequence[bytes], batches: int) -> Load:
+    load = Load(sum(map(len, events)) + len(events), batches)
+    if load.bytes > MAX_APPEND_BYTES or load.batches > MAX_APPEND_BATCHES:
+        raise EventTooLarge(
+            f"The {len(events):,} events of one call have {load.bytes:,} bytes as JSON and fill "
+            f"{load.batches:,} batches; {MAX_APPEND_BYTES:,} and {MAX_APPEND_BATCHES:,} are "
+            "allowed. Append them in smaller portions."
+        )
+    return load
 
 
 def _splices(
@@ -440,7 +467,7 @@ class _Asking:
 
     def __init__(self, alias: str, name: str | None = None) -> None:
         self._client = connections.client(alias)
-        self._name = name
+        self.name = name
 
     def __enter__(self) -> "Redis":
         return self._client
@@ -454,7 +481,7 @@ class _Asking:
         if error is None:
             return
         if isinstance(error, DRIVER_ERRORS):
-            raise _translated(error, self._name) from error
+            raise _translated(error, self.name) from error
         # Between a command and its reply: whoever had the connection next would read it.
         connections.close_idle(self._client)
 
@@ -478,7 +505,7 @@ def _status_replies(client: "Redis", stores: Iterable[Store]) -> list[Any]:
 
 
 def _status(reply: list[int]) -> BucketStatus:
-    open_, sealed, claimed, batches, size, dead, waited_ms = reply
+    open_, sealed, claimed, batches, size, dead, waited_ms, lost = reply
     return BucketStatus(
         pending=open_ + sealed,
         in_flight=claimed,
@@ -486,6 +513,7 @@ def _status(reply: list[int]) -> BucketStatus:
         batches=batches,
         bytes=size,
         oldest=None if waited_ms < 0 else timedelta(milliseconds=waited_ms),
+        lost=lost,
     )
 
 

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 PAGE = "/admin/django_jsonbuffer/bucket/"
 COLUMNS = ("name", "pending", "in flight", "batches", "dead", "bytes", "oldest", "processor")
 
-pytestmark = pytest.mark.django_db
+# Events that are appended in the transaction of a test would wait for its commit.
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)

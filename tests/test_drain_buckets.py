@@ -29,7 +29,8 @@ from tests.test_draining import claim_and_die
 from tests.threads import at_once
 
 # The command renews database connections before each batch.
-pytestmark = pytest.mark.django_db
+# Events that are appended in the transaction of a test would wait for its commit.
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def drain(*args: str, **options: Any) -> str:

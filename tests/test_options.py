@@ -13,6 +13,7 @@ def test_defaults() -> None:
     assert options.batch_size == 1000
     assert options.batch_bytes == 4 * 1024 * 1024
     assert options.schema is None
+    assert options.on_unavailable is None
     assert options.linger == timedelta(seconds=1)
     assert options.lease == timedelta(minutes=5)
     assert options.max_event_bytes == 1024 * 1024
@@ -34,6 +35,8 @@ def test_defaults() -> None:
         {"linger": timedelta(seconds=-1)},
         {"lease": None},
         {"schema": "validate"},
+        {"on_unavailable": "ignore"},
+        {"on_unavailable": []},
         {"batch_sise": 1},
     ],
     ids=str,
@@ -57,6 +60,8 @@ def test_no_batch_size_is_a_choice() -> None:
         {"batch_bytes": MAX_APPEND_BYTES},
         {"linger": timedelta(0)},
         {"lease": timedelta(0)},
+        {"on_unavailable": "raise"},
+        {"on_unavailable": "log"},
     ],
     ids=str,
 )

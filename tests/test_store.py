@@ -12,6 +12,7 @@ import redis
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.exceptions import (
     BucketFull,
+    BufferOutOfMemory,
     BufferUnavailable,
     EventTooLarge,
     KeyOccupied,
@@ -956,6 +957,30 @@ class TestRetire:
     def test_empty_bucket(self, store: Store, client_of_server: Redis, prefix: str) -> None:
         store.retire("worker", lease=MINUTE)
         assert dump(client_of_server, prefix) == {}
+
+
+class TestCountLost:
+    def test_adds_up(self, store: Store) -> None:
+        store.count_lost(3)
+        store.count_lost(2**40)
+        assert store.status().lost == 3 + 2**40
+
+    @pytest.mark.parametrize("spoilt", [b"many", b"9" * 30, b""])
+    def test_total_that_was_spoilt_begins_again(
+        self, store: Store, client_of_server: Redis, spoilt: bytes
+    ) -> None:
+        client_of_server.hset(store.keys.stats, "lost", spoilt)
+        assert store.status().lost == 0
+        store.count_lost(3)
+        assert store.status().lost == 3
+
+    def test_on_a_full_server_is_refused(self, private_server: Redis) -> None:
+        store = Store("orders", configuration())
+        private_server.config_set("maxmemory", 1)
+        with pytest.raises(BufferOutOfMemory):
+            store.count_lost(1)
+        private_server.config_set("maxmemory", 0)
+        assert store.status().lost == 0
 
 
 class TestStatus:

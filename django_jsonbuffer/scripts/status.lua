@@ -8,7 +8,8 @@
 -- KEYS[4]  stats    HASH of the bucket's counters
 --
 -- Returns {events in the open batch, events sealed and not claimed, events claimed, batches, bytes
--- in them, dead letters, ms that the oldest pending event has waited or -1}. Writes nothing.
+-- in them, dead letters, ms that the oldest pending event has waited or -1, events lost in all}. Writes
+-- nothing.
 -- @include counters.lua dead_letters.lua sealed_batches.lua open_batch.lua
 
 local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -35,5 +36,5 @@ end
 return {
   batch.count, held.sealed, held.claimed, held.entries + (batch.count > 0 and 1 or 0),
   held.bytes + batch.bytes, redis.call('XLEN', dead),
-  opened and math.max(0, now_ms() - opened) or -1,
+  opened and math.max(0, now_ms() - opened) or -1, whole(redis.call('HGET', stats, 'lost')) or 0,
 }
