@@ -7,6 +7,7 @@ class JSONBufferConfig(AppConfig):
     verbose_name = "JSON buffer"
 
     def ready(self) -> None:
-        from . import checks  # noqa: F401  (registers itself)
+        from . import checks, receivers  # noqa: F401  (the checks register themselves)
 
         autodiscover_modules("buckets")
+        receivers.record_waiting()

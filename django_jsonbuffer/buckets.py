@@ -2,14 +2,16 @@
 
 import logging
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from inspect import isasyncgenfunction, isgeneratorfunction
 from typing import Any, Final, NamedTuple, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.apps import apps
+from django.db.models import Model
+from django.dispatch import Signal
 
-from . import commits, encoding, store
+from . import commits, encoding, receivers, store
 from .commits import Append
 from .conf import Configuration, configuration
 from .draining import Drain, DrainReport, Processor
@@ -22,6 +24,7 @@ from .store import BucketStatus, Store
 logger = logging.getLogger("django_jsonbuffer")
 
 P = TypeVar("P", bound=Processor)
+F = TypeVar("F", bound=Callable[..., Any])
 
 _SINGLE_VALUES: Final = (Mapping, str, bytes, bytearray, memoryview)
 """That can be iterated, and yet are no series of events."""
@@ -116,6 +119,79 @@ class Bucket:
         if encoded:
             append = Append(wiring.store, wiring.options, encoded, is_late)
             commits.hand_over(append, using=using, now=now)
+
+    def record(
+        self,
+        model: type[Model] | str,
+        *,
+        on: Collection[str] = receivers.ACTIONS,
+        fields: Collection[str] | None = None,
+        exclude: Collection[str] = (),
+        m2m: Collection[str] = (),
+        when: Callable[[Any], object] | None = None,
+        payload: Callable[[Any], Any] | None = None,
+        changes: bool = False,
+        raw: bool = False,
+        actor: bool = False,
+    ) -> None:
+        """Append an event for each change of the model's instances: when committed, or never.
+
+        The event is a CloudEvent of the type ``app.model.action``, whose subject is the primary
+        key and whose data are the fields by attname.
+
+        `model` is a class, or a label such as ``"shop.Order"``. `on` are actions out of
+        ``created``, ``updated`` and ``deleted``. `fields` and `exclude` choose the fields by name;
+        all are taken by default, but for one named ``password``. `m2m` names many-to-many fields,
+        whose changes become events of the type ``app.model.field.added`` and ``….removed``. `when`
+        is called with the instance, and decides. `payload` is called with it, and returns the data.
+
+        With `changes`, the data of an update have old and new values of what has changed, for one
+        query more, and an update that changed nothing is not recorded. With `raw`, what
+        ``loaddata`` does is recorded. With `actor`, the event tells the user of the request, which
+        takes ``actor_middleware``.
+
+        Raises :class:`BufferMisconfigured`; before all models are loaded, not until they are.
+        """
+        receivers.record(
+            self,
+            model,
+            on=on,
+            fields=fields,
+            exclude=exclude,
+            m2m=m2m,
+            when=when,
+            payload=payload,
+            changes=changes,
+            raw=raw,
+            actor=actor,
+        )
+
+    def record_bulk(
+        self, objects: Iterable[Model], action: str, *, using: str | None = None
+    ) -> None:
+        """Append an event for each object, as `record` does for what sends signals.
+
+        For ``bulk_create()`` and ``QuerySet.update()``, which send none. `action` is ``created``,
+        ``updated`` or ``deleted``; fields, payload and condition are those of the recording of the
+        objects' model. What has changed is not told.
+        """
+        self.hand_over(
+            receivers.bulk_events(self, objects, action, using=using), using=using, is_late=True
+        )
+
+    def hook(self, signal: Signal, *, sender: Any = None) -> Callable[[F], F]:
+        """Let a function make events of a signal. A decorator.
+
+        It is called as a receiver is, and returns an event, a list of events, or None. They wait
+        for the commit of the database that the signal names, as one that is sent for a model does,
+        or of the one whose transaction is open. It may be a coroutine function.
+        """
+
+        def connect(function: F) -> F:
+            receivers.hook(self, signal, function, sender=sender)
+            return function
+
+        return connect
 
     @property
     def has_processor(self) -> bool:

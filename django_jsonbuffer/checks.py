@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
 
-from . import connections, encoding, store
+from . import connections, encoding, middleware, receivers, store
 from .buckets import Declaration, declared_buckets
 from .buckets import register as buckets
 from .conf import Configuration, configuration
@@ -66,6 +66,7 @@ def check_buckets(**kwargs: Any) -> list[CheckMessage]:
         *_unknown_in_settings(),
         *_rivals(),
         *_without_processor(),
+        *_without_actor(),
     ]
 
 
@@ -194,6 +195,21 @@ def _without_processor() -> Iterator[CheckMessage]:
                 ),
                 obj=bucket,
                 id=_id("W001"),
+            )
+
+
+def _without_actor() -> Iterator[CheckMessage]:
+    needed = f"{middleware.__name__}.{middleware.actor_middleware.__name__}"
+    if needed in settings.MIDDLEWARE:
+        return
+    for recording in receivers.recordings:
+        if recording.actor:
+            yield CheckWarning(
+                f"Bucket {recording.bucket.name!r} is to record who changed "
+                f"{recording.model._meta.label}, which nobody tells it.",
+                hint=f"Add {needed!r} to MIDDLEWARE, or leave actor=True out.",
+                obj=recording.bucket,
+                id=_id("W009"),
             )
 
 

@@ -10,6 +10,9 @@ from django.conf import settings
 from .exceptions import BufferMisconfigured
 
 SETTING: Final = "JSONBUFFER"
+_URI_REFERENCE: Final = re.compile(r"[A-Za-z0-9:/?#\[\]@!$&'()*+,;=._~%-]+")
+"""The characters of RFC 3986, section 2."""
+
 _SAFE_PREFIX: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,100}")
 
 
@@ -27,6 +30,10 @@ class Configuration:
     encoder: str = "json"
     """``"json"``, ``"orjson"``, or the dotted path of a subclass of
     :class:`~django_jsonbuffer.encoding.JSONEncoder`."""
+
+    source: str = field(default_factory=lambda: _default_source())
+    """The ``source`` of CloudEvents: a URI reference that tells this project from others. By
+    default a slash and the package of ``ROOT_URLCONF``."""
 
     buckets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Options by bucket name. They win over those of the declaration."""
@@ -56,13 +63,18 @@ def _read(raw: object) -> Configuration:
         raise BufferMisconfigured(
             f"{SETTING} has no key {', '.join(map(repr, unknown))}. Use {', '.join(known)}."
         )
-    for key in ("CACHE", "PREFIX", "ENCODER"):
+    for key in ("CACHE", "PREFIX", "ENCODER", "SOURCE"):
         if key in raw and not (isinstance(raw[key], str) and raw[key]):
             raise BufferMisconfigured(f"{SETTING}[{key!r}] must be a string, not {raw[key]!r}.")
     if not _SAFE_PREFIX.fullmatch(raw.get("PREFIX", "jsonbuffer")):
         raise BufferMisconfigured(
             f"{SETTING}['PREFIX'] must be 1 to 100 letters, digits and _ . : / - of ASCII: braces, "
             "for one, mark the bucket's name in a key."
+        )
+    if not _URI_REFERENCE.fullmatch(raw.get("SOURCE", "/")):
+        raise BufferMisconfigured(
+            f"{SETTING}['SOURCE'] must be a URI reference, such as '/shop' or "
+            f"'https://shop.example', not {raw['SOURCE']!r}."
         )
     buckets = raw.get("BUCKETS", {})
     if not isinstance(buckets, Mapping) or not all(
@@ -73,3 +85,10 @@ def _read(raw: object) -> Configuration:
             "{'orders': {'batch_size': 200}}."
         )
     return Configuration(**{known[key]: value for key, value in raw.items()})
+
+
+def _default_source() -> str:
+    # ROOT_URLCONF first: the module of the settings is not known under override_settings().
+    module = getattr(settings, "ROOT_URLCONF", None) or settings.SETTINGS_MODULE
+    package = module.partition(".")[0] if isinstance(module, str) else ""
+    return f"/{package or 'django'}"

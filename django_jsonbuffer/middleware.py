@@ -1,8 +1,9 @@
-"""Middleware: what a request appends leaves as one."""
+"""Middleware: what a request appends leaves as one, and who made the request."""
 
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from inspect import iscoroutinefunction
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
@@ -11,6 +12,8 @@ from .commits import gathered
 
 _GetResponse = Callable[[HttpRequest], HttpResponseBase]
 _AsyncGetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+
+_request: Final[ContextVar[HttpRequest | None]] = ContextVar("request", default=None)
 
 
 @sync_and_async_middleware
@@ -32,3 +35,38 @@ def gathering_middleware(get_response: Any) -> _GetResponse | _AsyncGetResponse:
             return cast(HttpResponseBase, get_response(request))
 
     return sync_middleware
+
+
+@sync_and_async_middleware
+def actor_middleware(get_response: Any) -> _GetResponse | _AsyncGetResponse:
+    """Remembers the request, for recordings that tell who did it."""
+    if iscoroutinefunction(get_response):
+
+        async def middleware(request: HttpRequest) -> HttpResponseBase:
+            token = _request.set(request)
+            try:
+                return cast(HttpResponseBase, await get_response(request))
+            finally:
+                _request.reset(token)
+
+        return middleware
+
+    def sync_middleware(request: HttpRequest) -> HttpResponseBase:
+        token = _request.set(request)
+        try:
+            return cast(HttpResponseBase, get_response(request))
+        finally:
+            _request.reset(token)
+
+    return sync_middleware
+
+
+def actor() -> dict[str, str]:
+    """The user of the request in hand, as attributes of a CloudEvent; empty if there is none.
+
+    Source: https://github.com/cloudevents/spec/blob/main/cloudevents/extensions/authcontext.md
+    """
+    user = getattr(_request.get(), "user", None)
+    if user is None or not user.is_authenticated or user.pk is None:
+        return {}
+    return {"authtype": "app_user", "authid": str(user.pk)}

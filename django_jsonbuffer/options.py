@@ -33,8 +33,8 @@ class Options:
     on_unavailable: str | None = None
     """What becomes of events when Redis is away. ``"raise"``: an error. ``"log"``: they are lost,
     which is counted and logged. None raises where a caller can still react, in the call that
-    appends or at the end of ``gathered()``, and logs what goes out after a commit or leaves with
-    the answer to a request."""
+    appends or at the end of ``gathered()``, and logs what goes out after a commit, was recorded
+    from a signal, or leaves with the answer to a request."""
 
     schema: Callable[[Any], object] | None = None
     """Called with each event before it is appended. What it returns is appended, and what it raises

@@ -6,8 +6,11 @@ from typing import Any
 import hypothesis
 import pytest
 import redis
+from django.contrib.auth.signals import user_logged_in
+from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 from pytest_django import Settings
 
+from django_jsonbuffer import receivers
 from django_jsonbuffer.buckets import register
 from example_project.embedded_redis import EmbeddedRedis
 from tests import server
@@ -36,6 +39,19 @@ def prefix(settings: Settings) -> Iterator[str]:
     with redis.Redis.from_url(server.URL) as plain:
         if keys := list(plain.scan_iter(match=f"{prefix}:*", count=1000)):
             plain.delete(*keys)
+
+
+@pytest.fixture(autouse=True)
+def no_recording_is_left() -> Iterator[None]:
+    """And no hook."""
+    signals = [m2m_changed, post_delete, post_save, pre_delete, pre_save, user_logged_in]
+    connected = [(signal, [*signal.receivers]) for signal in signals]
+    recordings = [*receivers.recordings]
+    yield
+    receivers.recordings[:] = recordings
+    for signal, its_receivers in connected:
+        signal.receivers = its_receivers
+        signal.sender_receivers_cache.clear()
 
 
 @pytest.fixture

@@ -12,18 +12,21 @@ from pytest_django import Settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from django_jsonbuffer import Bucket, store
+from django_jsonbuffer import Bucket, receivers, store
 from django_jsonbuffer.buckets import declared_buckets, register
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.exceptions import BufferMisconfigured, InvalidBucketName
 from tests.server import Redis
+
+# The models of other apps are checked against the database, which these tests leave alone.
+APP = apps.get_app_config("django_jsonbuffer")
 
 
 def found(*, deploy: bool = False) -> dict[str, CheckMessage]:
     """Messages of this app, by the number of their id. Each must say what to do."""
     messages = [
         message
-        for message in run_checks(include_deployment_checks=deploy)
+        for message in run_checks(app_configs=[APP], include_deployment_checks=deploy)
         if message.id and message.id.startswith("django_jsonbuffer.")
     ]
     assert all(message.hint for message in messages)
@@ -282,7 +285,7 @@ class TestDeclarations:
         Bucket("a b")
         loaded(monkeypatch)
         with pytest.raises(SystemCheckError, match="E004"):
-            call_command("check")
+            call_command("check", APP.label)
 
     def test_handle_without_options_leaves_those_of_the_declaration(
         self, monkeypatch: pytest.MonkeyPatch
@@ -363,3 +366,28 @@ class TestServer:
         version = store.server_facts(configuration()).version
         monkeypatch.setattr(store, "OLDEST_VERSION", version)
         assert "E006" not in found(deploy=True)
+
+
+class TestActor:
+    @pytest.fixture(autouse=True)
+    def _recording_no_more_than_noted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(receivers, "recordings", [])
+        monkeypatch.setattr(receivers.Recording, "connect", lambda recording: None)
+
+    def test_that_nobody_tells(self) -> None:
+        Bucket("page-views").record("auth.Group", actor=True)
+        message = found()["W009"]
+        assert "auth.Group" in message.msg
+        assert "django_jsonbuffer.middleware.actor_middleware" in str(message.hint)
+
+    def test_that_the_middleware_tells(self, settings: Settings) -> None:
+        settings.MIDDLEWARE = [
+            *settings.MIDDLEWARE,
+            "django_jsonbuffer.middleware.actor_middleware",
+        ]
+        Bucket("page-views").record("auth.Group", actor=True)
+        assert found() == {}
+
+    def test_that_nobody_asked_for(self) -> None:
+        Bucket("page-views").record("auth.Group")
+        assert found() == {}

@@ -31,6 +31,10 @@ def test_defaults_when_there_is_no_setting(settings: Any) -> None:
         {"PREFIX": "a\n"},
         {"PREFIX": "a" * 101},
         {"ENCODER": None},
+        {"SOURCE": ""},
+        {"SOURCE": 1},
+        {"SOURCE": "/a b"},
+        {"SOURCE": "/shöp"},
         {"BUCKETS": []},
         {"BUCKETS": {"orders": 200}},
     ],
@@ -46,3 +50,18 @@ def test_read_when_used() -> None:
     with override_settings(JSONBUFFER={"PREFIX": "elsewhere"}):
         assert bucket.key == "elsewhere:{orders}"
     assert bucket.key == first == f"{settings.JSONBUFFER['PREFIX']}:{{orders}}"
+
+
+class TestSource:
+    def test_default_is_the_package_of_the_project(self) -> None:
+        assert configuration().source == "/tests"
+
+    @pytest.mark.parametrize("urlconf", [object(), None])
+    def test_without_a_root_urlconf_that_tells(self, urlconf: Any) -> None:
+        with override_settings(JSONBUFFER={}, ROOT_URLCONF=urlconf):
+            assert configuration().source == "/django"
+
+    def test_may_be_any_uri_reference(self) -> None:
+        source = "https://shop.example/orders?a=%20#b"
+        with override_settings(JSONBUFFER={"SOURCE": source}):
+            assert configuration().source == source
