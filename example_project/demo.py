@@ -10,10 +10,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn, Self
 
@@ -25,7 +26,7 @@ from django.db import Error as DatabaseError
 from django_jsonbuffer.exceptions import JSONBufferError
 from example_project.embedded_redis import EmbeddedRedisError, redis_url
 from example_project.guard import GuardedProcess
-from example_project.traffic import Traffic
+from example_project.traffic import Change, Traffic
 
 HOST = "127.0.0.1"
 MANAGE = str(Path(__file__).resolve().parent.parent / "manage.py")
@@ -95,7 +96,7 @@ def _run(port: int, *, rate: float, seconds: float | None) -> None:
         _wait_until_open(port, site)
         _greet(port, login)
         _watch(traffic, books, [site, watcher], seconds=seconds)
-        # Nobody can add a page view after the last drain.
+        # Nobody can add an event after the last drain.
         site.end()
         watcher.terminate()
         with Child("drain_buckets") as final_drain:
@@ -107,14 +108,18 @@ def _run(port: int, *, rate: float, seconds: float | None) -> None:
 class Totals:
     sent: int
     stored: int
+    changes: int
+    audited: int
+    rolled_back: int
     pending: int
     in_flight: int
     dead: int
 
     def __str__(self) -> str:
+        # Short enough for a terminal of 80 columns, where a line that wraps is not written over.
         return (
-            f"{self.sent} requests sent, {self.pending} pending, {self.in_flight} in flight, "
-            f"{self.stored} rows stored"
+            f"{self.sent} requests, {self.stored} rows; {self.changes} changes, "
+            f"{self.audited} audited, {self.rolled_back} rolled back; {self.pending} pending"
         )
 
     def faults(self) -> Iterator[str]:
@@ -130,43 +135,76 @@ class Totals:
 
 
 class Books:
-    """Compares the requests of the demo with their rows; those of other visitors do not count."""
+    """Compares what the demo's visitors did with its rows; other visitors do not count."""
 
     def __init__(self, traffic: Traffic, *, database_is_temporary: bool) -> None:
-        from example_project.shop.buckets import page_views
-        from example_project.shop.models import PageView
+        from example_project.shop.buckets import orders, page_views
+        from example_project.shop.models import AuditEntry, PageView
 
         self._traffic = traffic
-        self._bucket = page_views
+        self._buckets = [page_views, orders]
         self._rows = PageView.objects.filter(user_agent=traffic.user_agent)
-        status = self._bucket.status()
-        waiting = status.pending + status.in_flight
+        # Nobody is known of the demo's visitors, as one is who changes an order in the admin.
+        anonymous = AuditEntry.objects.filter(actor="")
+        self._audit = anonymous.filter(at__gte=datetime.now(UTC)).order_by("at")
+        statuses = [bucket.status() for bucket in self._buckets]
+        waiting = sum(status.pending + status.in_flight for status in statuses)
         if waiting and database_is_temporary:
             raise DemoError(
-                f"{waiting} page views wait in the Redis of REDIS_URL, and would be drained into "
-                "a temporary database. Name theirs in DATABASE_URL."
+                f"{waiting} events wait in the Redis of REDIS_URL, and would be drained into a "
+                "temporary database. Name theirs in DATABASE_URL."
             )
-        self._dead_before = status.dead
+        self._dead_before = sum(status.dead for status in statuses)
 
     def totals(self) -> Totals:
-        status = self._bucket.status()
+        statuses = [bucket.status() for bucket in self._buckets]
         return Totals(
             sent=self._traffic.sent,
             stored=self._rows.count(),
-            pending=status.pending,
-            in_flight=status.in_flight,
-            dead=status.dead - self._dead_before,
+            changes=len(self._traffic.changes),
+            audited=self._audit.count(),
+            rolled_back=self._traffic.rolled_back,
+            pending=sum(status.pending for status in statuses),
+            in_flight=sum(status.in_flight for status in statuses),
+            dead=sum(status.dead for status in statuses) - self._dead_before,
         )
 
     def close(self) -> None:
         totals = self.totals()
         print(totals)
-        faults = list(totals.faults())
+        made = self._traffic.changes
+        orders = {change.order for change in made}
+        audited = [change for change in self._audited() if change.order in orders]
+        faults = [*totals.faults(), *differences(made, audited)]
         if failed := self._traffic.failed:
-            faults.append(f"{failed} requests without an answer, or with an error")
+            faults.append(f"{failed} requests without their answer, or with an error")
         if faults:
             raise DemoError("; ".join(faults))
-        print("Each request is a row; nothing is pending, in flight or dead.")
+        print("Each request is a row, and each committed change of an order is audited, no other;")
+        print("nothing is pending, in flight or dead.")
+
+    def _audited(self) -> list[Change]:
+        return [
+            Change(entry.subject, entry.type, entry.data["status"]) for entry in self._audit.all()
+        ]
+
+
+def differences(made: Sequence[Change], audited: Sequence[Change]) -> Iterator[str]:
+    """What the audit says of an order beside, or instead of, the changes that were made to it."""
+    should, does = _by_order(made), _by_order(audited)
+    for order in sorted({*should, *does}):
+        if should[order] != does[order]:
+            yield (
+                f"order {order} should be audited as {', '.join(should[order]) or 'nothing'}, "
+                f"and is as {', '.join(does[order]) or 'nothing'}"
+            )
+
+
+def _by_order(changes: Sequence[Change]) -> dict[str, list[str]]:
+    by_order: dict[str, list[str]] = defaultdict(list)
+    for change in changes:
+        by_order[change.order].append(f"{change.type} {change.status}")
+    return by_order
 
 
 class Child:

@@ -32,6 +32,8 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    # Tells the recording of orders who changed one.
+    "django_jsonbuffer.middleware.actor_middleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -63,7 +65,7 @@ CACHES = {
     },
 }
 
-JSONBUFFER = {"CACHE": "jsonbuffer"}
+JSONBUFFER = {"CACHE": "jsonbuffer", "SOURCE": "/shop"}
 
 
 def database(url: str) -> dict[str, Any]:

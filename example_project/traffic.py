@@ -1,19 +1,48 @@
 """Visitors of the shop, for the demo: real requests, each counted when its answer is there."""
 
 import random
+import re
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from http.client import HTTPConnection, HTTPException
 from http.cookies import SimpleCookie
+from itertools import cycle
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 VISITORS = 4
+GOOD_CARD = "4242 4242 4242 4242"
+DECLINED_CARD = "4000 0000 0000 0002"
+
+
+class Request(NamedTuple):
+    path: str
+    form: dict[str, object] | None = None
+    """What is posted, if anything is."""
+
+
+class Answer(NamedTuple):
+    status: int
+    """Zero, if none came."""
+    location: str = ""
+
+
+class Change(NamedTuple):
+    """Of an order, as its answer says that it was committed."""
+
+    order: str
+    type: str
+    status: str
+    """That the order has now, or had when it was deleted."""
+
+
+Walk = Generator[Request, Answer, None]
 
 
 class Traffic:
-    """A few visitors at once, who look at products and now and then order one."""
+    """A few visitors at once, who look at products, order some, and pay, or withdraw."""
 
     def __init__(self, host: str, port: int, products: Sequence[str], *, rate: float) -> None:
         """`products` are the paths of their pages, `rate` the requests a second of all visitors."""
@@ -38,8 +67,18 @@ class Traffic:
 
     @property
     def failed(self) -> int:
-        """Requests whose answer was an error of the server, or never came."""
+        """Requests whose answer was not the one that it should be, or never came."""
         return sum(visitor.failed for visitor in self._visitors)
+
+    @property
+    def rolled_back(self) -> int:
+        """Payments that were declined when the order was already saved as paid."""
+        return sum(visitor.rolled_back for visitor in self._visitors)
+
+    @property
+    def changes(self) -> list[Change]:
+        """Of all orders of these visitors, those of one order in the order of their commits."""
+        return [change for visitor in self._visitors for change in visitor.changes]
 
     def start(self) -> None:
         for visitor in self._visitors:
@@ -65,6 +104,8 @@ class Visitor(threading.Thread):
         super().__init__(daemon=True)
         self.answered = 0
         self.failed = 0
+        self.rolled_back = 0
+        self.changes: list[Change] = []
         self._connection = connection
         self._products = products
         self._pause_seconds = pause_seconds
@@ -74,31 +115,72 @@ class Visitor(threading.Thread):
 
     def run(self) -> None:
         due = time.monotonic() + random.uniform(0, self._pause_seconds)
-        for method, path in self._walk():
-            if self._stop_asked.wait(max(0, due - time.monotonic())):
-                return
-            self._request(method, path)
+        walk = self._walk()
+        request = next(walk)
+        while not self._stop_asked.wait(max(0, due - time.monotonic())):
+            request = walk.send(self._answer(request))
             due += self._pause_seconds
 
-    def _walk(self) -> Iterator[tuple[str, str]]:
-        while True:
-            product = random.choice(self._products)
-            yield "GET", "/"
-            yield "GET", product
-            if random.random() < 0.25:
-                yield "POST", f"{product}order/"
-                yield "GET", product
-            if random.random() < 0.05:
-                yield "GET", "/sold-out/"
+    def _walk(self) -> Walk:
+        for visit in cycle([self._buy, self._look, self._withdraw, self._look, self._get_lost]):
+            yield from visit()
 
-    def _request(self, method: str, path: str) -> None:
+    def _look(self) -> Walk:
+        yield Request("/")
+        yield Request(random.choice(self._products))
+
+    def _get_lost(self) -> Walk:
+        yield Request("/sold-out/")
+
+    def _buy(self) -> Walk:
+        path = yield from self._place_order()
+        answer = yield Request(f"{path}pay/", {"card": DECLINED_CARD})
+        self.rolled_back += self._is_expected(answer, 402)
+        yield from self._change(path, "pay/", {"card": GOOD_CARD}, "updated", "paid")
+        yield from self._change(path, "ship/", {}, "updated", "shipped")
+
+    def _withdraw(self) -> Walk:
+        path = yield from self._place_order()
+        yield from self._change(path, "withdraw/", {}, "deleted", "new")
+
+    def _place_order(self) -> Generator[Request, Answer, str]:
+        """Returns the path of the order's page."""
+        yield from self._look()
+        product = random.choice(self._products)
+        answer = yield Request(f"{product}order/", {"quantity": random.randint(1, 5)})
+        if self._is_expected(answer, 302):
+            self._note(answer.location, "created", "new")
+        yield Request(answer.location or "/")
+        return answer.location
+
+    def _change(
+        self, path: str, action: str, form: dict[str, object], type_: str, status: str
+    ) -> Walk:
+        answer = yield Request(f"{path}{action}", form)
+        if self._is_expected(answer, 302):
+            self._note(path, type_, status)
+
+    def _note(self, path: str, type_: str, status: str) -> None:
+        [order] = re.findall(r"^/orders/(\d+)/$", path)
+        self.changes.append(Change(order, f"shop.order.{type_}", status))
+
+    def _is_expected(self, answer: Answer, status: int) -> bool:
+        """If not, it counts as failed. Errors of the server count as that already."""
+        is_expected = answer.status == status
+        self.failed += not is_expected and 0 < answer.status < 500
+        return is_expected
+
+    def _answer(self, request: Request) -> Answer:
+        method = "GET" if request.form is None else "POST"
+        form = urlencode({"csrfmiddlewaretoken": self._csrf_token, **(request.form or {})})
+        body = None if request.form is None else form
         try:
-            self._connection.request(method, path, self._form(method), self._headers())
+            self._connection.request(method, request.path, body, self._headers())
             with self._connection.getresponse() as response:
                 response.read()
         except (OSError, HTTPException):
             self.failed += 1
-            return
+            return Answer(0)
         finally:
             # A connection that is kept open may close under the next request, seen or not.
             self._connection.close()
@@ -107,12 +189,7 @@ class Visitor(threading.Thread):
         for header in response.headers.get_all("Set-Cookie", []):
             if token := SimpleCookie(header).get("csrftoken"):
                 self._csrf_token = token.value
-
-    def _form(self, method: str) -> str | None:
-        if method == "GET":
-            return None
-        quantity = random.randint(1, 5)
-        return urlencode({"csrfmiddlewaretoken": self._csrf_token, "quantity": quantity})
+        return Answer(response.status, response.headers.get("Location", ""))
 
     def _headers(self) -> dict[str, str]:
         return {

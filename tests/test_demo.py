@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from example_project.demo import Child, DemoError, Totals
+from example_project.demo import Child, DemoError, Totals, differences
+from example_project.traffic import Change
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -49,7 +50,7 @@ def running_demo(port: int) -> Iterator[subprocess.Popen[str]]:
         try:
             assert demo.stdout
             for line in demo.stdout:
-                if re.search(r"[1-9]\d* requests sent", line):
+                if re.search(r"[1-9]\d* requests", line):
                     break
             yield demo
         finally:
@@ -119,10 +120,14 @@ class TestDemo:
     def test_each_request_becomes_a_row(self, port: int) -> None:
         status, said = run_demo("--seconds", "3", "--port", str(port), "--rate", "40")
         assert status == 0, said
-        totals = re.findall(r"(\d+) requests sent, (\d+) pending, 0 in flight, (\d+) rows", said)
-        sent, pending, stored = map(int, totals[-1])
+        totals = re.findall(r"(\d+) requests, (\d+) rows; .* (\d+) pending", said)
+        sent, stored, pending = map(int, totals[-1])
         assert sent == stored > 0
         assert pending == 0
+        orders = re.findall(r"(\d+) changes, (\d+) audited, (\d+) rolled back", said)
+        changes, audited, rolled_back = map(int, orders[-1])
+        assert changes == audited > 0
+        assert rolled_back > 0
         assert f"http://127.0.0.1:{port}/admin/" in said
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -170,19 +175,50 @@ class TestRefusal:
             child.wait()
 
 
+FIGURES = {"changes": 5, "audited": 4, "rolled_back": 1}
+
+
 class TestTotals:
     def test_without_fault(self) -> None:
-        totals = Totals(sent=7, stored=7, pending=0, in_flight=0, dead=0)
+        totals = Totals(**FIGURES, sent=7, stored=7, pending=0, in_flight=0, dead=0)
         assert list(totals.faults()) == []
 
     def test_each_difference_is_a_fault(self) -> None:
-        totals = Totals(sent=7, stored=3, pending=1, in_flight=1, dead=2)
+        totals = Totals(**FIGURES, sent=7, stored=3, pending=1, in_flight=1, dead=2)
         assert list(totals.faults()) == [
             "3 rows stored of 7 requests sent",
             "1 pending",
             "1 in flight",
             "2 among the dead letters",
         ]
+
+
+class TestDifferences:
+    MADE = (
+        Change("7", "shop.order.created", "new"),
+        Change("8", "shop.order.created", "new"),
+        Change("7", "shop.order.updated", "paid"),
+    )
+
+    def test_none(self) -> None:
+        others_first = [self.MADE[1], self.MADE[0], self.MADE[2]]
+        assert list(differences(self.MADE, others_first)) == []
+
+    @pytest.mark.parametrize(
+        ("audited", "order"),
+        [
+            (MADE[:2], "7"),
+            ([*MADE, MADE[2]], "7"),
+            ([MADE[2], MADE[0], MADE[1]], "7"),
+            ([*MADE, Change("8", "shop.order.updated", "paid")], "8"),
+            ([MADE[0], MADE[2]], "8"),
+            ([*MADE, Change("9", "shop.order.created", "new")], "9"),
+        ],
+        ids=["missing", "twice", "in another order", "rolled back", "nothing", "never made"],
+    )
+    def test_is_told(self, audited: Sequence[Change], order: str) -> None:
+        [fault] = differences(self.MADE, audited)
+        assert fault.startswith(f"order {order} should be audited as ")
 
 
 class TestShop:
@@ -196,3 +232,4 @@ class TestShop:
         said = subprocess.run(shell, env=environment, capture_output=True, text=True)
         assert said.returncode == 0, said.stderr
         assert said.stderr.count("No page view of /") == 2
+        assert said.stderr.count("Bucket orders: 1 events are lost.") == 1

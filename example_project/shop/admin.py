@@ -1,17 +1,33 @@
 from typing import TYPE_CHECKING
 
 from django.contrib import admin
+from django.db.models import Model
 from django.http import HttpRequest
 
-from example_project.shop.models import Order, PageView, Product
+from example_project.shop.models import AuditEntry, Order, PageView, Product
 
 # Generic for the type checker only: Django's own class takes no parameter.
 if TYPE_CHECKING:
+    AuditEntryModelAdmin = admin.ModelAdmin[AuditEntry]
     OrderModelAdmin = admin.ModelAdmin[Order]
     PageViewModelAdmin = admin.ModelAdmin[PageView]
     ProductModelAdmin = admin.ModelAdmin[Product]
 else:
-    OrderModelAdmin = PageViewModelAdmin = ProductModelAdmin = admin.ModelAdmin
+    AuditEntryModelAdmin = OrderModelAdmin = admin.ModelAdmin
+    PageViewModelAdmin = ProductModelAdmin = admin.ModelAdmin
+
+
+class WrittenByDrain:
+    """To look at, and not to change."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
 
 
 @admin.register(Product)
@@ -31,18 +47,20 @@ class OrderAdmin(OrderModelAdmin):
 
 
 @admin.register(PageView)
-class PageViewAdmin(PageViewModelAdmin):
+class PageViewAdmin(WrittenByDrain, PageViewModelAdmin):
     list_display = ["at", "method", "path", "status_code", "duration_ms"]
     list_display_links = None
     list_filter = ["method", "status_code"]
     search_fields = ["path", "user_agent"]
     date_hierarchy = "at"
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
 
-    def has_change_permission(self, request: HttpRequest, obj: PageView | None = None) -> bool:
-        return False
+@admin.register(AuditEntry)
+class AuditEntryAdmin(WrittenByDrain, AuditEntryModelAdmin):
+    list_display = ["at", "type", "subject", "status", "actor"]
+    list_filter = ["type"]
+    search_fields = ["subject"]
+    date_hierarchy = "at"
 
-    def has_delete_permission(self, request: HttpRequest, obj: PageView | None = None) -> bool:
-        return False
+    def status(self, entry: AuditEntry) -> str:
+        return str(entry.data["status"])

@@ -36,6 +36,27 @@ class Order(models.Model):
     def __str__(self) -> str:
         return f"{self.quantity} x {self.product}"
 
+    def get_absolute_url(self) -> str:
+        return reverse("shop:order", args=[self.pk])
+
+
+class AuditEntry(models.Model):
+    """One committed change of an order, written by a drain some time after it."""
+
+    event_id = models.CharField(max_length=36, unique=True)
+    type = models.CharField(max_length=50)
+    subject = models.CharField("order", max_length=20, db_index=True)
+    actor = models.CharField(max_length=20, blank=True)
+    at = models.DateTimeField(db_index=True)
+    data = models.JSONField()
+
+    class Meta:
+        ordering = ["-at"]
+        verbose_name_plural = "audit entries"
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.subject}"
+
 
 class PageView(models.Model):
     """One request to the shop, written by a drain some time after it was answered."""
