@@ -10,7 +10,7 @@ help:
 	@echo "make demo [SECONDS=20] [PORT=8000]"
 	@echo "                        the example shop with real traffic, on http://127.0.0.1:8000"
 	@echo "make test               the whole suite"
-	@echo "make bench              what an append costs, as ratios"
+	@echo "make bench              what an append and a recorded save() cost, as ratios"
 	@echo "make lint types tox     what a change must pass besides"
 
 # One environment, one stamp for each extra, renewed when the metadata change.
@@ -30,6 +30,7 @@ test: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-test
 	@$(BIN)/python -m benchmarks.append
+	@$(BIN)/python -m benchmarks.record
 
 lint: $(VENV)/.installed-lint
 	@$(BIN)/ruff check --quiet .
