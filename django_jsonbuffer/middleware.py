@@ -1,6 +1,7 @@
 """Middleware: what a request appends leaves as one, and who made the request."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from inspect import iscoroutinefunction
 from typing import Any, Final, cast
@@ -43,22 +44,25 @@ def actor_middleware(get_response: Any) -> _GetResponse | _AsyncGetResponse:
     if iscoroutinefunction(get_response):
 
         async def middleware(request: HttpRequest) -> HttpResponseBase:
-            token = _request.set(request)
-            try:
+            with _remembered(request):
                 return cast(HttpResponseBase, await get_response(request))
-            finally:
-                _request.reset(token)
 
         return middleware
 
     def sync_middleware(request: HttpRequest) -> HttpResponseBase:
-        token = _request.set(request)
-        try:
+        with _remembered(request):
             return cast(HttpResponseBase, get_response(request))
-        finally:
-            _request.reset(token)
 
     return sync_middleware
+
+
+@contextmanager
+def _remembered(request: HttpRequest) -> Iterator[None]:
+    token = _request.set(request)
+    try:
+        yield
+    finally:
+        _request.reset(token)
 
 
 def actor() -> dict[str, str]:

@@ -66,21 +66,8 @@ class RecordingQuerySetMixin(Base[M]):
             for some in _portions(self.model, [row.pk for row in locked], using=self.db):
                 after = [*_rows(self.model, some, using=self.db)]
                 for recording, old in zip(recordings, before, strict=True):
-                    new = recording.values_of_rows(after)
-                    recording.append(
-                        (
-                            event
-                            for row in after
-                            for event in recording.events(
-                                "updated",
-                                row,
-                                using=self.db,
-                                before=old.get(row.pk),
-                                values=new[row.pk],
-                            )
-                        ),
-                        using=self.db,
-                    )
+                    events = recording.events_of_rows(after, using=self.db, before=old)
+                    recording.append(events, using=self.db)
         self._result_cache = None
         return rows
 

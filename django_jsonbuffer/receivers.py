@@ -37,9 +37,6 @@ _LEFT_OUT: Final = ("password",)
 _STASH: Final = "_jsonbuffer"
 """Attribute of an instance between the signal before a change and the one after it."""
 
-_DELETED: Final = "_jsonbuffer_deleted"
-"""Attribute of what a deletion began with: as which class each row in it is recorded."""
-
 _LOADED: Final = "_jsonbuffer_loaded"
 """Attribute of an instance that a fixture made."""
 
@@ -76,7 +73,7 @@ class Recording:
         saved = classes if self.on & {"created", "updated"} else []
         deleted = siblings if "deleted" in self.on else []
         linked = [_through(field) for field in self.m2m]
-        must_know_before = (self.changes and "updated" in self.on) or (
+        must_know_before = self._tells_changes or (
             self.m2m and not self.raw and not _LINKS_TELL_RAW
         )
         for signal, receiver, senders in (
@@ -94,7 +91,7 @@ class Recording:
             instance.__dict__[_LOADED] = True
         else:
             instance.__dict__.pop(_LOADED, None)
-        if not self.changes or "updated" not in self.on:
+        if not self._tells_changes:
             return
         pk = self._pk(instance)
         is_wanted = pk is not None and (self.raw or not raw)
@@ -109,7 +106,7 @@ class Recording:
         update_fields: Collection[str] | None,
         **kwargs: Any,
     ) -> None:
-        before = self._unstash(instance) if self.changes and "updated" in self.on else None
+        before = self._unstash(instance) if self._tells_changes else None
         action = "created" if created else "updated"
         # A fixture has an object for each row of a child and of its parents.
         is_own = not raw or (self.raw and _is_sibling(type(instance), self.model))
@@ -123,7 +120,7 @@ class Recording:
         A row may be deleted as one of the model and as one of its proxy, in one deletion.
         """
         pk = self._pk(instance)
-        tells = _tells_in_deletion(self, origin).setdefault(pk, type(instance))
+        tells = self._tells_in_deletion(origin).setdefault(pk, type(instance))
         if tells is not type(instance):
             self._stash(instance, None)
             return
@@ -136,10 +133,10 @@ class Recording:
     def after_delete(self, instance: Model, using: str, origin: Any = None, **kwargs: Any) -> None:
         events = self._unstash(instance)
         if events is not None:
-            tells = _tells_in_deletion(self, origin)
+            tells = self._tells_in_deletion(origin)
             tells.pop(self._pk(instance), None)
             if not tells and origin is not None:
-                origin.__dict__.pop(f"{_DELETED}{id(self)}", None)
+                origin.__dict__.pop(self._deleted, None)
             self.append(events, using=using)
 
     def on_m2m_change(
@@ -290,6 +287,16 @@ class Recording:
                 values = self._in_order({**told, **read.get(self._pk(instance), {})})
                 yield from self.events(action, instance, using=using, values=values)
 
+    def events_of_rows(
+        self, rows: Collection[Model], *, using: str, before: Mapping[Any, Values]
+    ) -> Iterator[Values]:
+        """Of rows that were updated, and read anew. `before` are the old values by primary key."""
+        values = self.values_of_rows(rows)
+        for row in rows:
+            yield from self.events(
+                "updated", row, using=using, before=before.get(row.pk), values=values[row.pk]
+            )
+
     def _in_order(self, values: Values) -> Values:
         return {f.attname: values[f.attname] for f in self.fields if f.attname in values}
 
@@ -328,6 +335,23 @@ class Recording:
         if not stash:
             instance.__dict__.pop(_STASH, None)
         return found
+
+    @property
+    def _tells_changes(self) -> bool:
+        """Whether what was before a save has to be known after it."""
+        return self.changes and "updated" in self.on
+
+    @property
+    def _deleted(self) -> str:
+        """Attribute of what a deletion began with: as which class each row in it is recorded."""
+        return f"_jsonbuffer_deleted_{id(self)}"
+
+    def _tells_in_deletion(self, origin: Any) -> dict[Any, type[Model]]:
+        """By the key of a row in this deletion, the class as whose instance it is recorded."""
+        if origin is None:
+            return {}
+        tells: dict[Any, type[Model]] = origin.__dict__.setdefault(self._deleted, {})
+        return tells
 
     def _pk(self, instance: Model) -> Any:
         """Of the recorded model's row. A child with several parents has a key for each."""
@@ -543,14 +567,6 @@ def _other_side(field: "AnyManyToManyField", *, reverse: bool) -> "AnyField":
     """The through model's field for what is linked with the instance."""
     name = field.m2m_field_name() if reverse else field.m2m_reverse_field_name()
     return cast("AnyField", _through(field)._meta.get_field(name))
-
-
-def _tells_in_deletion(recording: Recording, origin: Any) -> dict[Any, type[Model]]:
-    """By the key of a row in this deletion, the class as whose instance it is recorded."""
-    if origin is None:
-        return {}
-    tells: dict[Any, type[Model]] = origin.__dict__.setdefault(f"{_DELETED}{id(recording)}", {})
-    return tells
 
 
 def _as_text(pk: Any) -> str | None:

@@ -467,7 +467,7 @@ class _Asking:
 
     def __init__(self, alias: str, name: str | None = None) -> None:
         self._client = connections.client(alias)
-        self.name = name
+        self._name = name
 
     def __enter__(self) -> "Redis":
         return self._client
@@ -481,7 +481,7 @@ class _Asking:
         if error is None:
             return
         if isinstance(error, DRIVER_ERRORS):
-            raise _translated(error, self.name) from error
+            raise _translated(error, self._name) from error
         # Between a command and its reply: whoever had the connection next would read it.
         connections.close_idle(self._client)
 
