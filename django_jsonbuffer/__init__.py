@@ -2,7 +2,8 @@
 
 from .buckets import Bucket
 from .commits import gathered
+from .dead_letters import DeadLetter
 from .draining import Batch, DrainReport
 from .store import BucketStatus
 
-__all__ = ["Batch", "Bucket", "BucketStatus", "DrainReport", "gathered"]
+__all__ = ["Batch", "Bucket", "BucketStatus", "DeadLetter", "DrainReport", "gathered"]

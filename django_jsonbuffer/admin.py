@@ -25,7 +25,7 @@ from django.views.decorators.http import require_safe
 from . import buckets
 from .exceptions import BufferMisconfigured, BufferUnavailable, JSONBufferError
 from .models import Bucket
-from .store import BucketStatus
+from .store import BucketStatus, Drops
 
 # Generic for the type checker only: Django's own class takes no parameter.
 if TYPE_CHECKING:
@@ -119,6 +119,9 @@ def total(statuses: Sequence[BucketStatus]) -> BucketStatus:
         batches=sum(status.batches for status in statuses),
         bytes=sum(status.bytes for status in statuses),
         oldest=max(ages, default=None),
+        workers=sum(status.workers for status in statuses),
+        lost=sum(status.lost for status in statuses),
+        dropped=Drops(*map(sum, zip(*(status.dropped for status in statuses), strict=True))),
     )
 
 

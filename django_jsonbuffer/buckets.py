@@ -4,17 +4,19 @@ import logging
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from inspect import isasyncgenfunction, isgeneratorfunction
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar, overload
 
 from asgiref.sync import sync_to_async
 from django.apps import apps
+from django.conf import settings
 from django.db.models import Model
 from django.dispatch import Signal
 
 from . import commits, encoding, receivers, store
 from .commits import Append
 from .conf import Configuration, configuration
-from .draining import Drain, DrainReport, Processor
+from .dead_letters import DeadLetters
+from .draining import Batch, Drain, DrainReport, Processor
 from .encoding import JSONEncoder
 from .exceptions import BufferMisconfigured, InvalidEvent, JSONBufferError, NoProcessor
 from .keys import is_valid_name, validated_name
@@ -23,7 +25,7 @@ from .store import BucketStatus, Store
 
 logger = logging.getLogger("django_jsonbuffer")
 
-P = TypeVar("P", bound=Processor)
+P = TypeVar("P", bound=Callable[[Batch], object])
 F = TypeVar("F", bound=Callable[..., Any])
 
 _SINGLE_VALUES: Final = (Mapping, str, bytes, bytearray, memoryview)
@@ -197,13 +199,24 @@ class Bucket:
     def has_processor(self) -> bool:
         return self.name in register.processors
 
-    def processor(self, function: P) -> P:
+    @overload
+    def processor(self, function: P, *, atomic: str | None = None) -> P: ...
+    @overload
+    def processor(self, *, atomic: str | None = None) -> Callable[[P], P]: ...
+    def processor(
+        self, function: P | None = None, *, atomic: str | None = None
+    ) -> P | Callable[[P], P]:
         """Let this function process the bucket's batches. A decorator, or a plain call.
 
         It gets a :class:`~django_jsonbuffer.draining.Batch` a call, and each event at least once.
         When it returns, the batch is removed; when it raises, the batch comes again, after a
         backoff. It may be a coroutine function.
+
+        `atomic` is the alias of a database: each call is wrapped in a transaction of it, which is
+        rolled back when the function raises, or when the worker has lost its lease meanwhile.
         """
+        if function is None:
+            return lambda function: self.processor(function, atomic=atomic)
         if not callable(function):
             raise BufferMisconfigured(
                 f"The processor of bucket {self.name!r} must be callable, unlike {function!r}."
@@ -213,8 +226,13 @@ class Bucket:
                 f"The processor of bucket {self.name!r} is a generator, whose body a call does not "
                 "run. Take the yield out of it."
             )
+        if atomic is not None and atomic not in settings.DATABASES:
+            raise BufferMisconfigured(
+                f"The processor of bucket {self.name!r} is to run in a transaction of the database "
+                f"{atomic!r}, which DATABASES does not have."
+            )
         if self.fault is None or is_valid_name(self.name):
-            register.add_processor(self.name, function)
+            register.add_processor(self.name, Processor(function, atomic))
         return function
 
     def drain(self) -> DrainReport:
@@ -237,8 +255,8 @@ class Bucket:
         With `watch`, batches that are sealed later count as well, and an open one when it has
         lingered.
         """
-        function = register.processors.get(self.name)
-        if function is None:
+        processor = register.processors.get(self.name)
+        if processor is None:
             raise NoProcessor(
                 f"Bucket {self.name!r} has no processor. Declare one with @bucket.processor in a "
                 "buckets.py of an installed app."
@@ -249,9 +267,15 @@ class Bucket:
             store=wiring.store,
             options=wiring.options,
             decode=wiring.encoder.decode,
-            processor=function,
+            processor=processor,
             watch=watch,
         )
+
+    @property
+    def dead(self) -> DeadLetters:
+        """The dead letters: to be looked at, replayed, discarded."""
+        wiring = self.wiring
+        return DeadLetters(wiring.store, wiring.options, wiring.encoder.decode)
 
     def status(self) -> BucketStatus:
         """Events pending, in flight and dead, batches, bytes and age, all of one moment."""
@@ -372,11 +396,11 @@ class Register:
     def declare(self, bucket: Bucket, *, place: str) -> None:
         self.declarations.append(Declaration(bucket, place))
 
-    def add_processor(self, name: str, function: Processor) -> None:
+    def add_processor(self, name: str, processor: Processor) -> None:
         earlier = self.processors.get(name)
-        if earlier not in (None, function) and not apps.ready:
-            self.rivals.setdefault(name, [earlier]).append(function)
-        self.processors[name] = function
+        if earlier not in (None, processor) and not apps.ready:
+            self.rivals.setdefault(name, [earlier]).append(processor)
+        self.processors[name] = processor
 
     def declared_options(self, name: str) -> Mapping[str, Any]:
         """Those of all declarations of the name. A system check sees to it that they agree."""

@@ -106,13 +106,13 @@ def _shared_database(alias: str) -> Iterator[CheckMessage]:
 
 
 def _careless_client(alias: str) -> Iterator[CheckMessage]:
-    if connections.retries(alias):
+    if not connections.has_timeout(alias):
         yield CheckWarning(
-            f"The client of the cache {alias!r} repeats commands by itself: an append whose reply "
-            "was lost may be stored twice.",
+            f"The client of the cache {alias!r} waits without end for a server that does not "
+            "answer: one that hangs makes every request hang.",
             hint=(
-                "Leave retry, retry_on_timeout and retry_on_error out of the alias' "
-                "CONNECTION_POOL_KWARGS."
+                f"Set CACHES[{alias!r}]['OPTIONS'] = {{'SOCKET_CONNECT_TIMEOUT': 2, "
+                "'SOCKET_TIMEOUT': 2}."
             ),
             id=_id("W003"),
         )
@@ -172,7 +172,7 @@ def _rivals() -> Iterator[CheckMessage]:
                 id=_id("E005"),
             )
     for name, processors in buckets.rivals.items():
-        functions = ", ".join(map(_dotted_name, processors))
+        functions = ", ".join(_dotted_name(processor.function) for processor in processors)
         yield Error(
             f"Bucket {name!r} has several processors: {functions}.",
             hint="A bucket has one processor. Call the functions from one, or use two buckets.",

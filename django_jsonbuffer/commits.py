@@ -17,8 +17,9 @@ from asgiref.sync import sync_to_async
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .exceptions import BufferUnavailable, JSONBufferError
+from .exceptions import AppendUndecided, BufferUnavailable, JSONBufferError
 from .options import Options
+from .producers import append_once
 from .store import MAX_APPEND_BATCHES, MAX_APPEND_BYTES, Load, Store, checked_load
 
 logger = logging.getLogger("django_jsonbuffer")
@@ -299,11 +300,12 @@ def _send(appends: Iterable[Append], *, may_raise: bool = True) -> None:
 
 def _send_portion(portion: Sequence[Append]) -> None:
     store, options = portion[0].store, portion[0].options
-    store.append(
+    send = partial(
+        store.append,
         [event for append in portion for event in append.events],
-        batch_size=options.batch_size,
-        batch_bytes=options.batch_bytes,
+        **options.limits,
     )
+    append_once(lambda stamp: send(stamp=stamp), timeout=options.append_timeout)
     _losses.report(store)
 
 
@@ -341,7 +343,7 @@ def _is_awaited(portion: Sequence[Append], error: Exception) -> bool:
     """
     is_outage = isinstance(error, BufferUnavailable)
     return any(
-        policy == "raise" or not (append.is_late or (policy == "log" and is_outage))
+        policy == "raise" or not (append.is_late or (policy == "drop" and is_outage))
         for append in portion
         for policy in (append.options.on_unavailable,)
     )
@@ -357,9 +359,10 @@ def lose(store: Store, count: int, error: BaseException) -> None:
     _losses.add(store, count)
     is_known = isinstance(error, JSONBufferError)
     logger.error(
-        "Bucket %s: %d events are lost. %s",
+        "Bucket %s: %d events %s lost. %s",
         store.name,
         count,
+        "may be" if isinstance(error, AppendUndecided) else "are",
         error if is_known else repr(error),
         exc_info=None if is_known else error,
     )

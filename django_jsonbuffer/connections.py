@@ -1,13 +1,21 @@
 """The one module that knows django-redis."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+import socket
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.conf import settings
 from django.core.cache import InvalidCacheBackendError
 from django.core.exceptions import ImproperlyConfigured
 from redis.connection import parse_url
-from redis.exceptions import RedisClusterException, RedisError
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    MaxConnectionsError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+)
 
 from .exceptions import BufferMisconfigured, BufferUnavailable
 
@@ -51,16 +59,67 @@ def close_idle(raw: "Redis") -> None:
         pool.disconnect(inuse_connections=False)
 
 
-def retries(alias: str) -> bool:
+_REFUSALS: Final = (
+    AuthenticationError,
+    BusyLoadingError,
+    MaxConnectionsError,
+    ResponseError,
+)
+
+
+def execute_once(raw: "Redis", *args: Any, key: str, **options: Any) -> Any:
+    """Run a command without the client's own repeating, so that its error tells of all attempts."""
+    execute: Callable[..., Any] = raw.execute_command
+    pool = getattr(raw, "connection_pool", None)
+    if pool is None:
+        # A cluster's client repeats nothing for nodes that it is told.
+        owner: Callable[[str], Any] = raw.get_node_from_key  # type: ignore[attr-defined]
+        return execute(*args, target_nodes=owner(key), **options)
+    if not _repeats(raw):
+        return execute(*args, **options)
+    read: Callable[..., Any] = raw.parse_response
+    connection = pool.get_connection()
+    try:
+        connection.send_command(*args)
+        return read(connection, args[0], **options)
+    except ResponseError:
+        raise
+    except BaseException:
+        connection.disconnect()
+        raise
+    finally:
+        pool.release(connection)
+
+
+def was_not_sent(error: BaseException) -> bool:
+    """Whether the error of a command that was executed once says that it was refused, or that it
+    never reached the server: no connection could be made.
+    """
+    if isinstance(error, _REFUSALS):
+        return True
+    reason = error.__context__
+    return isinstance(reason, socket.gaierror | ConnectionRefusedError | FileNotFoundError)
+
+
+def _repeats(raw: "Redis") -> bool:
     """Whether the client repeats commands by itself after a lost connection or a timeout."""
-    raw = client(alias)
-    options = raw.get_connection_kwargs()
+    options: Mapping[str, Any] = raw.get_connection_kwargs()
     policy = options.get("retry") or getattr(raw, "retry", None)
     return bool(
         options.get("retry_on_timeout")
         or options.get("retry_on_error")
         or (policy is not None and policy.get_retries() > 0)
     )
+
+
+def has_timeout(alias: str) -> bool:
+    """Whether the client gives up waiting for a reply."""
+    pool = getattr(client(alias), "connection_pool", None)  # which a cluster's client has not
+    if pool is None:
+        return client(alias).get_connection_kwargs().get("socket_timeout") is not None
+    # Asked of a connection, which knows the default of this version of redis-py.
+    connection = pool.connection_class(**pool.connection_kwargs)
+    return connection.socket_timeout is not None
 
 
 def decodes(alias: str) -> bool:

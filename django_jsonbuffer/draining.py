@@ -1,44 +1,73 @@
-"""Claim, process, acknowledge: one batch after the other."""
+"""Claim, process, acknowledge: one batch after the other. Retry, isolate, bury what fails."""
 
 import logging
 import os
 import random
 import secrets
 import socket
+import time
 from asyncio import CancelledError
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from inspect import isasyncgen, isawaitable, isgenerator
-from traceback import format_tb
+from traceback import format_exception, format_exception_only, format_tb
 from types import TracebackType
-from typing import Any, Final, Self, overload
+from typing import Any, Final, NamedTuple, Self, overload
 
 from asgiref.sync import async_to_sync
+from django.db import InterfaceError, OperationalError, transaction
 
+from .encoding import spans
 from .exceptions import (
     BufferMisconfigured,
     BufferUnavailable,
     JSONBufferError,
     LeaseLost,
 )
+from .leases import Lease
 from .options import Options
-from .store import Claim, Store
-from .transactions import no_transaction_left_open
+from .store import Burial, Claim, Store
+from .transactions import close_broken_connections, no_transaction_left_open
 
 logger = logging.getLogger("django_jsonbuffer")
 
 FIRST_BACKOFF: Final = timedelta(seconds=1)
 
+DEATHS_TO_SPLIT: Final = 3
+"""Workers that a batch may kill before it is halved without another attempt. What follows is the
+same for its halves after one more death each, down to the single event."""
+
+DEATHS_TO_BURY: Final = 5
+"""Workers that a single event may kill. More, since workers die of other causes, too."""
+
+PAUSE_SECONDS: Final = 0.1
+"""Before an ack whose reply was lost is sent again."""
+
+OUTAGES_TO_STOP: Final = 3
+"""Batches in a row for which the sink was away, before a drain that is to end gives up."""
+
+_OUTAGE_ERRORS: Final = (
+    OperationalError,
+    InterfaceError,
+    ConnectionError,
+    TimeoutError,
+    BufferUnavailable,
+)
+
+_MOST_OF_A_TRACEBACK: Final = 20_000
+"""Characters of it, the last ones."""
+
 
 class Batch(Sequence[Any]):
     """Events as a processor gets them: a sequence of JSON values, in append order."""
 
-    __slots__ = ("_events", "attempt", "bucket", "id")
+    __slots__ = ("_events", "_rejected", "attempt", "bucket", "id")
 
     def __init__(self, events: Iterable[Any], *, id: str, attempt: int, bucket: str) -> None:
         self._events = tuple(events)
+        self._rejected: dict[int, str | BaseException] = {}
         self.id = id
         """The same on every delivery of this batch, and of no other: a key to tell a repeat by."""
         self.attempt = attempt
@@ -56,12 +85,35 @@ class Batch(Sequence[Any]):
     def __getitem__(self, index: int | slice) -> Any:
         return self._events[index]
 
+    def reject(self, event: Any, reason: str | BaseException) -> None:
+        """Name an event that cannot be processed: when the processor returns, it goes to the dead
+        letters with this reason, and the others count as processed.
+
+        Raises ``ValueError`` for what is no event of this batch, or was rejected as often as it is.
+        """
+        left = [at for at in range(len(self._events)) if at not in self._rejected]
+        same = [at for at in left if self._events[at] is event]
+        same = same or [at for at in left if self._events[at] == event]
+        if not same:
+            raise ValueError("Only an event of the batch can be rejected, and each once.")
+        self._rejected[same[0]] = reason
+
+    @property
+    def rejected(self) -> Mapping[int, str | BaseException]:
+        """The reasons, by the place of the event in the batch."""
+        return self._rejected
+
     def __repr__(self) -> str:
         # The events may be private, and a repr ends up in logs.
         return f"<Batch {self.id} of {self.bucket!r}, attempt {self.attempt}: {len(self)} events>"
 
 
-Processor = Callable[[Batch], object]
+class Processor(NamedTuple):
+    """What batches are processed with."""
+
+    function: Callable[[Batch], object]
+    atomic: str | None
+    """Alias of a database, to wrap each call in a transaction of it."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -75,7 +127,7 @@ class DrainReport:
     """Batches that were processed and acknowledged."""
 
     failed: int = 0
-    """Batches whose processor raised. They come again after a backoff."""
+    """How often the processor raised."""
 
     buried: int = 0
     """Events that went to the dead letters."""
@@ -88,7 +140,8 @@ class Drain:
     manager it takes that name out of the group at the end.
 
     Without `watch` it ends: it seals the open batch first, and stops behind the batch that was the
-    newest at that moment. It comes to each batch once, so one that keeps failing cannot hold it up.
+    newest at that moment, or behind the halves of what it has split. It comes to each batch once,
+    so one that keeps failing cannot hold it up.
     """
 
     def __init__(
@@ -111,9 +164,14 @@ class Drain:
         self._processor = processor
         self._watch = watch
         self._worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._lease = Lease(store, self._worker, duration=options.lease)
         self._has_joined = False
         self._last: str | None = None
         self._newest: str | None = None
+        self._outages = 0
+        self._resumes_at = 0.0
+        self._unacknowledged: tuple[Claim, Batch, bool] | None = None
+        """What was processed, and whether it may have been acknowledged all the same."""
 
     def __enter__(self) -> Self:
         return self
@@ -124,6 +182,7 @@ class Drain:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._lease.end()
         if not self._has_joined or isinstance(error, BufferUnavailable):
             return
         # A name that stays behind is harmless, and a batch that does is another's after the lease.
@@ -133,26 +192,49 @@ class Drain:
     def step(self) -> bool:
         """Claim one batch, process it and acknowledge it. False when there is none to claim.
 
-        What the processor raises is logged, and its batch is released. KeyboardInterrupt goes on
-        its way; the end of the context then releases what is still held.
+        What the processor raises is logged, and its batch is released, split or buried.
+        KeyboardInterrupt goes on its way; the end of the context then releases what is still held.
         """
-        claim = self._claim()
-        if claim is None:
-            return False
-        try:
-            events = self._decode(claim.array)
-        except ValueError as error:
-            self._bury(claim, error)
+        if self._unacknowledged is not None:
+            done, self._unacknowledged = self._unacknowledged, None
+            self._succeed(*done)
             return True
-        batch = Batch(events, id=claim.id, attempt=claim.deliveries, bucket=self.bucket)
+        if self._is_waiting_for_the_sink() or (claim := self._claim()) is None:
+            return False
+        if claim.deaths >= DEATHS_TO_SPLIT and self._isolate_killer(claim):
+            return True
         try:
-            with no_transaction_left_open():
-                _finish(self._processor(batch))
+            batch = Batch(
+                self._decode(claim.array),
+                id=claim.id,
+                attempt=claim.deliveries,
+                bucket=self.bucket,
+            )
+        except ValueError as error:
+            self._isolate(claim, f"The batch cannot be read: {_kind(error)}.", attempts=0)
+            return True
+        try:
+            with self._lease.held(claim), no_transaction_left_open(), self._transaction():
+                _finish(self._processor.function(batch))
+                if self._processor.atomic is not None:
+                    self._lease.confirm(claim)
+        except LeaseLost as lost:
+            logger.warning("%s What the processor did is rolled back.", lost)
         except (Exception, SystemExit, CancelledError) as error:  # noqa: BLE001
             self._fail(claim, error)
         else:
-            self._ack(claim, events=len(events))
+            self._outages = 0
+            self._succeed(claim, batch)
         return True
+
+    def _transaction(self) -> AbstractContextManager[Any]:
+        alias = self._processor.atomic
+        return nullcontext() if alias is None else transaction.atomic(using=alias)
+
+    def _is_waiting_for_the_sink(self) -> bool:
+        if self._watch:
+            return time.monotonic() < self._resumes_at
+        return self._outages >= OUTAGES_TO_STOP
 
     def _claim(self) -> Claim | None:
         if self._watch:
@@ -165,6 +247,7 @@ class Drain:
                 return None
             linger, after = None, self._last
         self._has_joined = True
+        self._lease.begin()
         claim, rubbish = self._store.claim(
             self._worker, lease=self._options.lease, linger=linger, after=after
         )
@@ -173,54 +256,145 @@ class Drain:
             self._last = claim.id
         return claim
 
-    def _ack(self, claim: Claim, *, events: int) -> None:
+    def _succeed(self, claim: Claim, batch: Batch, is_repeat: bool = False) -> None:
         try:
-            self._store.ack(claim)
+            self._acknowledge(claim, batch, is_repeat=is_repeat)
         except LeaseLost as lost:
             logger.warning("%s It was processed, and may be once more.", lost)
             return
-        except BufferUnavailable:
+        except BufferUnavailable as error:
             logger.warning(
-                "Bucket %s: batch %s of %d events was processed and could not be acknowledged. It "
-                "comes again.",
+                "Bucket %s: batch %s of %d events was processed and could not be acknowledged yet.",
                 self.bucket,
                 claim.id,
                 claim.count,
             )
+            self._unacknowledged = claim, batch, is_repeat or error.may_be_done
             raise
-        self.failing.discard(claim.id)
+        finally:
+            self.failing.discard(claim.id)
         self.report.batches += 1
-        self.report.processed += events
+        self.report.processed += len(batch) - len(batch.rejected)
+        self.report.buried += len(batch.rejected)
+
+    def _acknowledge(self, claim: Claim, batch: Batch, *, is_repeat: bool) -> None:
+        """Again while the reply is lost: what has been processed is not to be processed twice."""
+        deadline = time.monotonic() + self._options.append_timeout.total_seconds()
+        while True:
+            try:
+                if batch.rejected:
+                    self._bury_rejected(claim, batch)
+                else:
+                    self._store.ack(claim)
+            except LeaseLost:
+                if not is_repeat:
+                    raise
+                # The first had been carried out. Or another worker has the batch, which is rarer.
+            except BufferUnavailable as error:
+                if not error.may_be_done or time.monotonic() >= deadline:
+                    raise
+                is_repeat = True
+                time.sleep(PAUSE_SECONDS)
+                continue
+            return
+
+    def _bury_rejected(self, claim: Claim, batch: Batch) -> None:
+        places = spans(claim.array)
+        burials = [
+            Burial(*places[at], *_told(reason)) for at, reason in sorted(batch.rejected.items())
+        ]
+        processed = len(batch) - len(burials)
+        self._store.bury(claim, burials, processed=processed, attempts=claim.failures + 1)
+        logger.warning(
+            "Bucket %s: the processor rejected %d events of batch %s. They are dead letters.",
+            self.bucket,
+            len(burials),
+            claim.id,
+        )
 
     def _fail(self, claim: Claim, error: BaseException) -> None:
-        backoff = min(_backoff(claim.deliveries), self._options.lease)
+        self.report.failed += 1
+        if isinstance(error, (*_OUTAGE_ERRORS, *self._options.outage_errors)):
+            close_broken_connections()
+            self._outages += 1
+            self._resumes_at = (
+                time.monotonic() + _backoff(self._outages, most=self._options.lease).total_seconds()
+            )
+            self._release(claim, error, failed=False)
+            return
+        self._outages = 0
+        attempts = claim.failures + 1
+        if attempts < self._options.max_attempts:
+            self._release(claim, error, failed=True)
+            return
+        self._log_failure(claim, error, "has used up its attempts")
+        self._isolate(claim, *_told(error), attempts=attempts)
+
+    def _release(self, claim: Claim, error: BaseException, *, failed: bool) -> None:
+        backoff = _backoff(claim.deliveries, most=self._options.lease)
+        comes_again = f"is kept, and comes again in about {backoff.total_seconds():.1f} s"
+        self._log_failure(claim, error, comes_again)
+        self.failing.add(claim.id)
+        try:
+            self._store.release(claim, lease=self._options.lease, backoff=backoff, failed=failed)
+        except LeaseLost as lost:
+            logger.warning("%s Whoever holds it goes on.", lost)
+
+    def _log_failure(self, claim: Claim, error: BaseException, outcome: str) -> None:
         logger.error(
-            "Bucket %s: batch %s of %d events failed at attempt %d with %s. It is kept, and comes "
-            "again in about %.1f s.\n%s",
+            "Bucket %s: batch %s of %d events failed at attempt %d with %s. It %s.\n%s",
             self.bucket,
             claim.id,
             claim.count,
             claim.deliveries,
             _kind(error),
-            backoff.total_seconds(),
+            outcome,
             "".join(format_tb(error.__traceback__)).rstrip(),
         )
         # What an error says of itself may quote events, as a database quotes the row that fails.
         logger.debug("Batch %s of bucket %s:", claim.id, self.bucket, exc_info=error)
-        self.failing.add(claim.id)
-        self.report.failed += 1
-        try:
-            self._store.release(claim, lease=self._options.lease, backoff=backoff)
-        except LeaseLost as lost:
-            logger.warning("%s Whoever holds it goes on.", lost)
 
-    def _bury(self, claim: Claim, error: ValueError) -> None:
+    def _isolate_killer(self, claim: Claim) -> bool:
+        """Split a batch that its workers died of, or bury the single event. False to try again."""
+        if claim.count == 1 and claim.deaths < DEATHS_TO_BURY:
+            return False
+        error = f"{claim.deaths} workers died, or were silent for a lease, while they processed it."
+        self._isolate(claim, error, attempts=claim.failures)
+        return True
+
+    def _isolate(self, claim: Claim, error: str, traceback: str = "", *, attempts: int) -> None:
+        """Halve the batch, or bury it when it is one event or cannot be told apart."""
         try:
-            self._store.bury(claim, error=f"The batch cannot be read: {_kind(error)}.")
+            places = spans(claim.array)
+        except ValueError:
+            places = [(0, len(claim.array))]
+        try:
+            if len(places) > 1:
+                self._split(claim, places, attempts=attempts)
+            else:
+                burial = Burial(*places[0], error, traceback)
+                self._store.bury(claim, [burial], processed=0, attempts=attempts)
+                self.report.buried += 1
+                logger.error(
+                    "Bucket %s: the event that batch %s ended with is a dead letter.",
+                    self.bucket,
+                    claim.id,
+                )
         except LeaseLost as lost:
             logger.warning("%s Whoever holds it goes on.", lost)
-            return
-        self.report.buried += 1
+        self.failing.discard(claim.id)
+
+    def _split(self, claim: Claim, places: Sequence[tuple[int, int]], *, attempts: int) -> None:
+        deaths = min(claim.deaths, DEATHS_TO_SPLIT - 1)
+        newest = self._store.split(claim, places, failures=attempts, deaths=deaths)
+        if self._newest is not None and not _is_behind(self._newest, newest):
+            self._newest = newest
+        logger.warning(
+            "Bucket %s: batch %s of %d events was halved, to find what is wrong with it.",
+            self.bucket,
+            claim.id,
+            len(places),
+        )
 
 
 def _finish(result: object) -> None:
@@ -241,9 +415,17 @@ def _kind(error: BaseException) -> str:
     return type(error).__qualname__
 
 
-def _backoff(attempt: int) -> timedelta:
+def _told(reason: str | BaseException) -> tuple[str, str]:
+    """What a dead letter tells: the error, and the traceback."""
+    if isinstance(reason, str):
+        return reason, ""
+    text = "".join(format_exception(reason)).rstrip()
+    return "".join(format_exception_only(reason)).strip(), text[-_MOST_OF_A_TRACEBACK:]
+
+
+def _backoff(attempt: int, *, most: timedelta) -> timedelta:
     """Twice as long after each attempt, with jitter, so that workers do not come back in step."""
-    return FIRST_BACKOFF * (2.0 ** min(attempt - 1, 16)) * random.uniform(0.5, 1)
+    return min(FIRST_BACKOFF * (2.0 ** min(attempt - 1, 16)) * random.uniform(0.5, 1), most)
 
 
 def _is_behind(last: str | None, newest: str) -> bool:

@@ -26,6 +26,7 @@ MAX_DEPTH: Final = 100
 """Arrays and objects within each other in one event. ``json`` and ``cjson`` fail at about 1,000."""
 
 _STRING_OR_BRACKET: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}]', re.DOTALL)
+_STRING_BRACKET_OR_COMMA: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},]', re.DOTALL)
 _DIGITS_TO_ZERO: Final = bytes(48 if 48 <= byte <= 57 else byte for byte in range(256))
 
 
@@ -146,6 +147,36 @@ def checked_size(encoded: bytes, max_event_bytes: int) -> bytes:
             "its bucket's max_event_bytes."
         )
     return encoded
+
+
+def spans(array: bytes) -> list[tuple[int, int]]:
+    """Where each event of a JSON array begins and ends.
+
+    Reads no more of it than that takes, so an event may be what nothing can decode. Raises
+    ``ValueError`` when the brackets are those of no array.
+    """
+    found: list[tuple[int, int]] = []
+    depth = start = 0
+    for token in _STRING_BRACKET_OR_COMMA.finditer(array):
+        kind = token[0]
+        if depth == 0 and (kind != b"[" or found):
+            break
+        if kind in (b"[", b"{"):
+            depth += 1
+            start = start if depth > 1 else token.end()
+        elif kind in (b"]", b"}"):
+            depth -= 1
+        if depth == 0 or (depth == 1 and kind == b","):
+            found.append(_stripped(array, start, token.start()))
+            start = token.end()
+    if depth or not found or array[start:].strip():
+        raise ValueError("its brackets are those of no JSON array")
+    return found
+
+
+def _stripped(array: bytes, start: int, end: int) -> tuple[int, int]:
+    event = array[start:end]
+    return start + len(event) - len(event.lstrip()), start + len(event.rstrip())
 
 
 @cache

@@ -3,7 +3,13 @@
 Each docstring says in which state Redis is afterwards.
 """
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from django.core.exceptions import ImproperlyConfigured
+
+if TYPE_CHECKING:
+    from .producers import Stamp
 
 
 class JSONBufferError(Exception):
@@ -32,9 +38,33 @@ class EventTooLarge(InvalidEvent):
 class BufferUnavailable(JSONBufferError):
     """Redis cannot be reached, or refuses to serve: loading, read-only, busy, no permission.
 
-    When it refused, nothing was changed. When the connection broke or timed out, the command may
-    have been carried out, with only its reply lost: whoever then appends again may append twice.
+    Nothing was written by an append that raises this. Anything else may have been carried out, with
+    only its reply lost, when the connection broke or timed out; all of it may be repeated.
     """
+
+    may_be_done = False
+    """Whether the command may have been carried out all the same."""
+
+
+class AppendUndecided(BufferUnavailable):
+    """The replies to an append were lost until its time was over: all of its events are stored, or
+    none. To append them anew may store them twice; :meth:`retry` does not.
+    """
+
+    may_be_done = True
+
+    def __init__(self, message: str, *, stamp: "Stamp", retry: Callable[[], None]) -> None:
+        super().__init__(message)
+        self.stamp = stamp
+        self._retry = retry
+
+    def retry(self) -> None:
+        """Send the same append again. However often that is done, within half a day, it is stored
+        once.
+
+        Returns when it is stored; raises :class:`AppendUndecided` when that is still not known.
+        """
+        self._retry()
 
 
 class BufferOutOfMemory(BufferUnavailable):
@@ -49,7 +79,9 @@ class KeyOccupied(JSONBufferError):
 
 
 class BucketFull(JSONBufferError):
-    """The open batch cannot take more. Nothing was written: all events of a call fit, or none."""
+    """The bucket has reached its ``max_pending`` or ``max_pending_bytes``, or the open batch the
+    size of a string in Redis. Nothing was written: all events of a call fit, or none.
+    """
 
 
 class LeaseLost(JSONBufferError):

@@ -45,10 +45,23 @@ class Keys:
     stats: str
     """HASH of counters."""
 
+    attempts: str
+    """HASH of what has failed of each batch that is sealed."""
+
+    workers: str
+    """HASH of the workers, and when each was last heard of."""
+
+    def producer(self, id: str) -> str:
+        """STRING, expires: the sequence number of what this producer appended last."""
+        return f"{self.open}:producer:{id}"
+
 
 def bucket_keys(prefix: str, name: str) -> Keys:
     tagged = f"{prefix}:{{{name}}}"
-    return Keys(tagged, f"{tagged}:batches", f"{tagged}:dead", f"{tagged}:stats")
+    return Keys(
+        tagged,
+        *(f"{tagged}:{part}" for part in ("batches", "dead", "stats", "attempts", "workers")),
+    )
 
 
 def register_key(prefix: str) -> str:

@@ -3,10 +3,23 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from .exceptions import BufferMisconfigured
 from .store import MAX_APPEND_BYTES
+
+_COUNTED: Final = 10**14
+"""What the scripts can count to: the numbers of Lua are exact to 2⁵³."""
+
+_MOST: Final[Mapping[str, int]] = {
+    "batch_size": MAX_APPEND_BYTES,
+    "batch_bytes": MAX_APPEND_BYTES,
+    "max_event_bytes": MAX_APPEND_BYTES,
+    "max_attempts": 1_000_000,
+    "max_pending": _COUNTED,
+    "max_pending_bytes": _COUNTED,
+}
+_MAY_BE_NONE: Final = {"batch_size", "max_pending", "max_pending_bytes"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,17 +36,41 @@ class Options:
     linger: timedelta = timedelta(seconds=1)
     """How long an open batch waits for more events before a watching worker takes it."""
 
-    lease: timedelta = timedelta(minutes=5)
-    """How long a worker may hold a batch before another may take it over. Choose it longer than
-    the processor ever runs."""
+    lease: timedelta = timedelta(minutes=1)
+    """How long a batch stays with a worker that was last heard of, before another may take it over.
+    A worker that lives renews it. It bounds the backoff after a failure, too."""
+
+    max_attempts: int = 10
+    """How often a processor may fail with a batch before the batch is halved, and so on until what
+    it fails with stands alone and goes to the dead letters."""
+
+    outage_errors: tuple[type[BaseException], ...] = ()
+    """Errors of a processor that say of no event that it is bad: where it stores the events is
+    away. They use up no attempt. Django's ``OperationalError`` and ``InterfaceError``, Python's
+    ``ConnectionError`` and ``TimeoutError`` and this app's ``BufferUnavailable`` always count."""
+
+    max_pending: int | None = None
+    """Most events that may be pending. None for any number."""
+
+    max_pending_bytes: int | None = None
+    """Most bytes of all batches, those in flight included. None for any number."""
+
+    overflow: str = "raise"
+    """What gives way when the bucket is full. ``"raise"``: the append, with
+    :class:`~django_jsonbuffer.exceptions.BucketFull`. ``"drop_newest"``: its events, all of one
+    call. ``"drop_oldest"``: the oldest pending batches, whole. What is dropped is counted."""
 
     max_event_bytes: int = 1024 * 1024
     """Most bytes of one event, as JSON."""
 
+    append_timeout: timedelta = timedelta(seconds=5)
+    """How long an append is sent again while its reply is lost. Choose it longer than the timeout
+    of the client's socket."""
+
     on_unavailable: str | None = None
-    """What becomes of events when Redis is away. ``"raise"``: an error. ``"log"``: they are lost,
+    """What becomes of events when Redis is away. ``"raise"``: an error. ``"drop"``: they are lost,
     which is counted and logged. None raises where a caller can still react, in the call that
-    appends or at the end of ``gathered()``, and logs what goes out after a commit, was recorded
+    appends or at the end of ``gathered()``, and drops what goes out after a commit, was recorded
     from a signal, or leaves with the answer to a request."""
 
     schema: Callable[[Any], object] | None = None
@@ -41,26 +78,48 @@ class Options:
     refuses the event. The ``model_validate`` of a pydantic model will do."""
 
     def __post_init__(self) -> None:
-        for option in ("batch_size", "batch_bytes", "max_event_bytes"):
+        for option, most in _MOST.items():
             value = getattr(self, option)
-            if option == "batch_size" and value is None:
+            if option in _MAY_BE_NONE and value is None:
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise BufferMisconfigured(f"{option} must be a positive integer, not {value!r}.")
-            if value > MAX_APPEND_BYTES:
-                raise BufferMisconfigured(f"{option} must be at most {MAX_APPEND_BYTES:,}.")
-        for option in ("linger", "lease"):
+            if value > most:
+                raise BufferMisconfigured(f"{option} must be at most {most:,}.")
+        for option in ("linger", "lease", "append_timeout"):
             value = getattr(self, option)
             if not isinstance(value, timedelta) or value < timedelta(0):
                 raise BufferMisconfigured(
                     f"{option} must be a timedelta, and not negative. It is {value!r}."
                 )
-        if self.on_unavailable not in (None, "raise", "log"):
+        if self.on_unavailable not in (None, "raise", "drop"):
             raise BufferMisconfigured(
-                f"on_unavailable must be 'raise' or 'log', not {self.on_unavailable!r}."
+                f"on_unavailable must be 'raise' or 'drop', not {self.on_unavailable!r}."
+            )
+        if self.overflow not in ("raise", "drop_newest", "drop_oldest"):
+            raise BufferMisconfigured(
+                f"overflow must be 'raise', 'drop_newest' or 'drop_oldest', not {self.overflow!r}."
+            )
+        if not isinstance(self.outage_errors, tuple) or not all(
+            isinstance(kind, type) and issubclass(kind, BaseException)
+            for kind in self.outage_errors
+        ):
+            raise BufferMisconfigured(
+                f"outage_errors must be a tuple of exception classes, not {self.outage_errors!r}."
             )
         if self.schema is not None and not callable(self.schema):
             raise BufferMisconfigured(f"schema must be callable, unlike {self.schema!r}.")
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """What an append has to keep to."""
+        return {
+            "batch_size": self.batch_size,
+            "batch_bytes": self.batch_bytes,
+            "max_pending": self.max_pending,
+            "max_pending_bytes": self.max_pending_bytes,
+            "overflow": self.overflow,
+        }
 
 
 def checked_options(name: str, given: Mapping[str, Any]) -> Options:

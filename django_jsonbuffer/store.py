@@ -3,11 +3,11 @@
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import resources
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -26,6 +26,7 @@ from .exceptions import (
     LeaseLost,
 )
 from .keys import bucket_keys, register_key
+from .producers import REMEMBERED, Stamp
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -47,6 +48,20 @@ _MOST_REGISTERED: Final = 10_000
 
 _PURGE_BATCHES: Final = 100
 """That one call of a purge discards, so that none holds up the server for long."""
+
+
+class Drops(NamedTuple):
+    """Numbers of events that were given up on purpose."""
+
+    newest: int = 0
+    """Refused by ``overflow="drop_newest"``."""
+
+    oldest: int = 0
+    """Removed by ``overflow="drop_oldest"``."""
+
+    purged: int = 0
+    discarded: int = 0
+    """Dead letters."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,9 +87,15 @@ class BucketStatus:
     oldest: timedelta | None
     """How long the oldest pending event has waited; None when nothing waits."""
 
-    lost: int = 0
+    workers: int
+    """Workers that drain the bucket: those that were heard of within the last 30 seconds."""
+
+    lost: int
     """Events in all that could not be handed to Redis, and for which no caller got an error. Their
     process reports them with its next append to the bucket that succeeds."""
+
+    dropped: "Drops"
+    """Events in all that were given up, by reason."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,6 +117,32 @@ class Claim:
 
     array: bytes
     """The JSON array of the events, as they were appended."""
+
+    failures: int
+    """How often the processor failed with it. The halves of a batch begin with what it had."""
+
+    deaths: int
+    """How many workers let its lease run out."""
+
+
+class Burial(NamedTuple):
+    """An event of a claimed batch that cannot be processed."""
+
+    start: int
+    """Where it begins in the bytes of the batch, and where it ends."""
+
+    end: int
+    error: str
+    """What is wrong with it."""
+
+    traceback: str = ""
+
+
+class Letter(NamedTuple):
+    """A dead letter as it lies in Redis."""
+
+    id: str
+    fields: Mapping[str, bytes]
 
 
 class Script:
@@ -128,20 +175,27 @@ SEAL: Final = Script("seal", returns=list)
 CLAIM: Final = Script("claim", returns=list)
 ACK: Final = Script("ack", returns=int)
 RELEASE: Final = Script("release", returns=int)
+RENEW: Final = Script("renew", returns=int)
+SPLIT: Final = Script("split", returns=list)
 BURY: Final = Script("bury", returns=int)
+BEAT: Final = Script("beat", returns=int)
 RETIRE: Final = Script("retire", returns=int)
 TAKE: Final = Script("take", returns=list)
 SET_ASIDE: Final = Script("set_aside", returns=int)
 PEEK: Final = Script("peek", returns=list)
 STATUS: Final = Script("status", returns=list)
 LOSE: Final = Script("lose", returns=int)
+LIST_DEAD: Final = Script("list_dead", returns=list)
+REPLAY: Final = Script("replay", returns=int)
+DISCARD: Final = Script("discard", returns=int)
 
 
 class Store:
     """One bucket as it lies in Redis.
 
     Each method is one script, and atomic: it does all that it says, or it raises and has changed no
-    event. Only when the connection breaks may a command have been carried out all the same.
+    event. Only when the connection breaks may a command have been carried out all the same. Each
+    may be repeated, and a late copy of it does nothing.
     """
 
     def __init__(self, name: str, configuration: Configuration) -> None:
@@ -154,34 +208,61 @@ class Store:
         """Tells the bucket from every other."""
         return self._configuration.cache, self._configuration.prefix, self.name
 
-    def append(self, events: Sequence[bytes], *, batch_size: int | None, batch_bytes: int) -> None:
-        """Append encoded events, in their order, and seal what is full.
+    def append(
+        self,
+        events: Sequence[bytes],
+        *,
+        stamp: Stamp,
+        batch_size: int | None,
+        batch_bytes: int,
+        max_pending: int | None = None,
+        max_pending_bytes: int | None = None,
+        overflow: str = "raise",
+    ) -> None:
+        """Append encoded events, in their order and once for each stamp, and seal what is full.
 
         Raises :class:`EventTooLarge` for more than :data:`MAX_APPEND_BYTES` or
-        :data:`MAX_APPEND_BATCHES`, and :class:`BucketFull` when a string in Redis could not hold
-        the open batch.
+        :data:`MAX_APPEND_BATCHES`, and :class:`BucketFull` when there is no room.
         """
         splices = list(_splices(events, batch_size, batch_bytes))
         load = _checked(events, len(splices))
         self._register()
-        reply = self._run(
+        outcome, is_new, rubbish, dropped = self._run(
             APPEND,
-            self._all_keys,
+            [
+                self.keys.open,
+                self.keys.batches,
+                self.keys.dead,
+                self.keys.stats,
+                self.keys.attempts,
+                self.keys.producer(stamp.producer),
+            ],
+            stamp.sequence,
+            milliseconds(REMEMBERED),
             batch_size or 0,
             batch_bytes,
+            max_pending or 0,
+            max_pending_bytes or 0,
+            overflow,
             " ".join(str(count) for count, _ in splices),
             *(text for _, text in splices),
         )
-        if reply == [-1]:
+        if outcome == b"large":
             raise BucketFull(
                 f"The open batch of bucket {self.name!r} has no room for {load.bytes:,} bytes "
                 "more: a string in Redis holds 512 MiB. Let a consumer take it, or give the bucket "
                 "a batch_size."
             )
-        is_new, rubbish = reply
+        if outcome == b"full":
+            raise BucketFull(
+                f"Bucket {self.name!r} has no room for {len(events):,} events more: see its "
+                "max_pending and max_pending_bytes. Let more workers drain it, or raise them."
+            )
         if is_new:
             self._register_anew()
         self._report_rubbish(rubbish)
+        if dropped:
+            logger.warning("Bucket %s is full. Dropped: %d events.", self.name, dropped)
 
     def _register(self, *, anew: bool = False) -> None:
         """Put the bucket into the register of all buckets.
@@ -212,7 +293,7 @@ class Store:
         Returns the id of the newest batch, None when there is none, and how many values were found
         that are no batch and went to the dead letters, whole.
         """
-        newest, rubbish = self._run(SEAL, self._all_keys)
+        newest, rubbish = self._run(SEAL, self._event_keys)
         self._report_rubbish(rubbish)
         return newest.decode() if newest else None, rubbish
 
@@ -229,7 +310,7 @@ class Store:
         while True:
             rubbish, *found = self._run(
                 CLAIM,
-                self._all_keys,
+                [*self._event_keys, self.keys.attempts],
                 consumer,
                 milliseconds(lease),
                 -1 if linger is None else milliseconds(linger),
@@ -238,41 +319,84 @@ class Store:
             self._report_rubbish(rubbish)
             all_rubbish += rubbish
             if found:
-                id, deliveries, count, array = found
+                id, deliveries, count, array, failures, deaths = found
                 claim = Claim(
                     id=id.decode(),
                     consumer=consumer,
                     deliveries=deliveries,
                     count=count,
                     array=array,
+                    failures=failures,
+                    deaths=deaths,
                 )
                 return claim, all_rubbish
             if not rubbish:
                 return None, all_rubbish
 
+    def renew(self, claim: Claim) -> None:
+        """Let the lease begin anew. Raises :class:`LeaseLost`."""
+        self._run_held(RENEW, [self.keys.batches], claim)
+
     def ack(self, claim: Claim) -> None:
         """Remove a batch that has been processed. Raises :class:`LeaseLost`."""
-        keys = [self.keys.batches, self.keys.stats]
+        keys = [self.keys.batches, self.keys.stats, self.keys.attempts]
         self._run_held(ACK, keys, claim, claim.count, len(claim.array))
 
-    def release(self, claim: Claim, *, lease: timedelta, backoff: timedelta) -> None:
+    def release(
+        self, claim: Claim, *, lease: timedelta, backoff: timedelta, failed: bool = False
+    ) -> None:
         """Give a batch back, to be claimed again after the backoff, which the lease bounds.
 
-        Raises :class:`LeaseLost`.
+        `failed` counts it as one of the batch's attempts. Raises :class:`LeaseLost`.
         """
-        keys = [self.keys.batches, self.keys.stats]
+        keys = [self.keys.batches, self.keys.stats, self.keys.attempts]
         idle = max(lease - backoff, timedelta(0))
-        self._run_held(RELEASE, keys, claim, claim.count, milliseconds(idle))
+        self._run_held(RELEASE, keys, claim, claim.count, milliseconds(idle), int(failed))
 
-    def bury(self, claim: Claim, *, error: str) -> None:
-        """Move an unreadable batch to the dead letters, whole. Raises :class:`LeaseLost`."""
-        keys = [self.keys.batches, self.keys.dead, self.keys.stats]
-        self._run_held(BURY, keys, claim, error)
-        self._report_rubbish(1)
+    def split(
+        self, claim: Claim, spans: Sequence[tuple[int, int]], *, failures: int, deaths: int
+    ) -> str:
+        """Replace a batch by its two halves, and return the id of the second, the newest batch.
+
+        `spans` tells where its events begin and end. Raises :class:`LeaseLost`.
+        """
+        middle = len(spans) // 2
+        keys = [self.keys.batches, self.keys.stats, self.keys.attempts]
+        (newest,) = self._run_held(
+            SPLIT,
+            keys,
+            claim,
+            spans[middle - 1][1],
+            spans[middle][0] + 1,
+            middle,
+            len(spans) - middle,
+            failures,
+            deaths,
+        )
+        return newest.decode()  # type: ignore[no-any-return]
+
+    def bury(
+        self, claim: Claim, burials: Sequence[Burial], *, processed: int, attempts: int
+    ) -> None:
+        """Move events of a batch to the dead letters, and remove the batch.
+
+        `processed` is the number of the others, `attempts` what the letters tell of these. Raises
+        :class:`LeaseLost`.
+        """
+        keys = [self.keys.batches, self.keys.dead, self.keys.stats, self.keys.attempts]
+        letters: list[str | int] = []
+        for start, end, error, traceback in burials:
+            letters += (start + 1, end, error, traceback)
+        self._run_held(BURY, keys, claim, processed, attempts, *letters)
+
+    def beat(self, consumer: str) -> None:
+        """Note that a worker lives."""
+        self._run(BEAT, [self.keys.workers], consumer)
 
     def retire(self, consumer: str, *, lease: timedelta) -> None:
         """Let a worker go: what it still holds can be claimed at once, and its name is removed."""
-        self._run(RETIRE, [self.keys.batches, self.keys.stats], consumer, milliseconds(lease))
+        keys = [self.keys.batches, self.keys.stats, self.keys.workers]
+        self._run(RETIRE, keys, consumer, milliseconds(lease))
 
     def take(self) -> list[bytes]:
         """Remove all that is pending, and return it as JSON arrays, oldest first."""
@@ -286,15 +410,13 @@ class Store:
         """
         total, is_limited = 0, True
         while is_limited:
-            count, _, is_limited = self._take(
-                counter="dropped", returns=False, limit=_PURGE_BATCHES
-            )
+            count, _, is_limited = self._take(counter="purged", returns=False, limit=_PURGE_BATCHES)
             total += count
         return total
 
     def _take(self, *, counter: str, returns: bool, limit: int) -> tuple[int, list[bytes], bool]:
         rubbish, count, is_limited, arrays = self._run(
-            TAKE, self._all_keys, counter, int(returns), limit
+            TAKE, [*self._event_keys, self.keys.attempts], counter, int(returns), limit
         )
         self._report_rubbish(rubbish)
         return count, arrays, bool(is_limited)
@@ -315,11 +437,48 @@ class Store:
         )
 
     def status(self) -> BucketStatus:
-        return _status(self._run(STATUS, self._all_keys))
+        return _status(self._run(STATUS, self.status_keys))
+
+    def list_dead(self, limit: int, *, after: str | None = None) -> list[Letter]:
+        """Dead letters, oldest first: the first of all, or those behind the id `after`."""
+        first = "-" if after is None else f"({after}"
+        return [
+            _letter(reply) for reply in self._run(LIST_DEAD, [self.keys.dead], first, "+", limit, 1)
+        ]
+
+    def find_dead(self, id: str) -> Letter | None:
+        """The dead letter of that id."""
+        found = self._run(LIST_DEAD, [self.keys.dead], id, id, 1, 1)
+        return _letter(found[0]) if found else None
+
+    def newest_dead(self) -> str | None:
+        """The id of the newest dead letter."""
+        newest = self._run(LIST_DEAD, [self.keys.dead], "newest", "", 1, 0)
+        return newest[0].decode() if newest else None
+
+    def dead_ids(self, limit: int, *, last: str) -> list[str]:
+        """Ids of the oldest dead letters, as far as the id `last`."""
+        return [id.decode() for id in self._run(LIST_DEAD, [self.keys.dead], "-", last, limit, 0)]
+
+    def replay(self, ids: Sequence[str]) -> int:
+        """Make one batch of the events of dead letters. Returns how many there were."""
+        return self._run(  # type: ignore[no-any-return]
+            REPLAY, [self.keys.batches, self.keys.dead, self.keys.stats], *ids
+        )
+
+    def discard(self, ids: Sequence[str]) -> int:
+        """Remove dead letters. Returns how many there were."""
+        return self._run(  # type: ignore[no-any-return]
+            DISCARD, [self.keys.dead, self.keys.stats], *ids
+        )
 
     @property
-    def _all_keys(self) -> list[str]:
+    def _event_keys(self) -> list[str]:
         return [self.keys.open, self.keys.batches, self.keys.dead, self.keys.stats]
+
+    @property
+    def status_keys(self) -> list[str]:
+        return [*self._event_keys, self.keys.workers]
 
     def _run(self, script: Script, keys: list[str], *args: bytes | str | int) -> Any:
         with _Asking(self._configuration.cache, self.name) as client:
@@ -331,13 +490,15 @@ class Store:
             )
         return reply
 
-    def _run_held(self, script: Script, keys: list[str], claim: Claim, *args: str | int) -> None:
-        """Run a script that does nothing, and returns 0, unless the claim still holds."""
-        if not self._run(script, keys, claim.consumer, claim.id, claim.deliveries, *args):
+    def _run_held(self, script: Script, keys: list[str], claim: Claim, *args: str | int) -> Any:
+        """Run a script that does nothing, and returns nothing, unless the claim still holds."""
+        reply = self._run(script, keys, claim.consumer, claim.id, claim.deliveries, *args)
+        if not reply:
             raise LeaseLost(
                 f"Batch {claim.id} of bucket {self.name!r} is no longer held by {claim.consumer} "
                 f"as of its delivery {claim.deliveries}."
             )
+        return reply
 
     def _report_rubbish(self, rubbish: int) -> None:
         if rubbish:
@@ -481,7 +642,10 @@ class _Asking:
         if error is None:
             return
         if isinstance(error, DRIVER_ERRORS):
-            raise _translated(error, self._name) from error
+            translated = _translated(error, self._name)
+            if isinstance(translated, BufferUnavailable):
+                translated.may_be_done = not connections.was_not_sent(error)
+            raise translated from error
         # Between a command and its reply: whoever had the connection next would read it.
         connections.close_idle(self._client)
 
@@ -489,6 +653,8 @@ class _Asking:
 def _evaluate(client: "Redis", script: Script, keys: list[str], *args: bytes | str | int) -> Any:
     """The script's reply, as bytes even where the client decodes replies."""
     execute: Callable[..., Any] = client.execute_command
+    if script is APPEND:
+        execute = partial(connections.execute_once, client, key=keys[0])
     try:
         return execute("EVALSHA", script.sha, len(keys), *keys, *args, NEVER_DECODE=True)
     except redis.exceptions.NoScriptError:
@@ -499,13 +665,13 @@ def _status_replies(client: "Redis", stores: Iterable[Store]) -> list[Any]:
     with client.pipeline(transaction=False) as pipeline:
         queue: Callable[..., Any] = pipeline.execute_command
         for store in stores:
-            keys = store._all_keys
+            keys = store.status_keys
             queue("EVALSHA", STATUS.sha, len(keys), *keys)
         return pipeline.execute(raise_on_error=False)
 
 
 def _status(reply: list[int]) -> BucketStatus:
-    open_, sealed, claimed, batches, size, dead, waited_ms, lost = reply
+    open_, sealed, claimed, batches, size, dead, waited_ms, workers, lost, *drops = reply
     return BucketStatus(
         pending=open_ + sealed,
         in_flight=claimed,
@@ -513,8 +679,16 @@ def _status(reply: list[int]) -> BucketStatus:
         batches=batches,
         bytes=size,
         oldest=None if waited_ms < 0 else timedelta(milliseconds=waited_ms),
+        workers=workers,
         lost=lost,
+        dropped=Drops(*drops),
     )
+
+
+def _letter(reply: tuple[bytes, list[bytes]]) -> Letter:
+    id, fields = reply
+    names = (name.decode(errors="replace") for name in fields[::2])
+    return Letter(id.decode(), dict(zip(names, fields[1::2], strict=True)))
 
 
 def _translated(error: Exception, name: str | None = None) -> JSONBufferError:

@@ -28,6 +28,13 @@ def no_transaction_left_open() -> Iterator[None]:
         )
 
 
+def close_broken_connections() -> None:
+    """Let Django make a new connection where the database ended the one that there was."""
+    for connection in connections.all(initialized_only=True):
+        if connection.errors_occurred:
+            connection.close_if_unusable_or_obsolete()
+
+
 def _open_transactions() -> set[str]:
     return {
         connection.alias

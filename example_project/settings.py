@@ -56,12 +56,13 @@ TEMPLATES = [
     },
 ]
 
-CACHES = {
+CACHES: dict[str, Any] = {
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
     # An alias and a database number of its own: `cache.clear()` empties the whole database.
     "jsonbuffer": {
         "BACKEND": "django_redis.cache.RedisCache",
         "LOCATION": os.environ.get("REDIS_URL") or "redis://127.0.0.1:6379/1",
+        "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": 2, "SOCKET_TIMEOUT": 2},
     },
 }
 

@@ -75,6 +75,7 @@ def use_cache(settings: Settings, configure: Callable[..., None]) -> Callable[..
             alias: {
                 "BACKEND": "django_redis.cache.RedisCache",
                 "LOCATION": location,
+                "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": 10, "SOCKET_TIMEOUT": 30},
                 **config,
             },
         }

@@ -1,6 +1,7 @@
 """Settings of the suite."""
 
 import os
+from typing import Any
 
 from tests import server
 
@@ -36,7 +37,7 @@ TEMPLATES = [
         },
     }
 ]
-DATABASES = {
+DATABASES: dict[str, dict[str, Any]] = {
     alias: {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
     for alias in ("default", "other")
 }
@@ -44,11 +45,15 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 ROOT_URLCONF = "tests.urls"
 STATIC_URL = "static/"
-CACHES = {
+CACHES: dict[str, Any] = {
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
     "jsonbuffer": {
         "BACKEND": "django_redis.cache.RedisCache",
         "LOCATION": server.URL,
+        "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": 10, "SOCKET_TIMEOUT": 30},
     },
 }
-JSONBUFFER = {"CACHE": "jsonbuffer", "PREFIX": os.environ.get("TEST_PREFIX", "jsonbuffer")}
+JSONBUFFER: dict[str, Any] = {
+    "CACHE": "jsonbuffer",
+    "PREFIX": os.environ.get("TEST_PREFIX", "jsonbuffer"),
+}

@@ -3,14 +3,11 @@ from functools import partial
 from typing import Any
 
 import pytest
-import redis
 from django.apps import apps
 from django.core.checks import CheckMessage, run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from pytest_django import Settings
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from django_jsonbuffer import Bucket, receivers, store
 from django_jsonbuffer.buckets import declared_buckets, register
@@ -129,23 +126,16 @@ class TestCache:
         if shares:
             assert "pages" in messages["W002"].msg
 
-    def test_client_that_retries(self, use_cache: Callable[..., str]) -> None:
-        for number, retrying in enumerate(
-            [
-                {"retry": Retry(NoBackoff(), 3)},
-                {"retry_on_timeout": True},
-                {"retry_on_error": [redis.ConnectionError]},
-            ]
-        ):
-            # django-redis shares a pool among all caches of one URL.
-            use_cache(f"redis://retrying:1/{number}", OPTIONS={"CONNECTION_POOL_KWARGS": retrying})
-            assert "twice" in found()["W003"].msg
-
-    def test_client_that_does_not_retry(self, use_cache: Callable[..., str]) -> None:
+    def test_client_without_a_timeout(self, use_cache: Callable[..., str]) -> None:
         use_cache(
-            "redis://steady:1/0",
-            OPTIONS={"CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 0)}},
+            "redis://patient:1/0", OPTIONS={"CONNECTION_POOL_KWARGS": {"socket_timeout": None}}
         )
+        message = found()["W003"]
+        assert "hang" in message.msg
+        assert "SOCKET_TIMEOUT" in str(message.hint)
+
+    def test_client_with_a_timeout(self, use_cache: Callable[..., str]) -> None:
+        use_cache("redis://patient:1/1", OPTIONS={"SOCKET_TIMEOUT": 1})
         assert found() == {}
 
     def test_client_that_decodes(self, use_cache: Callable[..., str]) -> None:

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 import redis
+from django.db import InterfaceError, OperationalError, connection
 
 from django_jsonbuffer import Batch, Bucket, DrainReport
 from django_jsonbuffer.draining import _backoff
-from django_jsonbuffer.exceptions import BufferUnavailable
+from django_jsonbuffer.exceptions import BufferMisconfigured, BufferUnavailable
 from django_jsonbuffer.store import Claim, Store
+from tests.library.models import Tag
 from tests.server import Redis
 from tests.threads import at_once
 
@@ -358,7 +360,7 @@ class TestUnreadable:
         assert got == [1, 2, 3, 4, 5]
         [(_, letter)] = client_of_server.xrange(f"{bucket.key}:dead")
         assert letter[b"event"] == b'["secret'
-        assert letter[b"attempts"] == b"1"
+        assert letter[b"attempts"] == b"0"
         assert b"JSONDecodeError" in letter[b"error"]
         assert "secret" not in caplog.text
         status = bucket.status()
@@ -409,9 +411,9 @@ class TestUnreadable:
     ) -> None:
         bury: Any = Store.bury
 
-        def overtaken(store: Store, claim: Claim, **options: Any) -> None:
+        def overtaken(store: Store, claim: Claim, *args: Any, **options: Any) -> None:
             store.claim("heir", lease=timedelta(0), linger=None, after=None)
-            bury(store, claim, **options)
+            bury(store, claim, *args, **options)
 
         bucket.processor(lambda batch: None)
         monkeypatch.setattr(Store, "bury", overtaken)
@@ -463,15 +465,67 @@ class TestLease:
         assert bucket.status().batches == 0
 
 
+class TestLostAck:
+    def test_is_sent_again(self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+        ack: Any = Store.ack
+        sent: list[str] = []
+
+        def lossy(store: Store, claim: Claim) -> None:
+            ack(store, claim)
+            sent.append(claim.id)
+            error = BufferUnavailable("the reply was lost")
+            error.may_be_done = True
+            raise error
+
+        def ack_once_more(store: Store, claim: Claim) -> None:
+            if sent:
+                ack(store, claim)
+            lossy(store, claim)
+
+        monkeypatch.setattr(Store, "ack", ack_once_more)
+        got: list[int] = []
+        bucket.processor(got.extend)
+        bucket.append(1)
+        assert bucket.drain() == report(processed=1, batches=1)
+        assert got == [1]
+        assert bucket.status().batches == 0
+
+    def test_is_made_up_for_when_redis_is_back(
+        self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        ack: Any = Store.ack
+        refusals = [BufferUnavailable("away")] * 3
+
+        def refusing(store: Store, claim: Claim) -> None:
+            if refusals:
+                raise refusals.pop()
+            ack(store, claim)
+
+        monkeypatch.setattr(Store, "ack", refusing)
+        got: list[int] = []
+        bucket.processor(got.extend)
+        bucket.extend([1, 2, 3])
+        bucket.wiring.store.seal()
+        with bucket.drain_steps(watch=True) as drain:
+            for _ in range(3):
+                with pytest.raises(BufferUnavailable):
+                    drain.step()
+            while drain.step():
+                pass
+        assert got == [1, 2, 3]
+        assert drain.report == report(processed=3, batches=2)
+        assert "could not be acknowledged yet" in caplog.text
+
+
 class TestBackoff:
     def test_grows_with_each_attempt_and_stays_finite(self) -> None:
         for attempt in range(1, 18):
             full = timedelta(seconds=2 ** (attempt - 1))
-            assert full / 2 <= _backoff(attempt) <= full
-        assert _backoff(10_000) < timedelta(days=1)
+            assert full / 2 <= _backoff(attempt, most=timedelta.max) <= full
+        assert _backoff(10_000, most=timedelta.max) < timedelta(days=1)
 
     def test_workers_do_not_come_back_in_step(self) -> None:
-        assert len({_backoff(5) for _ in range(20)}) > 10
+        assert len({_backoff(5, most=timedelta.max) for _ in range(20)}) > 10
 
 
 def drain_until(bucket: Bucket, *, processed: int) -> None:
@@ -490,3 +544,422 @@ def claim_and_die(bucket: Bucket) -> None:
         "dead", lease=timedelta(minutes=5), linger=None, after=None
     )
     assert claim is not None
+
+
+def impatient(**options: Any) -> Bucket:
+    """A bucket whose batches come again at once."""
+    return Bucket("orders", lease=timedelta(0), **options)
+
+
+def drain_all(bucket: Bucket) -> DrainReport:
+    """Drains until nothing is left, as a watching worker would in time."""
+    total = report()
+    for _ in range(200):
+        found = bucket.drain()
+        total.processed += found.processed
+        total.batches += found.batches
+        total.failed += found.failed
+        total.buried += found.buried
+        if not bucket.status().batches:
+            return total
+    pytest.fail("something is left for ever")
+
+
+class TestAttempts:
+    def test_bad_event_is_buried_and_all_others_are_processed(self) -> None:
+        bucket = impatient(batch_size=1000, max_attempts=3)
+        got: list[int] = []
+        calls: list[int] = []
+
+        def refuse(batch: Batch) -> None:
+            calls.append(len(batch))
+            if 4567 in batch:
+                raise ValueError("no room for 4567")
+            got.extend(batch)
+
+        bucket.processor(refuse)
+        bucket.extend(range(10_000))
+        total = drain_all(bucket)
+        assert sorted(got) == [number for number in range(10_000) if number != 4567]
+        assert (total.processed, total.buried) == (9999, 1)
+        # Nine good batches, three attempts of the bad one, and two halves on each of ten levels.
+        assert len(calls) <= 9 + 3 + 2 * 10
+        [letter] = bucket.dead
+        assert letter.event == 4567
+        assert letter.error == "ValueError: no room for 4567"
+        assert "in refuse" in letter.traceback
+        assert letter.attempts == 3 + 10
+        assert letter.first_failed
+        assert letter.last_failed
+        assert letter.first_failed <= letter.last_failed
+
+    def test_many_bad_events_are_exactly_those_that_are_buried(self) -> None:
+        bucket = impatient(batch_size=1000, max_attempts=2)
+        got: list[int] = []
+        calls: list[str] = []
+
+        def refuse(batch: Batch) -> None:
+            calls.append(batch.id)
+            if any(number % 100 == 7 for number in batch):
+                raise ValueError
+            got.extend(batch)
+
+        bucket.processor(refuse)
+        bucket.extend(range(10_000))
+        drain_all(bucket)
+        assert {letter.event for letter in bucket.dead} == set(range(7, 10_000, 100))
+        assert sorted(got) == [number for number in range(10_000) if number % 100 != 7]
+        assert len(calls) <= 10 * 2 + 100 * 2 * 10
+
+    def test_that_are_not_used_up_leave_the_batch_whole(self) -> None:
+        bucket = impatient(batch_size=2, max_attempts=3)
+        seen: list[tuple[str, int]] = []
+
+        def fail_twice(batch: Batch) -> None:
+            seen.append((batch.id, batch.attempt))
+            if batch.attempt < 3:
+                raise ValueError
+
+        bucket.processor(fail_twice)
+        bucket.extend([1, 2])
+        assert drain_all(bucket) == report(processed=2, batches=1, failed=2)
+        assert [attempt for _, attempt in seen] == [1, 2, 3]
+        assert len({id for id, _ in seen}) == 1
+
+    def test_of_one_event_end_among_the_dead_letters(self) -> None:
+        bucket = impatient(batch_size=1, max_attempts=1)
+        bucket.processor(lambda batch: 1 / 0)
+        bucket.append("bad")
+        assert bucket.drain() == report(failed=1, buried=1)
+        assert [letter.event for letter in bucket.dead] == ["bad"]
+        assert bucket.status().batches == 0
+
+    def test_halves_are_tried_within_the_same_drain(self) -> None:
+        bucket = Bucket("orders", batch_size=8, max_attempts=1)
+        got: list[int] = []
+
+        def refuse(batch: Batch) -> None:
+            if 5 in batch:
+                raise ValueError
+            got.extend(batch)
+
+        bucket.processor(refuse)
+        bucket.extend(range(8))
+        assert bucket.drain() == report(processed=7, batches=3, failed=4, buried=1)
+        assert sorted(got) == [0, 1, 2, 3, 4, 6, 7]
+
+    def test_log_names_no_event(self, caplog: pytest.LogCaptureFixture) -> None:
+        bucket = impatient(batch_size=2, max_attempts=1)
+
+        def quote(batch: Batch) -> None:
+            raise ValueError(f"cannot store {list(batch)}")
+
+        bucket.processor(quote)
+        bucket.extend(["secret", "private"])
+        drain_all(bucket)
+        shown = [record.getMessage() for record in caplog.records if record.levelname != "DEBUG"]
+        assert shown
+        assert not any("secret" in line or "private" in line for line in shown)
+
+    @pytest.mark.parametrize(
+        "error", [MemoryError, RecursionError, SystemExit, asyncio.CancelledError]
+    )
+    def test_whatever_is_raised_is_one(self, error: type[BaseException]) -> None:
+        bucket = impatient(batch_size=1, max_attempts=2)
+
+        def fail(batch: Batch) -> None:
+            raise error
+
+        bucket.processor(fail)
+        bucket.append(1)
+        assert drain_all(bucket) == report(failed=2, buried=1)
+
+
+class TestUndecodable:
+    """A foreign client appended what Python cannot read."""
+
+    def test_is_found_and_buried_alone(self, bucket: Bucket, client_of_server: Redis) -> None:
+        got: list[Any] = []
+        bucket.processor(got.extend)
+        huge, deep = "9" * 5000, "[" * 100_000 + "]" * 100_000
+        array = f'[1, {huge},\t[2], {deep}, {{"a": ",]"}}]'
+        client_of_server.xadd(f"{bucket.key}:batches", {"events": array, "count": 5, "opened": 1})
+        assert bucket.drain() == report(processed=3, batches=3, buried=2)
+        assert sorted(got, key=str) == [1, [2], {"a": ",]"}]
+        assert {len(letter.raw) for letter in bucket.dead} == {5000, 200_000}
+
+
+class TestDeaths:
+    def die(self, bucket: Bucket, times: int) -> Claim:
+        claim = None
+        for number in range(times):
+            claim, _ = bucket.wiring.store.claim(
+                f"doomed-{number}", lease=timedelta(0), linger=timedelta(0), after=None
+            )
+        assert claim is not None
+        return claim
+
+    def test_do_not_use_up_attempts(self) -> None:
+        bucket = impatient(batch_size=2, max_attempts=1)
+        bucket.processor(lambda batch: None)
+        bucket.extend([1, 2])
+        assert self.die(bucket, 3).deaths == 2
+        assert drain_all(bucket).processed == 2
+        assert bucket.status().dead == 0
+
+    def test_halve_the_batch_until_the_killer_is_alone(self) -> None:
+        bucket = impatient(batch_size=64)
+        bucket.extend(range(64))
+        store = bucket.wiring.store
+        got: list[int] = []
+
+        def kill(batch: Batch) -> None:
+            if 20 in batch:
+                raise KeyboardInterrupt  # with no retire(): the lease runs out
+            got.extend(batch)
+
+        bucket.processor(kill)
+        deaths = 0
+        while bucket.status().batches:
+            drain = bucket.drain_steps(watch=True)
+            try:
+                while drain.step():
+                    pass
+            except KeyboardInterrupt:
+                deaths += 1
+            drain._lease.end()
+            assert deaths < 30
+        assert sorted(got) == [number for number in range(64) if number != 20]
+        [letter] = bucket.dead
+        assert letter.event == 20
+        assert "workers died" in letter.error
+        assert letter.attempts == 0
+        # Three of the batch, one a level, and three of the event alone.
+        assert deaths == 3 + 5 + 3
+        assert store.status().in_flight == 0
+
+    def test_of_a_single_event_must_be_several(self) -> None:
+        bucket = impatient(batch_size=1)
+        bucket.processor(lambda batch: None)
+        bucket.append(1)
+        self.die(bucket, 5)
+        assert bucket.drain() == report(buried=1)
+        bucket.append(2)
+        self.die(bucket, 4)
+        assert bucket.drain() == report(processed=1, batches=1)
+
+    def test_are_not_counted_for_workers_that_end_in_order(self) -> None:
+        bucket = Bucket("orders", batch_size=1)
+        bucket.processor(lambda batch: None)
+        bucket.append(1)
+        store = bucket.wiring.store
+        for _ in range(10):
+            claim, _ = store.claim(
+                "worker", lease=timedelta(minutes=1), linger=timedelta(0), after=None
+            )
+            assert claim is not None
+            assert claim.deaths == 0
+            store.retire("worker", lease=timedelta(minutes=1))
+        assert bucket.drain().processed == 1
+
+
+class TestReject:
+    def test_buries_what_is_named_and_acknowledges_the_rest(
+        self, bucket: Bucket, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def pick(batch: Batch) -> None:
+            batch.reject(batch[1], "no such product")
+
+        bucket.processor(pick)
+        bucket.extend([{"a": "secret"}, {"b": [1, 2]}])
+        assert bucket.drain() == report(processed=1, batches=1, buried=1)
+        [letter] = bucket.dead
+        assert letter.event == {"b": [1, 2]}
+        assert letter.raw == b'{"b":[1,2]}'
+        assert (letter.error, letter.traceback) == ("no such product", "")
+        assert bucket.status().batches == 0
+        assert "rejected 1" in caplog.text
+        assert "secret" not in caplog.text
+
+    def test_for_an_error_keeps_its_traceback(self, bucket: Bucket) -> None:
+        def pick(batch: Batch) -> None:
+            for event in batch:
+                try:
+                    int(event)
+                except ValueError as error:
+                    batch.reject(event, error)
+
+        bucket.processor(pick)
+        bucket.extend(["1", "x"])
+        assert bucket.drain().buried == 1
+        [letter] = bucket.dead
+        assert letter.error.startswith("ValueError: invalid literal")
+        assert "in pick" in letter.traceback
+
+    def test_of_equal_events_takes_one_each(self, bucket: Bucket) -> None:
+        def pick(batch: Batch) -> None:
+            batch.reject(5, "first")
+            batch.reject(5, "second")
+
+        bucket.processor(pick)
+        bucket.extend([5, 5])
+        assert bucket.drain() == report(batches=1, buried=2)
+        assert [letter.error for letter in bucket.dead] == ["first", "second"]
+
+    def test_of_what_the_processor_has_changed(self, bucket: Bucket) -> None:
+        def pick(batch: Batch) -> None:
+            batch[0]["extra"] = 1
+            batch.reject(batch[0], "no")
+
+        bucket.processor(pick)
+        bucket.append({"a": 1})
+        bucket.drain()
+        assert [letter.event for letter in bucket.dead] == [{"a": 1}]
+
+    def test_of_a_stranger_is_refused(self) -> None:
+        batch = Batch([1, 2], id="1-0", attempt=1, bucket="orders")
+        batch.reject(1, "no")
+        for stranger in (1, 3):
+            with pytest.raises(ValueError, match="each once"):
+                batch.reject(stranger, "no")
+
+    def test_counts_for_nothing_when_the_processor_fails(self, bucket: Bucket) -> None:
+        def pick(batch: Batch) -> None:
+            batch.reject(batch[0], "no")
+            raise ValueError
+
+        bucket.processor(pick)
+        bucket.append(1)
+        assert bucket.drain() == report(failed=1)
+        assert bucket.status().dead == 0
+        assert bucket.status().pending == 1
+
+
+class TestOutageOfTheSink:
+    @pytest.mark.parametrize(
+        "error",
+        [OperationalError, InterfaceError, ConnectionRefusedError, TimeoutError, BufferUnavailable],
+    )
+    def test_uses_up_no_attempt(self, error: type[Exception]) -> None:
+        bucket = impatient(batch_size=2, max_attempts=1)
+        is_away = True
+
+        def store(batch: Batch) -> None:
+            if is_away:
+                raise error
+
+        bucket.processor(store)
+        bucket.extend([1, 2])
+        for _ in range(5):
+            assert bucket.drain() == report(failed=1)
+        is_away = False
+        assert bucket.drain() == report(processed=2, batches=1)
+        assert bucket.status().dead == 0
+
+    def test_may_be_told_by_errors_of_the_project(self) -> None:
+        bucket = impatient(batch_size=1, max_attempts=1, outage_errors=(LookupError,))
+
+        def store(batch: Batch) -> None:
+            raise KeyError
+
+        bucket.processor(store)
+        bucket.append(1)
+        assert bucket.drain() == report(failed=1)
+        assert bucket.status().pending == 1
+
+    def test_ends_a_drain_before_all_batches_have_failed(self) -> None:
+        bucket = Bucket("orders", batch_size=1)
+
+        def store(batch: Batch) -> None:
+            raise OperationalError
+
+        bucket.processor(store)
+        bucket.extend(range(20))
+        assert bucket.drain() == report(failed=3)
+        assert bucket.status().pending == 20
+
+    def test_that_one_batch_only_has_holds_up_no_other(self) -> None:
+        bucket = Bucket("orders", batch_size=1)
+
+        def store(batch: Batch) -> None:
+            if batch[0] % 2:
+                raise OperationalError
+
+        bucket.processor(store)
+        bucket.extend(range(20))
+        assert bucket.drain() == report(processed=10, batches=10, failed=10)
+
+    def test_makes_a_watching_worker_pause(self) -> None:
+        bucket = Bucket("orders", batch_size=1)
+        calls: list[str] = []
+
+        def store(batch: Batch) -> None:
+            calls.append(batch.id)
+            raise OperationalError
+
+        bucket.processor(store)
+        bucket.extend(range(20))
+        with bucket.drain_steps(watch=True) as drain:
+            assert drain.step()
+            assert not drain.step()
+        assert len(calls) == 1
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+class TestAtomic:
+    def test_keeps_what_the_processor_wrote(self, bucket: Bucket) -> None:
+        @bucket.processor(atomic="default")
+        def store(batch: Batch) -> None:
+            assert connection.in_atomic_block
+            Tag.objects.bulk_create(Tag(name=name) for name in batch)
+
+        bucket.extend(["a", "b"])
+        assert bucket.drain() == report(processed=2, batches=1)
+        assert Tag.objects.count() == 2
+
+    def test_undoes_it_when_the_processor_fails(self, bucket: Bucket) -> None:
+        @bucket.processor(atomic="default")
+        def store(batch: Batch) -> None:
+            Tag.objects.create(name="half")
+            raise ValueError
+
+        bucket.append("a")
+        assert bucket.drain() == report(failed=1)
+        assert Tag.objects.count() == 0
+
+    def test_undoes_it_when_the_lease_was_lost(
+        self, bucket: Bucket, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        heir = Bucket("orders", lease=timedelta(0))
+
+        @bucket.processor(atomic="default")
+        def store(batch: Batch) -> None:
+            if batch.attempt == 1:
+                assert heir.drain() == report(processed=1, batches=1)
+            Tag.objects.create(name=f"attempt {batch.attempt}")
+
+        bucket.append("a")
+        assert bucket.drain() == report()
+        assert [tag.name for tag in Tag.objects.all()] == []
+        assert "rolled back" in caplog.text
+        assert bucket.status().batches == 0
+
+    def test_of_another_database(self, bucket: Bucket) -> None:
+        bucket.processor(lambda batch: Tag.objects.using("other").create(name="x"), atomic="other")
+        bucket.append("a")
+        assert bucket.drain().processed == 1
+        assert Tag.objects.using("other").count() == 1
+
+    def test_of_a_coroutine(self, bucket: Bucket) -> None:
+        @bucket.processor(atomic="default")
+        async def store(batch: Batch) -> None:
+            await Tag.objects.acreate(name="x")
+            raise ValueError
+
+        bucket.append("a")
+        assert bucket.drain() == report(failed=1)
+        assert Tag.objects.count() == 0
+
+    def test_of_no_database_is_refused(self, bucket: Bucket) -> None:
+        with pytest.raises(BufferMisconfigured, match="'archive'"):
+            bucket.processor(atomic="archive")(lambda batch: None)

@@ -16,6 +16,7 @@ from django_jsonbuffer.exceptions import LeaseLost
 from django_jsonbuffer.store import Claim, Store
 from tests import seed, server
 from tests.server import Redis
+from tests.stamps import a_stamp
 
 BATCH_SIZE = 4
 LEASE = timedelta(hours=1)
@@ -123,7 +124,9 @@ class Interleavings(RuleBasedStateMachine):
     @rule(events=EVENTS)
     def append(self, events: list[Any]) -> None:
         if events:
-            self.store.append(encoded(events), batch_size=BATCH_SIZE, batch_bytes=10_000)
+            self.store.append(
+                encoded(events), stamp=a_stamp(), batch_size=BATCH_SIZE, batch_bytes=10_000
+            )
             self.model.append(events)
 
     @rule(events=EVENTS)

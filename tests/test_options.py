@@ -15,7 +15,7 @@ def test_defaults() -> None:
     assert options.schema is None
     assert options.on_unavailable is None
     assert options.linger == timedelta(seconds=1)
-    assert options.lease == timedelta(minutes=5)
+    assert options.lease == timedelta(minutes=1)
     assert options.max_event_bytes == 1024 * 1024
 
 
@@ -37,6 +37,13 @@ def test_defaults() -> None:
         {"schema": "validate"},
         {"on_unavailable": "ignore"},
         {"on_unavailable": []},
+        {"max_attempts": 0},
+        {"max_pending": 0},
+        {"max_pending_bytes": "1"},
+        {"overflow": "drop"},
+        {"append_timeout": 5},
+        {"outage_errors": OSError},
+        {"outage_errors": ("OSError",)},
         {"batch_sise": 1},
     ],
     ids=str,
@@ -61,7 +68,7 @@ def test_no_batch_size_is_a_choice() -> None:
         {"linger": timedelta(0)},
         {"lease": timedelta(0)},
         {"on_unavailable": "raise"},
-        {"on_unavailable": "log"},
+        {"on_unavailable": "drop"},
     ],
     ids=str,
 )

@@ -63,7 +63,7 @@ class TestFile:
 
     def test_touches_only_keys_that_it_was_given(self, name: str) -> None:
         _, body = parts(name)
-        keys = {"open", "batches", "dead", "stats"}
+        keys = {"open", "batches", "dead", "stats", "attempts", "workers", "producer"}
         keyless = {"TIME"}
         subcommands = {"XGROUP", "XINFO"}
         body = without_comments(body)

@@ -2,6 +2,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import redis
 
 from django_jsonbuffer.conf import configuration
+from django_jsonbuffer.encoding import spans
 from django_jsonbuffer.exceptions import (
     BucketFull,
     BufferOutOfMemory,
@@ -18,9 +20,11 @@ from django_jsonbuffer.exceptions import (
     KeyOccupied,
     LeaseLost,
 )
+from django_jsonbuffer.producers import Producer, Stamp
 from django_jsonbuffer.store import (
     MAX_APPEND_BYTES,
     BucketStatus,
+    Burial,
     Claim,
     Store,
     registered_names,
@@ -29,6 +33,7 @@ from django_jsonbuffer.store import (
 )
 from example_project.embedded_redis import EmbeddedRedis
 from tests.server import Redis
+from tests.stamps import a_stamp
 from tests.threads import at_once
 
 MINUTE = timedelta(minutes=1)
@@ -45,7 +50,7 @@ def append(
     store: Store, *values: Any, batch_size: int | None = 1000, batch_bytes: int = 1_000_000
 ) -> None:
     events = [json.dumps(value).encode() for value in values]
-    store.append(events, batch_size=batch_size, batch_bytes=batch_bytes)
+    store.append(events, stamp=a_stamp(), batch_size=batch_size, batch_bytes=batch_bytes)
 
 
 def claim(
@@ -63,6 +68,17 @@ def claimed(store: Store, consumer: str = "worker", **options: Any) -> Claim:
     found = claim(store, consumer, **options)
     assert found is not None
     return found
+
+
+def a_claim() -> Claim:
+    """Of a batch that there is not."""
+    return Claim(id="1-1", consumer="w", deliveries=1, count=1, array=b"[1]", failures=0, deaths=0)
+
+
+def bury(store: Store, claim: Claim, *, attempts: int = 0) -> None:
+    """The whole batch."""
+    burial = Burial(0, len(claim.array), "no")
+    store.bury(claim, [burial], processed=0, attempts=attempts)
 
 
 def dump(plain: Redis, prefix: str) -> dict[bytes, bytes | None]:
@@ -94,8 +110,8 @@ class TestAppend:
     ) -> None:
         events = [b"[]", b"{}", b"1234567890123456789", b"1763912345.123456", b' "e\\u0301" ']
         for event in events:
-            store.append([event], batch_size=1000, batch_bytes=1000)
-        store.append(events, batch_size=1000, batch_bytes=1000)
+            store.append([event], stamp=a_stamp(), batch_size=1000, batch_bytes=1000)
+        store.append(events, stamp=a_stamp(), batch_size=1000, batch_bytes=1000)
         assert client_of_server.get(store.keys.open) == b"[%b]" % b",".join(events * 2)
 
     def test_full_batch_is_sealed_byte_for_byte(
@@ -214,7 +230,7 @@ class TestAppend:
     ) -> None:
         event = b'"%b"' % (b"x" * (64 * 1024 * 1024))
         with pytest.raises(EventTooLarge, match=f"{MAX_APPEND_BYTES:,}"):
-            store.append([event] * 4, batch_size=None, batch_bytes=1)
+            store.append([event] * 4, stamp=a_stamp(), batch_size=None, batch_bytes=1)
         assert dump(client_of_server, prefix) == {}
 
     def test_asks_the_same_of_the_server_whatever_is_waiting(self, private_server: Redis) -> None:
@@ -225,7 +241,8 @@ class TestAppend:
         append(store, *range(100_000), batch_size=None)
         many = commands_of(private_server, lambda: append(store, 1, batch_size=None))
         assert few == many
-        assert not {"get", "set", "xrange"} & set(many)
+        assert "xrange" not in many
+        assert (many["get"], many["set"]) == (1, 1)  # of the producer
 
     def test_more_batches_than_allowed_at_once_are_refused_here(
         self, store: Store, client_of_server: Redis, prefix: str
@@ -282,9 +299,9 @@ class TestAppend:
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("django_jsonbuffer.store.MAX_APPEND_BYTES", 10)
-        store.append([b"1234", b"5678"], batch_size=None, batch_bytes=100)
+        store.append([b"1234", b"5678"], stamp=a_stamp(), batch_size=None, batch_bytes=100)
         with pytest.raises(EventTooLarge):
-            store.append([b"1234", b"56789"], batch_size=None, batch_bytes=100)
+            store.append([b"1234", b"56789"], stamp=a_stamp(), batch_size=None, batch_bytes=100)
         assert store.take() == [b"[1234,5678]"]
 
     def test_is_one_round_trip_once_the_bucket_is_registered(self, private_server: Redis) -> None:
@@ -569,7 +586,7 @@ class TestAck:
 
     def test_empty_bucket(self, store: Store, client_of_server: Redis, prefix: str) -> None:
         with pytest.raises(LeaseLost):
-            store.ack(Claim(id="1-1", consumer="w", deliveries=1, count=1, array=b"[1]"))
+            store.ack(a_claim())
         assert dump(client_of_server, prefix) == {}
 
     def test_many_copies_at_once_count_once(self, store: Store, client_of_server: Redis) -> None:
@@ -656,7 +673,7 @@ class TestRelease:
         store.ack(heir)
 
     def test_empty_bucket(self, store: Store, client_of_server: Redis, prefix: str) -> None:
-        gone = Claim(id="1-1", consumer="w", deliveries=1, count=1, array=b"[1]")
+        gone = a_claim()
         with pytest.raises(LeaseLost):
             store.release(gone, lease=MINUTE, backoff=NOW)
         assert dump(client_of_server, prefix) == {}
@@ -690,13 +707,373 @@ class TestRelease:
         assert dump(client_of_server, prefix) == before
 
 
+class TestAttempts:
+    """The key of another type."""
+
+    @pytest.mark.parametrize(
+        "call",
+        [Store.ack, partial(Store.release, lease=MINUTE, backoff=NOW), bury],
+        ids=["ack", "release", "bury"],
+    )
+    def test_refuses_and_writes_nothing(
+        self,
+        store: Store,
+        client_of_server: Redis,
+        prefix: str,
+        call: Callable[[Store, Claim], None],
+    ) -> None:
+        append(store, 1)
+        found = claimed(store)
+        client_of_server.set(store.keys.attempts, "foreign")
+        before = dump(client_of_server, prefix)
+        with pytest.raises(KeyOccupied):
+            call(store, found)
+        assert dump(client_of_server, prefix) == before
+
+    @pytest.mark.parametrize("call", [claim, Store.take, Store.purge])
+    def test_refuses_to_give_or_take(
+        self,
+        store: Store,
+        client_of_server: Redis,
+        prefix: str,
+        call: Callable[[Store], object],
+    ) -> None:
+        append(store, 1)
+        client_of_server.set(store.keys.attempts, "foreign")
+        before = dump(client_of_server, prefix)
+        with pytest.raises(KeyOccupied):
+            call(store)
+        assert dump(client_of_server, prefix) == before
+
+
+class TestRenew:
+    def test_lets_the_lease_begin_anew(self, store: Store) -> None:
+        append(store, 1)
+        found = claimed(store)
+        time.sleep(0.05)
+        store.renew(found)
+        assert claim(store, "another", lease=timedelta(milliseconds=40)) is None
+        store.ack(found)
+
+    def test_of_a_lost_lease_changes_nothing(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        append(store, 1)
+        slow = claimed(store, "slow")
+        heir = claimed(store, "heir", lease=NOW)
+        before = dump(client_of_server, prefix)
+        with pytest.raises(LeaseLost):
+            store.renew(slow)
+        assert dump(client_of_server, prefix) == before
+        store.ack(heir)
+
+    def test_of_a_batch_that_somebody_deleted(self, store: Store, client_of_server: Redis) -> None:
+        append(store, 1)
+        found = claimed(store)
+        client_of_server.xdel(store.keys.batches, found.id)
+        with pytest.raises(LeaseLost):
+            store.renew(found)
+
+    def test_empty_bucket(self, store: Store, client_of_server: Redis, prefix: str) -> None:
+        with pytest.raises(LeaseLost):
+            store.renew(a_claim())
+        assert dump(client_of_server, prefix) == {}
+
+    def test_counts_as_no_delivery(self, store: Store) -> None:
+        append(store, 1)
+        found = claimed(store)
+        store.renew(found)
+        store.release(found, lease=MINUTE, backoff=NOW)
+        again = claimed(store, "another")
+        assert (again.deliveries, again.deaths, again.failures) == (2, 0, 0)
+
+
+class TestSplit:
+    def split(self, store: Store, found: Claim, *, failures: int = 0, deaths: int = 0) -> str:
+        return store.split(found, spans(found.array), failures=failures, deaths=deaths)
+
+    def test_puts_two_halves_in_its_place(self, store: Store) -> None:
+        append(store, 1, [2, ","], "]", {"four": 4}, 5)
+        found = claimed(store)
+        newest = self.split(store, found, failures=7, deaths=2)
+        left, right = claimed(store, "a"), claimed(store, "b")
+        assert left.array == b'[1,[2, ","]]'
+        assert right.array == b'["]",{"four": 4},5]'
+        assert (left.count, right.count, right.id) == (2, 3, newest)
+        assert {(half.failures, half.deaths) for half in (left, right)} == {(7, 2)}
+        assert facts(store.status()) == (0, 5, 2, len(left.array) + len(right.array))
+        store.ack(left)
+        store.ack(right)
+        assert facts(store.status()) == (0, 0, 0, 0)
+
+    def test_leaves_no_trace_of_the_whole(self, store: Store, client_of_server: Redis) -> None:
+        append(store, 1, 2)
+        found = claimed(store)
+        store.release(found, lease=MINUTE, backoff=NOW, failed=True)
+        self.split(store, claimed(store))
+        for worker in "ab":
+            store.ack(claimed(store, worker))
+        assert not client_of_server.exists(store.keys.attempts)
+        assert client_of_server.xpending(store.keys.batches, "drain")["pending"] == 0
+
+    def test_of_a_lost_lease_changes_nothing(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        append(store, 1, 2)
+        slow = claimed(store, "slow")
+        claimed(store, "heir", lease=NOW)
+        before = dump(client_of_server, prefix)
+        with pytest.raises(LeaseLost):
+            self.split(store, slow)
+        assert dump(client_of_server, prefix) == before
+
+    def test_again_changes_nothing(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        append(store, 1, 2)
+        found = claimed(store)
+        self.split(store, found)
+        before = dump(client_of_server, prefix)
+        with pytest.raises(LeaseLost):
+            self.split(store, found)
+        assert dump(client_of_server, prefix) == before
+
+    def test_empty_bucket(self, store: Store, client_of_server: Redis, prefix: str) -> None:
+        with pytest.raises(LeaseLost):
+            store.split(a_claim(), [(1, 2), (3, 4)], failures=0, deaths=0)
+        assert dump(client_of_server, prefix) == {}
+
+    @pytest.mark.parametrize("kind", ["stats", "attempts"])
+    def test_key_of_another_type_refuses_and_writes_nothing(
+        self, store: Store, client_of_server: Redis, prefix: str, kind: str
+    ) -> None:
+        append(store, 1, 2)
+        found = claimed(store)
+        client_of_server.delete(getattr(store.keys, kind))
+        client_of_server.set(getattr(store.keys, kind), "foreign")
+        before = dump(client_of_server, prefix)
+        with pytest.raises(KeyOccupied):
+            self.split(store, found)
+        assert dump(client_of_server, prefix) == before
+
+    def test_goes_on_on_a_full_server(self, private_server: Redis) -> None:
+        store = Store("orders", configuration())
+        append(store, 1, 2)
+        found = claimed(store)
+        private_server.config_set("maxmemory", 1)
+        self.split(store, found)
+        assert [claimed(store, name).array for name in "ab"] == [b"[1]", b"[2]"]
+
+
+class TestRepeat:
+    def send(self, store: Store, stamp: Stamp, *values: Any, **options: Any) -> None:
+        events = [json.dumps(value).encode() for value in values]
+        limits: dict[str, Any] = {"batch_size": 2, "batch_bytes": 1000, **options}
+        store.append(events, stamp=stamp, **limits)
+
+    def test_is_stored_once(self, store: Store, client_of_server: Redis, prefix: str) -> None:
+        stamp = a_stamp()
+        self.send(store, stamp, 1, 2, 3)
+        before = dump(client_of_server, prefix)
+        for _ in range(3):
+            self.send(store, stamp, 1, 2, 3)
+        assert dump(client_of_server, prefix) == before
+        assert facts(store.status())[0] == 3
+
+    def test_is_known_after_the_batch_has_gone(self, store: Store) -> None:
+        stamp = a_stamp()
+        self.send(store, stamp, 1)
+        store.take()
+        self.send(store, stamp, 1)
+        assert store.take() == []
+
+    def test_late_copy_behind_what_came_since(self, store: Store) -> None:
+        producer = Producer()
+        first, second = producer.next_stamp(), producer.next_stamp()
+        self.send(store, first, 1)
+        self.send(store, second, 2)
+        self.send(store, first, 1)
+        assert store.take() == [b"[1,2]"]
+
+    def test_of_another_producer_or_bucket_is_none(self, store: Store) -> None:
+        other = Store("others", configuration())
+        stamp = a_stamp()
+        self.send(store, stamp, 1)
+        self.send(other, stamp, 1)
+        self.send(store, Stamp("another", stamp.sequence), 1)
+        assert (store.take(), other.take()) == ([b"[1,1]"], [b"[1]"])
+
+    def test_of_what_was_refused_is_stored(self, store: Store) -> None:
+        stamp = a_stamp()
+        self.send(store, a_stamp(), 0)
+        with pytest.raises(BucketFull):
+            self.send(store, stamp, 1, max_pending=1)
+        self.send(store, stamp, 1)
+        assert store.take() == [b"[0,1]"]
+
+    def test_of_what_was_dropped_is_dropped_once(self, store: Store) -> None:
+        stamp = a_stamp()
+        self.send(store, a_stamp(), 0)
+        for _ in range(2):
+            self.send(store, stamp, 1, max_pending=1, overflow="drop_newest")
+        assert store.status().dropped.newest == 1
+        assert store.take() == [b"[0]"]
+
+    def test_is_remembered_for_a_day(self, store: Store, client_of_server: Redis) -> None:
+        stamp = a_stamp()
+        self.send(store, stamp, 1)
+        key = store.keys.producer(stamp.producer)
+        assert timedelta(hours=23) < timedelta(milliseconds=client_of_server.pttl(key))
+        assert timedelta(hours=25) > timedelta(milliseconds=client_of_server.pttl(key))
+
+    def test_spoilt_memory_is_no_reason_to_refuse(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        stamp = a_stamp()
+        client_of_server.set(store.keys.producer(stamp.producer), "rubbish")
+        self.send(store, stamp, 1)
+        assert store.take() == [b"[1]"]
+
+    def test_memory_of_another_type_refuses_and_writes_nothing(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        stamp = a_stamp()
+        self.send(store, a_stamp(), 0)
+        client_of_server.lpush(store.keys.producer(stamp.producer), "foreign")
+        before = dump(client_of_server, prefix)
+        with pytest.raises(KeyOccupied):
+            self.send(store, stamp, 1)
+        assert dump(client_of_server, prefix) == before
+
+
+class TestCaps:
+    def add(self, store: Store, *values: Any, **options: Any) -> None:
+        events = [json.dumps(value).encode() for value in values]
+        limits: dict[str, Any] = {"batch_size": 2, "batch_bytes": 1000, **options}
+        store.append(events, stamp=a_stamp(), **limits)
+
+    @pytest.mark.parametrize(
+        "cap", [{"max_pending": 3}, {"max_pending_bytes": len("[1,2]") + len("[3]")}]
+    )
+    def test_is_reached_and_not_passed(
+        self, store: Store, client_of_server: Redis, prefix: str, cap: dict[str, int]
+    ) -> None:
+        self.add(store, 1, 2, 3, **cap)
+        before = dump(client_of_server, prefix)
+        with pytest.raises(BucketFull, match="max_pending"):
+            self.add(store, 4, **cap)
+        assert dump(client_of_server, prefix) == before
+
+    def test_refuses_a_call_whole(self, store: Store) -> None:
+        self.add(store, 1, max_pending=3)
+        with pytest.raises(BucketFull):
+            self.add(store, 2, 3, 4, max_pending=3)
+        self.add(store, 5, 6, max_pending=3)
+        assert store.take() == [b"[1]", b"[5,6]"]
+
+    def test_what_a_worker_holds_is_not_pending(self, store: Store) -> None:
+        self.add(store, 1, 2, max_pending=2)
+        found = claimed(store)
+        self.add(store, 3, 4, max_pending=2)
+        store.ack(found)
+        with pytest.raises(BucketFull):
+            self.add(store, 5, max_pending=2)
+
+    def test_newest_are_dropped_and_counted(
+        self, store: Store, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        self.add(store, 1, 2, 3, max_pending=3)
+        self.add(store, "secret", 5, max_pending=3, overflow="drop_newest")
+        assert store.status().dropped.newest == 2
+        assert "full. Dropped: 2" in caplog.text
+        assert "secret" not in caplog.text
+        assert store.take() == [b"[1,2]", b"[3]"]
+
+    def test_oldest_batches_make_room_and_are_counted(self, store: Store) -> None:
+        options: dict[str, Any] = {"max_pending": 5, "overflow": "drop_oldest"}
+        for value in range(1, 6):
+            self.add(store, value, **options)
+        self.add(store, 6, **options)
+        assert store.status().dropped.oldest == 2
+        assert facts(store.status())[0] == 4
+        self.add(store, 7, 8, 9, **options)
+        assert store.status().dropped.oldest == 4
+        assert store.take() == [b"[5,6]", b"[7,8]", b"[9]"]
+        assert facts(store.status()) == (0, 0, 0, 0)
+
+    def test_open_batch_makes_room_last(self, store: Store) -> None:
+        options: dict[str, Any] = {"max_pending": 3, "overflow": "drop_oldest"}
+        self.add(store, 1, 2, 3, **options)
+        self.add(store, 4, 5, 6, **options)
+        assert store.status().dropped.oldest == 3
+        assert store.take() == [b"[4,5]", b"[6]"]
+
+    def test_what_a_worker_holds_is_not_dropped(self, store: Store) -> None:
+        options: dict[str, Any] = {"max_pending_bytes": 13, "overflow": "drop_oldest"}
+        self.add(store, 1, 2, **options)
+        found = claimed(store)
+        self.add(store, 3, 4, **options)
+        self.add(store, 5, 6, **options)
+        store.ack(found)
+        assert store.take() == [b"[5,6]"]
+
+    def test_drops_nothing_in_vain(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        options: dict[str, Any] = {"max_pending": 3, "overflow": "drop_oldest"}
+        self.add(store, 1, 2, 3, **options)
+        before = dump(client_of_server, prefix)
+        with pytest.raises(BucketFull):
+            self.add(store, 4, 5, 6, 7, **options)
+        assert dump(client_of_server, prefix) == before
+
+    def test_dropped_batch_that_had_failed_leaves_no_trace(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        self.add(store, 1, 2)
+        store.release(claimed(store), lease=MINUTE, backoff=MINUTE, failed=True)
+        self.add(store, 3, 4, max_pending=2, overflow="drop_oldest")
+        assert not client_of_server.exists(store.keys.attempts)
+        assert client_of_server.xpending(store.keys.batches, "drain")["pending"] == 0
+        assert claimed(store).array == b"[3,4]"
+
+    def test_drops_nothing_on_a_full_server(self, private_server: Redis) -> None:
+        store = Store("orders", configuration())
+        self.add(store, 1, 2, 3)
+        private_server.config_set("maxmemory", 1)
+        for overflow in ("drop_newest", "drop_oldest"):
+            with pytest.raises(BufferOutOfMemory):
+                self.add(store, 4, max_pending=3, overflow=overflow)
+        assert store.take() == [b"[1,2]", b"[3]"]
+
+    def test_key_of_another_type_refuses_and_writes_nothing(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        self.add(store, 1, 2, 3)
+        store.release(claimed(store), lease=MINUTE, backoff=MINUTE)
+        client_of_server.set(store.keys.attempts, "foreign")
+        before = dump(client_of_server, prefix)
+        with pytest.raises(KeyOccupied):
+            self.add(store, 4, max_pending=3, overflow="drop_oldest")
+        assert dump(client_of_server, prefix) == before
+
+    def test_by_many_at_once_is_kept(self, store: Store) -> None:
+        def add_some() -> None:
+            for _ in range(20):
+                with suppress(BucketFull):
+                    self.add(store, 1, max_pending=50)
+
+        at_once([add_some] * 5)
+        assert facts(store.status())[0] == 50
+
+
 class TestBury:
     def test_moves_the_batch_to_the_dead_letters(
         self, store: Store, client_of_server: Redis
     ) -> None:
         append(store, 1, 2, batch_size=1)
         found = claimed(store)
-        store.bury(found, error="no")
+        bury(store, found, attempts=3)
         [(_, letter)] = client_of_server.xrange(store.keys.dead)
         assert (letter[b"event"], letter[b"error"]) == (b"[1]", b"no")
         assert facts(store.status()) == (1, 0, 1, 3)
@@ -710,7 +1087,7 @@ class TestBury:
         claimed(store, "heir", lease=NOW)
         before = dump(client_of_server, prefix)
         with pytest.raises(LeaseLost):
-            store.bury(slow, error="no")
+            bury(store, slow)
         assert dump(client_of_server, prefix) == before
 
     @pytest.mark.parametrize("kind", ["dead", "stats"])
@@ -723,14 +1100,22 @@ class TestBury:
         client_of_server.set(getattr(store.keys, kind), "foreign")
         before = dump(client_of_server, prefix)
         with pytest.raises(KeyOccupied):
-            store.bury(found, error="no")
+            bury(store, found)
         assert dump(client_of_server, prefix) == before
 
     def test_empty_bucket(self, store: Store, client_of_server: Redis, prefix: str) -> None:
-        gone = Claim(id="1-1", consumer="w", deliveries=1, count=1, array=b"[1]")
+        gone = a_claim()
         with pytest.raises(LeaseLost):
-            store.bury(gone, error="no")
+            bury(store, gone)
         assert dump(client_of_server, prefix) == {}
+
+    def test_goes_on_on_a_full_server(self, private_server: Redis) -> None:
+        store = Store("orders", configuration())
+        append(store, 1)
+        found = claimed(store)
+        private_server.config_set("maxmemory", 1)
+        bury(store, found)
+        assert (store.status().dead, store.status().batches) == (1, 0)
 
 
 class TestDeletedBatch:
@@ -741,7 +1126,7 @@ class TestDeletedBatch:
         [
             Store.ack,
             partial(Store.release, lease=MINUTE, backoff=NOW),
-            partial(Store.bury, error="unreadable"),
+            bury,
         ],
         ids=["ack", "release", "bury"],
     )
@@ -1127,8 +1512,8 @@ class TestForeignEntry:
 
     @pytest.mark.parametrize(
         "call",
-        [claim, Store.seal, lambda store: append(store, 2, batch_size=1)],
-        ids=["claim", "seal", "append"],
+        [claim, Store.seal],
+        ids=["claim", "seal"],
     )
     def test_that_had_the_last_id_there_is_costs_no_event(
         self, store: Store, client_of_server: Redis, call: Callable[[Store], object]
@@ -1140,6 +1525,14 @@ class TestForeignEntry:
             call(store)
         assert client_of_server.get(store.keys.open) == b"[1]"
         assert facts(store.status()) == (1, 0, 1, 3)
+
+    def test_that_had_the_last_id_there_is_refuses_no_append(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1)
+        client_of_server.xadd(store.keys.batches, {"foreign": "x"}, id=LAST_ID)
+        append(store, 2, 3, batch_size=1)
+        assert client_of_server.get(store.keys.open) == b"[1,2,3]"
 
     def test_stays_when_the_dead_letters_take_no_more(
         self, store: Store, client_of_server: Redis

@@ -5,6 +5,7 @@
 --
 -- KEYS[1]  batches     STREAM of sealed batches
 -- KEYS[2]  stats       HASH of the bucket's counters
+-- KEYS[3]  attempts    HASH of what has failed of each batch
 -- ARGV[1]  consumer    name of the worker that holds the lease
 -- ARGV[2]  id          id of the batch
 -- ARGV[3]  deliveries  how often the batch had been delivered when it was claimed
@@ -12,17 +13,18 @@
 -- ARGV[5]  bytes       bytes of the batch
 --
 -- Returns 1, or 0 when another worker holds the lease or the batch is gone.
--- @include counters.lua dead_letters.lua sealed_batches.lua
+-- @include clock.lua counters.lua dead_letters.lua sealed_batches.lua
 
-local batches, stats = KEYS[1], KEYS[2]
+local batches, stats, attempts = KEYS[1], KEYS[2], KEYS[3]
 local consumer, id, deliveries = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local count, bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
 
 if not is_held(batches, consumer, id, deliveries) then return 0 end
 local held = look_sealed(batches, stats)
+redis.call('HLEN', attempts)
 
 -- XACK needs no memory, so a full server lets the script run to its end.
-if remove(batches, id) == 0 then return 0 end
+if remove(batches, attempts, id) == 0 then return 0 end
 held.claimed, held.bytes = held.claimed - count, held.bytes - bytes
 remember_sealed(batches, stats, held)
 bump(stats, 'processed', count)

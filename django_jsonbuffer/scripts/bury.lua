@@ -1,33 +1,41 @@
--- Move a claimed batch that cannot be read to the dead letters, whole.
+-- Move events of a claimed batch to the dead letters, and acknowledge the others.
 --
--- Atomic so that its bytes are in the batch or in the dead letter, never in both. A late copy finds
+-- Atomic so that each event is in the batch, or in a dead letter, or processed. A late copy finds
 -- another holder, or another delivery, and does nothing.
 --
 -- KEYS[1]  batches     STREAM of sealed batches
 -- KEYS[2]  dead        STREAM of dead letters
 -- KEYS[3]  stats       HASH of the bucket's counters
+-- KEYS[4]  attempts    HASH of what has failed of each batch
 -- ARGV[1]  consumer    name of the worker that holds the lease
 -- ARGV[2]  id          id of the batch
 -- ARGV[3]  deliveries  how often the batch had been delivered when it was claimed
--- ARGV[4]  error       what is wrong with it
+-- ARGV[4]  processed   how many events of the batch have been processed
+-- ARGV[5]  failures    what the dead letters tell of attempts
+-- ARGV[6…] letters     four of each: its first byte in the batch and its last, error, traceback
 --
 -- Returns 1, or 0 when another worker holds the lease or the batch is gone.
--- @include counters.lua dead_letters.lua sealed_batches.lua
+-- @include clock.lua counters.lua attempts.lua dead_letters.lua sealed_batches.lua
 
-local batches, dead, stats = KEYS[1], KEYS[2], KEYS[3]
-local consumer, id, deliveries, error = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local batches, dead, stats, attempts = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local consumer, id, deliveries = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local processed, failures = tonumber(ARGV[4]), ARGV[5]
+local FIRST_ARGV = 6
 
 if not is_held(batches, consumer, id, deliveries) then return 0 end
 local entry = redis.call('XRANGE', batches, id, id)[1]
 if not entry then return 0 end
 local events, count = contents(entry)
-local held = look_sealed(batches, stats)
-redis.call('XLEN', dead)
+local held, past = look_sealed(batches, stats), attempts_at(attempts, id)
 
 -- A write that needs no memory, so that a full server lets the script run to its end.
 redis.call('PERSIST', batches)
-add_dead_letter(dead, stats, events, error, id, deliveries)
-remove(batches, id)
+for at = FIRST_ARGV, #ARGV, 4 do
+  local event = string.sub(events, tonumber(ARGV[at]), tonumber(ARGV[at + 1]))
+  add_dead_letter(dead, stats, event, ARGV[at + 2], id, failures, ARGV[at + 3], past.first_ms)
+end
+remove(batches, attempts, id)
 held.claimed, held.bytes = held.claimed - count, held.bytes - #events
 remember_sealed(batches, stats, held)
+bump(stats, 'processed', processed)
 return 1

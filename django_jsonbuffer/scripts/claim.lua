@@ -2,42 +2,50 @@
 -- whose backoff is over, else the oldest sealed one, else the open batch if it has lingered.
 --
 -- Atomic so that no two workers ever hold one batch under valid leases. Repeatable: a worker that
--- did not learn what it claimed claims the same again.
+-- did not learn what it claimed claims the same again. A lease that ran out counts as the death of
+-- its worker.
 --
--- KEYS[1]  open     STRING, the open batch
--- KEYS[2]  batches  STREAM of sealed batches
--- KEYS[3]  dead     STREAM of dead letters
--- KEYS[4]  stats    HASH of the bucket's counters
+-- KEYS[1]  open      STRING, the open batch
+-- KEYS[2]  batches   STREAM of sealed batches
+-- KEYS[3]  dead      STREAM of dead letters
+-- KEYS[4]  stats     HASH of the bucket's counters
+-- KEYS[5]  attempts  HASH of what has failed of each batch
 -- ARGV[1]  consumer   name of the worker
 -- ARGV[2]  lease_ms   how long a claim holds
 -- ARGV[3]  linger_ms  how old an open batch must be to be sealed; -1 leaves it open
 -- ARGV[4]  after      where to begin: '-', or '(' and the id of a batch
 --
--- Returns {rubbish, id, deliveries, count, events}: `rubbish` is the number of values that were
--- set aside as dead letters; the others are absent when nothing was claimed. After many values of
--- rubbish there may be more to claim.
--- @include counters.lua dead_letters.lua sealed_batches.lua open_batch.lua
+-- Returns {rubbish, id, deliveries, count, events, failures, deaths}: `rubbish` is the number of
+-- values that were set aside as dead letters; the others are absent when nothing was claimed. After
+-- many values of rubbish there may be more to claim.
+-- @include clock.lua counters.lua attempts.lua dead_letters.lua sealed_batches.lua open_batch.lua
 
-local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local open, batches, dead, stats, attempts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local consumer, lease_ms, linger_ms, after = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 
 local batch = linger_ms >= 0 and look(open, stats) or { count = 0 }
 local held = look_sealed(batches, stats)
 local rubbish = batch.rubbish and 1 or 0
 redis.call('XLEN', dead)
+redis.call('HLEN', attempts)
 
 -- The reply for an entry that this worker holds, or nil when it was no batch and is gone.
-local function claimed(entry, deliveries, was_claimed)
+local function claimed(entry, deliveries, was_claimed, has_died)
   local events, count = contents(entry)
   if not events then
-    set_aside(batches, dead, stats, entry)
+    set_aside(batches, dead, stats, attempts, entry)
     rubbish = rubbish + 1
     return nil
   end
   if not was_claimed then
     held.sealed, held.claimed = held.sealed - count, held.claimed + count
   end
-  return { rubbish, entry[1], deliveries, count, events }
+  local past = attempts_at(attempts, entry[1])
+  if has_died then
+    past.deaths = past.deaths + 1
+    remember_attempts(attempts, entry[1], past.failures, past.deaths, past.first_ms)
+  end
+  return { rubbish, entry[1], deliveries, count, events, past.failures, past.deaths }
 end
 
 local function claim_delivered(is_own, ...)
@@ -48,13 +56,13 @@ local function claim_delivered(is_own, ...)
     local entry = redis.call('XRANGE', batches, id, id)[1]
     local reply
     if not entry then
-      redis.call('XACK', batches, GROUP, id) -- somebody deleted it
+      remove(batches, attempts, id) -- somebody deleted it
     elseif is_own then
       redis.call('XCLAIM', batches, GROUP, consumer, 0, id, 'JUSTID')
-      reply = claimed(entry, deliveries, true)
+      reply = claimed(entry, deliveries, true, false)
     else
       redis.call('XCLAIM', batches, GROUP, consumer, 0, id)
-      reply = claimed(entry, deliveries + 1, holder ~= NOBODY)
+      reply = claimed(entry, deliveries + 1, holder ~= NOBODY, holder ~= NOBODY)
     end
     if reply then return reply end
   end
@@ -65,7 +73,7 @@ local function claim_sealed()
     local read = redis.call('XREADGROUP', 'GROUP', GROUP, consumer, 'COUNT', 1,
       'STREAMS', batches, '>')
     if not read then return nil end
-    local reply = claimed(read[1][2][1], 1, false)
+    local reply = claimed(read[1][2][1], 1, false, false)
     if reply then return reply end
   end
 end
@@ -92,7 +100,8 @@ if held.entries > 0 then
     or claim_sealed()
 end
 if not reply and lingered and rubbish < MOST_SET_ASIDE then
-  seal(open, batches, batch, held)
+  local stuck = seal(open, batches, batch, held)
+  if stuck then return stuck end
   remember(open, stats, batch)
   reply = claim_sealed()
 end

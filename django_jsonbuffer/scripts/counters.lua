@@ -12,3 +12,9 @@ local function bump(stats, total, by)
   local reply = redis.pcall('HINCRBY', stats, total, by)
   if type(reply) == 'table' and reply.err then redis.call('HSET', stats, total, by) end
 end
+
+-- Counts events that were given up, in all and by reason.
+local function drop(stats, reason, by)
+  bump(stats, 'dropped', by)
+  bump(stats, 'dropped_' .. reason, by)
+end

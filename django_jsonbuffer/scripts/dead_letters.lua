@@ -1,8 +1,12 @@
--- Shared: dead letters. Takes no KEYS and no ARGV of its own. Needs counters.lua.
+-- Shared: dead letters. Takes no KEYS and no ARGV of its own. Needs clock.lua and
+-- counters.lua.
 
 -- Keeps what cannot be processed, and why. `batch` is the id of the batch that it came in, or ''.
-local function add_dead_letter(dead, stats, event, error, batch, attempts)
+-- `traceback` and `first_failed` (ms) are those of a processor that failed with it.
+local function add_dead_letter(dead, stats, event, error, batch, attempts, traceback, first_failed)
+  local now = now_ms()
   redis.call('XADD', dead, '*', 'event', event, 'error', error, 'batch', batch,
-    'attempts', attempts)
+    'attempts', attempts, 'traceback', traceback or '', 'first_failed', first_failed or now,
+    'last_failed', now)
   bump(stats, 'buried', 1)
 end

@@ -1,5 +1,5 @@
--- Shared: the open batch. Takes no KEYS and no ARGV of its own. Needs counters.lua,
--- dead_letters.lua and sealed_batches.lua.
+-- Shared: the open batch. Takes no KEYS and no ARGV of its own. Needs clock.lua,
+-- counters.lua, dead_letters.lua and sealed_batches.lua.
 --
 -- The open batch belongs to whoever can write to its key, so the bucket's counters may be out of
 -- date: another client may have taken it, or appended to it. It is ours, and its count is known,
@@ -129,11 +129,6 @@ local function without_padding(text)
   return sub(text, first, last)
 end
 
-local function now_ms()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
-end
-
 -- What the open batch holds: {count, bytes, opened, text, rubbish}. `text` is set when the value
 -- was read through and must be written back without its padding, `rubbish` when it is no array of
 -- events. Writes nothing.
@@ -180,12 +175,15 @@ local function adopt(open, dead, stats, batch)
 end
 
 -- Moves the open batch to the end of the stream, and leaves an empty one. What the caller looked
--- up is brought up to date; it has to remember both.
+-- up is brought up to date; it has to remember both. Returns nil, or the error of a stream whose
+-- last id is the largest there is: then the open batch stays as it was.
 local function seal(open, batches, batch, held)
   ensure_group(batches)
-  redis.call('XADD', batches, '*', 'events', redis.call('GET', open),
+  local added = redis.pcall('XADD', batches, '*', 'events', redis.call('GET', open),
     'count', batch.count, 'opened', batch.opened)
+  if added.err then return added end
   redis.call('DEL', open)
   held.sealed, held.bytes = held.sealed + batch.count, held.bytes + batch.bytes
   batch.count, batch.bytes, batch.opened = 0, 0, nil
+  return nil
 end

@@ -8,7 +8,7 @@
 -- ARGV[1]  limit    events that the caller wants
 --
 -- Returns as many JSON arrays, oldest first, as hold that many events. Writes nothing.
--- @include counters.lua dead_letters.lua sealed_batches.lua open_batch.lua
+-- @include clock.lua counters.lua dead_letters.lua sealed_batches.lua open_batch.lua
 
 local open, batches, stats = KEYS[1], KEYS[2], KEYS[3]
 local limit = tonumber(ARGV[1])

@@ -5,28 +5,31 @@
 --
 -- KEYS[1]  batches     STREAM of sealed batches
 -- KEYS[2]  stats       HASH of the bucket's counters
+-- KEYS[3]  attempts    HASH of what has failed of each batch
 -- ARGV[1]  consumer    name of the worker that holds the lease
 -- ARGV[2]  id          id of the batch
 -- ARGV[3]  deliveries  how often the batch had been delivered when it was claimed
 -- ARGV[4]  count       events of the batch
 -- ARGV[5]  idle_ms     idle time to begin with: the lease less the backoff
+-- ARGV[6]  failed      1 when the processor failed with the batch, 0 when that is not known
 --
 -- Returns 1, or 0 when another worker holds the lease or the batch is gone.
--- @include counters.lua dead_letters.lua sealed_batches.lua
+-- @include clock.lua counters.lua attempts.lua dead_letters.lua sealed_batches.lua
 
-local batches, stats = KEYS[1], KEYS[2]
+local batches, stats, attempts = KEYS[1], KEYS[2], KEYS[3]
 local consumer, id, deliveries = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local count, idle_ms = tonumber(ARGV[4]), ARGV[5]
+local count, idle_ms, failed = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
 
 if not is_held(batches, consumer, id, deliveries) then return 0 end
 if #redis.call('XRANGE', batches, id, id) == 0 then
-  redis.call('XACK', batches, GROUP, id) -- somebody deleted it
+  remove(batches, attempts, id) -- somebody deleted it
   return 0
 end
-local held = look_sealed(batches, stats)
+local held, past = look_sealed(batches, stats), attempts_at(attempts, id)
 
 -- XCLAIM needs no memory, so a full server lets the script run to its end.
 redis.call('XCLAIM', batches, GROUP, NOBODY, 0, id, 'IDLE', idle_ms, 'JUSTID')
 held.claimed, held.sealed = held.claimed - count, held.sealed + count
 remember_sealed(batches, stats, held)
+if failed == 1 then remember_attempts(attempts, id, past.failures + 1, past.deaths, past.first_ms) end
 return 1

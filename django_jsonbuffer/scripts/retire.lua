@@ -6,20 +6,21 @@
 --
 -- KEYS[1]  batches   STREAM of sealed batches
 -- KEYS[2]  stats     HASH of the bucket's counters
+-- KEYS[3]  workers   HASH of the workers, and when each was last heard of
 -- ARGV[1]  consumer  name of the worker
 -- ARGV[2]  lease_ms  how long a claim holds
 --
 -- Returns how many batches the worker still held.
--- @include counters.lua dead_letters.lua sealed_batches.lua
+-- @include clock.lua counters.lua dead_letters.lua sealed_batches.lua
 
-local batches, stats = KEYS[1], KEYS[2]
+local batches, stats, workers = KEYS[1], KEYS[2], KEYS[3]
 local consumer, lease_ms = ARGV[1], ARGV[2]
 
-local consumers = redis.pcall('XINFO', 'CONSUMERS', batches, GROUP)
-if consumers.err then return 0 end
 local held = look_sealed(batches, stats)
 
--- XCLAIM needs no memory, so a full server lets the script run to its end.
+-- HDEL and XCLAIM need no memory, so a full server lets the script run to its end.
+redis.call('HDEL', workers, consumer)
+if redis.pcall('XINFO', 'CONSUMERS', batches, GROUP).err then return 0 end
 local released = 0
 for _, found in ipairs(deliveries_of(batches, '-', '+', 1000, consumer)) do
   local entry = redis.call('XRANGE', batches, found[1], found[1])[1]

@@ -8,7 +8,7 @@
 -- KEYS[4]  stats    HASH of the bucket's counters
 --
 -- Returns {id of the newest batch or false, 1 when rubbish was set aside}.
--- @include counters.lua dead_letters.lua sealed_batches.lua open_batch.lua
+-- @include clock.lua counters.lua dead_letters.lua sealed_batches.lua open_batch.lua
 
 local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 
@@ -21,7 +21,8 @@ local rubbish = batch.rubbish
 redis.call('PERSIST', open)
 adopt(open, dead, stats, batch)
 if batch.count > 0 then
-  seal(open, batches, batch, held)
+  local stuck = seal(open, batches, batch, held)
+  if stuck then return stuck end
   remember(open, stats, batch)
   remember_sealed(batches, stats, held)
 end

@@ -1,5 +1,5 @@
--- Shared: the stream of sealed batches. Takes no KEYS and no ARGV of its own. Needs counters.lua and
--- dead_letters.lua.
+-- Shared: the stream of sealed batches. Takes no KEYS and no ARGV of its own. Needs clock.lua,
+-- counters.lua and dead_letters.lua.
 --
 -- The counters of the stream are those of the last script that changed it. When it has another
 -- length now, or they are gone or spoilt, a foreign hand was in between: it is counted anew.
@@ -7,6 +7,7 @@
 local GROUP = 'drain'
 local NOBODY = 'released' -- the consumer that holds released batches: no ack of a worker fits it
 local MOST_SET_ASIDE = 100
+local LARGEST_ID = '18446744073709551615-18446744073709551615'
 
 -- The value behind a name in a list of names and values, as streams and XINFO have them, or nil.
 local function field(list, name)
@@ -56,7 +57,8 @@ local function each_entry(batches, portion, visit)
     local entries = redis.call('XRANGE', batches, from, '+', 'COUNT', portion)
     if #entries == 0 then return end
     for _, entry in ipairs(entries) do
-      if visit(entry, claimed[entry[1]]) then return end
+      -- Behind the largest id there is, Redis refuses to look.
+      if visit(entry, claimed[entry[1]]) or entry[1] == LARGEST_ID then return end
       from = '(' .. entry[1]
     end
   end
@@ -89,14 +91,15 @@ local function remember_sealed(batches, stats, held)
 end
 
 -- Returns 1, or 0 when somebody has deleted the entry already.
-local function remove(batches, id)
+local function remove(batches, attempts, id)
   redis.call('XACK', batches, GROUP, id)
+  redis.call('HDEL', attempts, id)
   return redis.call('XDEL', batches, id)
 end
 
 -- Moves an entry that is no batch to the dead letters, whole.
-local function set_aside(batches, dead, stats, entry)
+local function set_aside(batches, dead, stats, attempts, entry)
   add_dead_letter(dead, stats, table.concat(entry[2], ' '),
     'The stream of sealed batches held an entry that is no batch.', entry[1], 0)
-  remove(batches, entry[1])
+  remove(batches, attempts, entry[1])
 end

@@ -8,7 +8,7 @@
 -- ARGV[2…] values
 --
 -- Returns how many they are.
--- @include counters.lua dead_letters.lua
+-- @include clock.lua counters.lua dead_letters.lua
 
 local dead, stats = KEYS[1], KEYS[2]
 local error = ARGV[1]

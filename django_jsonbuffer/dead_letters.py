@@ -1,0 +1,186 @@
+"""Events that could not be processed: to be looked at, replayed, discarded."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from .exceptions import InvalidEvent
+from .options import Options
+from .store import Letter, Store
+
+_PAGE: Final = 100
+_MOST_DISCARDED: Final = 1000
+_ID: Final = re.compile(r"\d{1,20}-\d{1,20}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeadLetter:
+    """What could not be processed, and why."""
+
+    id: str
+    """A stream id: the server's milliseconds of when it was buried, a dash, a number."""
+
+    raw: bytes = field(repr=False)
+    """The event, byte for byte. Of a batch that nobody could read, the whole batch."""
+
+    error: str = field(repr=False)
+    """What is wrong with it: of what a processor raised, its kind and message."""
+
+    traceback: str = field(repr=False)
+    """Of what a processor raised, its last 20,000 characters; empty for other errors."""
+
+    batch: str
+    """Id of the batch that it came in; empty for what was found at the key of the open batch."""
+
+    attempts: int
+    """How often a processor failed with it, in whatever batch."""
+
+    first_failed: datetime | None
+    last_failed: datetime | None
+
+    decode: Callable[[bytes], list[Any]] = field(repr=False, compare=False)
+
+    @property
+    def event(self) -> Any:
+        """The event as a JSON value. Raises :class:`InvalidEvent` when it is none."""
+        try:
+            (event,) = self.decode(b"[%b]" % self.raw)
+        except ValueError as error:
+            raise InvalidEvent(
+                f"Dead letter {self.id} holds no event: see its raw bytes."
+            ) from error
+        return event
+
+
+class DeadLetters:
+    """The dead letters of one bucket, oldest first.
+
+    Iterating reads them page by page: it holds no more than a hundred at a time, and may see what
+    is buried meanwhile.
+    """
+
+    def __init__(
+        self, store: Store, options: Options, decode: Callable[[bytes], list[Any]]
+    ) -> None:
+        self._store = store
+        self._options = options
+        self._decode = decode
+
+    def __iter__(self) -> Iterator[DeadLetter]:
+        after = None
+        while page := self.page(_PAGE, after=after):
+            yield from page
+            after = page[-1].id
+
+    def __getitem__(self, id: str) -> DeadLetter:
+        """The dead letter of that id. Raises ``KeyError``."""
+        letter = self._store.find_dead(id) if _is_id(id) else None
+        if letter is None:
+            raise KeyError(id)
+        return self._read(letter)
+
+    def page(self, limit: int = _PAGE, *, after: str | None = None) -> list[DeadLetter]:
+        """At most so many: the oldest, or those that follow on the id `after`."""
+        if after is not None and not _is_id(after):
+            raise ValueError(f"{after!r} is no id of a dead letter.")
+        return [self._read(letter) for letter in self._store.list_dead(limit, after=after)]
+
+    def replay(self, *letters: DeadLetter | str) -> int:
+        """Let these be processed again, in this order, behind all that is pending. An id will do
+        for a letter. Returns how many there were: others may have replayed or discarded some.
+
+        Raises :class:`InvalidEvent`, and replays none, when one of them holds no event.
+        """
+        found = [
+            self._read(raw)
+            for id in _ids(letters)
+            if _is_id(id) and (raw := self._store.find_dead(id))
+        ]
+        for letter in found:
+            letter.event  # noqa: B018  (raises when there is none)
+        return self._replay(found)
+
+    def replay_all(self) -> int:
+        """Let all be processed again, but those that hold no event. Returns how many there were."""
+        return self._replay(letter for letter in self._present() if _holds_an_event(letter))
+
+    def discard(self, *letters: DeadLetter | str) -> int:
+        """Remove these for ever. An id will do for a letter. Returns how many there were."""
+        ids = [id for id in _ids(letters) if _is_id(id)]
+        return sum(
+            self._store.discard(ids[start : start + _MOST_DISCARDED])
+            for start in range(0, len(ids), _MOST_DISCARDED)
+        )
+
+    def discard_all(self) -> int:
+        """Remove all for ever. Returns how many there were."""
+        total, last = 0, self._store.newest_dead()
+        while last and (ids := self._store.dead_ids(_MOST_DISCARDED, last=last)):
+            total += self._store.discard(ids)
+        return total
+
+    def _present(self) -> Iterator[DeadLetter]:
+        """All that there are at this moment, and none of those that are buried meanwhile."""
+        last = self._store.newest_dead()
+        for letter in self if last else ():
+            yield letter
+            if letter.id == last:
+                return
+
+    def _replay(self, letters: Iterable[DeadLetter]) -> int:
+        """In batches as large as those of the bucket."""
+        replayed = size = 0
+        ids: list[str] = []
+        for letter in letters:
+            is_full = len(ids) == (self._options.batch_size or _PAGE)
+            if ids and (is_full or size + len(letter.raw) > self._options.batch_bytes):
+                replayed += self._store.replay(ids)
+                ids, size = [], 0
+            ids.append(letter.id)
+            size += len(letter.raw) + 1
+        return replayed + (self._store.replay(ids) if ids else 0)
+
+    def _read(self, letter: Letter) -> DeadLetter:
+        text = {name: value.decode(errors="replace") for name, value in letter.fields.items()}
+        return DeadLetter(
+            id=letter.id,
+            raw=letter.fields.get("event", b""),
+            error=text.get("error", ""),
+            traceback=text.get("traceback", ""),
+            batch=text.get("batch", ""),
+            attempts=_whole(text.get("attempts")) or 0,
+            first_failed=_moment(text.get("first_failed")),
+            last_failed=_moment(text.get("last_failed")),
+            decode=self._decode,
+        )
+
+
+def _ids(letters: Iterable[DeadLetter | str]) -> list[str]:
+    return [letter.id if isinstance(letter, DeadLetter) else letter for letter in letters]
+
+
+def _is_id(id: str) -> bool:
+    return isinstance(id, str) and _ID.fullmatch(id) is not None
+
+
+def _holds_an_event(letter: DeadLetter) -> bool:
+    try:
+        letter.event  # noqa: B018
+    except InvalidEvent:
+        return False
+    return True
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text and re.fullmatch(r"[0-9]{1,15}", text) else None
+
+
+def _moment(text: str | None) -> datetime | None:
+    """The time that a number of milliseconds stands for, where another client has not spoilt it."""
+    milliseconds = _whole(text)
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else None
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,35 @@
+-- Let the events of dead letters be processed again: as one batch, behind all that is sealed.
+--
+-- Atomic so that each event is in a dead letter or in the batch, never in both. A late copy finds
+-- no dead letter, and does nothing.
+--
+-- KEYS[1]  batches  STREAM of sealed batches
+-- KEYS[2]  dead     STREAM of dead letters
+-- KEYS[3]  stats    HASH of the bucket's counters
+-- ARGV[1…] ids      of the dead letters, whose events the caller knows to be JSON
+--
+-- Returns how many events were replayed.
+-- @include clock.lua counters.lua dead_letters.lua sealed_batches.lua
+
+local batches, dead, stats = KEYS[1], KEYS[2], KEYS[3]
+local FIRST_ARGV = 1
+
+local held = look_sealed(batches, stats)
+local events, ids = {}, {}
+for at = FIRST_ARGV, #ARGV do
+  local letter = redis.call('XRANGE', dead, ARGV[at], ARGV[at])[1]
+  if letter then
+    table.insert(events, field(letter[2], 'event'))
+    table.insert(ids, letter[1])
+  end
+end
+if #ids == 0 then return 0 end
+
+-- All is copied, in a write that a full server refuses, before the first is removed.
+local array = '[' .. table.concat(events, ',') .. ']'
+redis.call('XADD', batches, '*', 'events', array, 'count', #ids, 'opened', now_ms())
+for _, id in ipairs(ids) do redis.call('XDEL', dead, id) end
+held.sealed, held.bytes = held.sealed + #ids, held.bytes + #array
+remember_sealed(batches, stats, held)
+bump(stats, 'replayed', #ids)
+return #ids

@@ -1,0 +1,49 @@
+-- Replace a claimed batch by its two halves, so that what is wrong with it can be found.
+--
+-- Atomic so that every event is in the batch or in one of the halves, never in both. A late copy
+-- finds another holder, or another delivery, and does nothing.
+--
+-- KEYS[1]  batches     STREAM of sealed batches
+-- KEYS[2]  stats       HASH of the bucket's counters
+-- KEYS[3]  attempts    HASH of what has failed of each batch
+-- ARGV[1]  consumer    name of the worker that holds the lease
+-- ARGV[2]  id          id of the batch
+-- ARGV[3]  deliveries  how often the batch had been delivered when it was claimed
+-- ARGV[4]  last        last byte of the first half
+-- ARGV[5]  following   first byte of the second half
+-- ARGV[6]  left        events of the first half
+-- ARGV[7]  right       events of the second half
+-- ARGV[8]  failures    that both halves begin with
+-- ARGV[9]  deaths      that both halves begin with
+--
+-- Returns {id of the second half}, or nothing in it when another worker holds the lease or the
+-- batch is gone.
+-- @include clock.lua counters.lua attempts.lua dead_letters.lua sealed_batches.lua
+
+local batches, stats, attempts = KEYS[1], KEYS[2], KEYS[3]
+local consumer, id, deliveries = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local last, following = tonumber(ARGV[4]), tonumber(ARGV[5])
+local left, right, failures, deaths = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8], ARGV[9]
+
+if not is_held(batches, consumer, id, deliveries) then return {} end
+local entry = redis.call('XRANGE', batches, id, id)[1]
+if not entry then return {} end
+local events, count = contents(entry)
+local opened = field(entry[2], 'opened')
+local held, past = look_sealed(batches, stats), attempts_at(attempts, id)
+
+-- A write that needs no memory, so that a full server lets the script run to its end.
+redis.call('PERSIST', batches)
+local newest
+for _, half in ipairs({
+  { string.sub(events, 1, last) .. ']', left },
+  { '[' .. string.sub(events, following), right },
+}) do
+  newest = redis.call('XADD', batches, '*', 'events', half[1], 'count', half[2], 'opened', opened)
+  remember_attempts(attempts, newest, failures, deaths, past.first_ms)
+  held.sealed, held.bytes = held.sealed + half[2], held.bytes + #half[1]
+end
+remove(batches, attempts, id)
+held.claimed, held.bytes = held.claimed - count, held.bytes - #events
+remember_sealed(batches, stats, held)
+return { newest }

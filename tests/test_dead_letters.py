@@ -1,0 +1,184 @@
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from django_jsonbuffer import Batch, Bucket, DeadLetter
+from django_jsonbuffer.exceptions import BufferOutOfMemory, InvalidEvent
+from tests.server import Redis
+from tests.threads import at_once
+
+
+@pytest.fixture
+def bucket() -> Bucket:
+    return Bucket("orders", batch_size=10)
+
+
+def bury(bucket: Bucket, *events: Any) -> list[DeadLetter]:
+    """Dead letters of these events."""
+
+    def refuse(batch: Batch) -> None:
+        for event in batch:
+            batch.reject(event, f"no {event}")
+
+    bucket.extend(events)
+    bucket.processor(refuse)
+    assert bucket.drain().buried == len(events)
+    return list(bucket.dead)
+
+
+class TestLook:
+    def test_tells_what_and_why_and_when(self, bucket: Bucket) -> None:
+        [letter] = bury(bucket, {"total": 12345678901234567890})
+        assert letter.event == {"total": 12345678901234567890}
+        assert letter.raw == b'{"total":12345678901234567890}'
+        assert letter.error == "no {'total': 12345678901234567890}"
+        assert letter.attempts == 1
+        assert letter.batch.count("-") == 1
+        assert letter.last_failed is not None
+        assert abs(datetime.now(UTC) - letter.last_failed) < timedelta(minutes=5)
+        assert bucket.dead[letter.id] == letter
+
+    def test_pages_follow_on_each_other(self, bucket: Bucket) -> None:
+        bury(bucket, *range(250))
+        assert [letter.event for letter in bucket.dead] == list(range(250))
+        first = bucket.dead.page(3)
+        assert [letter.event for letter in first] == [0, 1, 2]
+        assert [letter.event for letter in bucket.dead.page(2, after=first[-1].id)] == [3, 4]
+
+    def test_empty_bucket(self, bucket: Bucket) -> None:
+        assert list(bucket.dead) == []
+        assert bucket.dead.page() == []
+
+    @pytest.mark.parametrize("id", ["1-1", "", "-", "+", "(", "newest", "1", "x-1", "1-1\n", 7])
+    def test_of_no_such_id(self, bucket: Bucket, id: Any) -> None:
+        bury(bucket, 1)
+        with pytest.raises(KeyError):
+            bucket.dead[id]
+
+    @pytest.mark.parametrize("after", ["", "x", "1-1\n", "+"])
+    def test_page_behind_what_is_no_id(self, bucket: Bucket, after: str) -> None:
+        with pytest.raises(ValueError, match="no id"):
+            bucket.dead.page(after=after)
+
+    def test_repr_shows_no_event(self, bucket: Bucket) -> None:
+        assert "secret" not in repr(bury(bucket, "secret"))
+
+    def test_of_another_client_may_hold_anything(
+        self, bucket: Bucket, client_of_server: Redis
+    ) -> None:
+        key = f"{bucket.key}:dead"
+        client_of_server.xadd(key, {"strange": "x"})
+        client_of_server.xadd(
+            key, {"event": b"\xff", "attempts": "-1", "first_failed": "9" * 15, "error": b"\xff"}
+        )
+        strange, spoilt = bucket.dead
+        assert (strange.raw, strange.attempts, strange.first_failed) == (b"", 0, None)
+        assert (spoilt.attempts, spoilt.first_failed, spoilt.error) == (0, None, "\ufffd")
+        for letter in (strange, spoilt):
+            with pytest.raises(InvalidEvent, match=letter.id):
+                letter.event  # noqa: B018
+
+
+class TestReplay:
+    def test_lets_the_events_be_processed_again(self, bucket: Bucket) -> None:
+        letters = bury(bucket, "a", {"b": 1.5}, "c")
+        bucket.append("fresh")
+        assert bucket.dead.replay(letters[0], letters[1].id) == 2
+        assert [letter.event for letter in bucket.dead] == ["c"]
+        got: list[Any] = []
+        bucket.processor(got.extend)
+        bucket.drain()
+        assert sorted(got, key=str) == ["a", "fresh", {"b": 1.5}]
+        assert bucket.status().batches == 0
+
+    def test_again_does_nothing(self, bucket: Bucket) -> None:
+        [letter] = bury(bucket, 1)
+        assert bucket.dead.replay(letter) == 1
+        assert bucket.dead.replay(letter) == 0
+        assert bucket.dead.replay("no id", "1-1") == 0
+        assert bucket.dead.replay() == 0
+        assert bucket.take() == [1]
+
+    def test_begins_a_new_life(self) -> None:
+        bucket = Bucket("orders", batch_size=1, lease=timedelta(0), max_attempts=2)
+        bucket.append(1)
+        bucket.processor(lambda batch: 1 / 0)
+        bucket.drain()
+        assert bucket.drain().buried == 1
+        assert bucket.dead.replay_all() == 1
+        assert bucket.drain().buried == 0
+        assert bucket.drain().buried == 1
+
+    def test_of_what_is_no_event_is_refused_whole(
+        self, bucket: Bucket, client_of_server: Redis
+    ) -> None:
+        [letter] = bury(bucket, 1)
+        client_of_server.set(bucket.key, "rubbish")
+        bucket.drain()
+        rubbish = list(bucket.dead)[-1]
+        with pytest.raises(InvalidEvent, match=rubbish.id):
+            bucket.dead.replay(letter, rubbish)
+        assert len(list(bucket.dead)) == 2
+        assert bucket.status().pending == 0
+
+    @pytest.mark.parametrize("value", ["1],[2", "1,2", "", " ", "[1", '"'])
+    def test_of_what_only_fits_into_an_array_is_refused(
+        self, bucket: Bucket, client_of_server: Redis, value: str
+    ) -> None:
+        id = client_of_server.xadd(f"{bucket.key}:dead", {"event": value}).decode()
+        with pytest.raises(InvalidEvent):
+            bucket.dead.replay(id)
+        assert bucket.dead.replay_all() == 0
+        assert bucket.status().dead == 1
+
+    def test_of_all_leaves_what_is_no_event(self, bucket: Bucket, client_of_server: Redis) -> None:
+        client_of_server.set(bucket.key, "rubbish")
+        bury(bucket, *range(25))
+        bucket.drain()
+        assert bucket.status().dead == 26
+        assert bucket.dead.replay_all() == 25
+        assert bucket.status().dead == 1
+        assert bucket.status().batches == 3
+        assert bucket.take() == list(range(25))
+
+    def test_of_all_keeps_to_the_bytes_of_a_batch(self) -> None:
+        bucket = Bucket("orders", batch_bytes=20)
+        bury(bucket, *["x" * 10] * 4)
+        assert bucket.dead.replay_all() == 4
+        assert bucket.status().batches == 4
+
+    def test_by_many_at_once_is_one(self, bucket: Bucket) -> None:
+        bury(bucket, *range(30))
+        at_once([bucket.dead.replay_all] * 4)
+        assert sorted(bucket.take()) == list(range(30))
+
+    def test_is_refused_whole_on_a_full_server(self, private_server: Redis) -> None:
+        bucket = Bucket("orders")
+        bury(bucket, 1)
+        private_server.config_set("maxmemory", 1)
+        with pytest.raises(BufferOutOfMemory):
+            bucket.dead.replay_all()
+        assert (bucket.status().dead, bucket.status().pending) == (1, 0)
+
+
+class TestDiscard:
+    def test_removes_and_counts(self, bucket: Bucket) -> None:
+        letters = bury(bucket, 1, 2, 3)
+        assert bucket.dead.discard(letters[0], letters[2].id, "1-1", "no id") == 2
+        assert [letter.event for letter in bucket.dead] == [2]
+        assert bucket.dead.discard() == 0
+        assert bucket.status().dropped.discarded == 2
+
+    def test_of_all(self, bucket: Bucket) -> None:
+        bury(bucket, *range(30))
+        assert bucket.dead.discard_all() == 30
+        assert bucket.dead.discard_all() == 0
+        assert bucket.status().dead == 0
+        assert bucket.status().dropped.discarded == 30
+
+    def test_goes_on_on_a_full_server(self, private_server: Redis) -> None:
+        bucket = Bucket("orders")
+        bury(bucket, 1, 2)
+        private_server.config_set("maxmemory", 1)
+        assert bucket.dead.discard_all() == 2
