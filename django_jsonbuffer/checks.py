@@ -3,6 +3,7 @@
 A plain ``check`` reads settings and declarations only; ``check --deploy`` asks Redis as well.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +19,7 @@ from .conf import Configuration, configuration
 from .exceptions import BufferMisconfigured, JSONBufferError
 from .keys import is_valid_name, validated_name
 from .options import checked_options
+from .spill import is_writable
 
 
 @register(Tags.caches)
@@ -66,6 +68,7 @@ def check_buckets(**kwargs: Any) -> list[CheckMessage]:
         *_unknown_in_settings(),
         *_rivals(),
         *_without_processor(),
+        *_without_a_spill(),
         *_without_actor(),
     ]
 
@@ -195,6 +198,22 @@ def _without_processor() -> Iterator[CheckMessage]:
                 ),
                 obj=bucket,
                 id=_id("W001"),
+            )
+
+
+def _without_a_spill() -> Iterator[CheckMessage]:
+    for bucket in declared_buckets():
+        try:
+            folder = bucket.options.spill_dir
+        except JSONBufferError:
+            continue  # reported as E001 or E004
+        if folder is not None and not is_writable(folder):
+            yield CheckWarning(
+                f"Bucket {bucket.name!r} is to spill to {os.fspath(folder)!r}, which is no folder "
+                "that can be written to: its events would be lost when Redis is away.",
+                hint="Make the folder, and let it belong to the user that runs the site.",
+                obj=bucket,
+                id=_id("W010"),
             )
 
 

@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
+from datetime import timedelta
 from functools import partial, wraps
 from inspect import iscoroutinefunction
 from types import TracebackType
@@ -17,15 +18,25 @@ from asgiref.sync import sync_to_async
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .exceptions import AppendUndecided, BufferUnavailable, JSONBufferError
+from .breaker import breaker
+from .exceptions import (
+    AppendUndecided,
+    BufferUnavailable,
+    JSONBufferError,
+    SpillUnavailable,
+)
 from .options import Options
 from .producers import append_once
+from .spill import forward, spill
 from .store import MAX_APPEND_BATCHES, MAX_APPEND_BYTES, Load, Store, checked_load
 
 logger = logging.getLogger("django_jsonbuffer")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+
+FORWARDED_BY_AN_APPEND: Final = 50
+"""Spilled appends that one which succeeds takes along, so that no caller waits for long."""
 
 _SAVEPOINT_ID: Final = re.compile(r".*_x(\d+)")
 """Of Django's, which counts them."""
@@ -284,7 +295,9 @@ def _send(appends: Iterable[Append], *, may_raise: bool = True) -> None:
     for at, portion in enumerate(portions):
         try:
             _send_portion(portion)
-        except Exception as error:  # noqa: BLE001  (of a client that is misconfigured, anything)
+        except Exception as failure:  # noqa: BLE001  (of a client that is misconfigured, anything)
+            if (error := _spilled(portion, failure)) is None:
+                continue
             if may_raise and to_raise is None and _is_awaited(portion, error):
                 to_raise = error
                 _lose([append for append in portion if append.is_late], error)
@@ -305,8 +318,35 @@ def _send_portion(portion: Sequence[Append]) -> None:
         [event for append in portion for event in append.events],
         **options.limits,
     )
-    append_once(lambda stamp: send(stamp=stamp), timeout=options.append_timeout)
+    # What is undecided can be spilled at once: it keeps its stamp there.
+    timeout = timedelta(0) if options.on_unavailable == "spill" else options.append_timeout
+    breaker(store.cache).guard(
+        lambda: append_once(lambda stamp: send(stamp=stamp), timeout=timeout)
+    )
     _losses.report(store)
+    try:
+        forward(store, options, limit=FORWARDED_BY_AN_APPEND)
+    except JSONBufferError as error:
+        # The append is done.
+        logger.warning("Bucket %s: what was spilled still waits. %s", store.name, error)
+
+
+def _spilled(portion: Sequence[Append], error: Exception) -> Exception | None:
+    """None when the events are in the spill, otherwise the error that is to be told."""
+    store, options = portion[0].store, portion[0].options
+    if options.on_unavailable != "spill" or not isinstance(error, BufferUnavailable):
+        return error
+    try:
+        spill(options.spill_dir or "").put(
+            store.keys.open,
+            [event for append in portion for event in append.events],
+            stamp=error.stamp if isinstance(error, AppendUndecided) else None,
+            max_bytes=options.max_spill_bytes,
+        )
+    except SpillUnavailable as failure:
+        failure.__cause__ = error
+        return error if isinstance(error, AppendUndecided) else failure
+    return None
 
 
 def _portions(appends: Sequence[Append]) -> Iterator[list[Append]]:

@@ -21,13 +21,16 @@ from django.db import InterfaceError, OperationalError, transaction
 
 from .encoding import spans
 from .exceptions import (
+    BucketFull,
     BufferMisconfigured,
     BufferUnavailable,
     JSONBufferError,
     LeaseLost,
+    SpillUnavailable,
 )
 from .leases import Lease
 from .options import Options
+from .spill import forward
 from .store import Burial, Claim, Store
 from .transactions import close_broken_connections, no_transaction_left_open
 
@@ -236,11 +239,20 @@ class Drain:
             return time.monotonic() < self._resumes_at
         return self._outages >= OUTAGES_TO_STOP
 
+    def _forward(self) -> None:
+        """What this machine has spilled goes first. What keeps it is no reason not to drain."""
+        try:
+            forward(self._store, self._options)
+        except (SpillUnavailable, BucketFull) as error:
+            logger.warning("Bucket %s: what was spilled still waits. %s", self.bucket, error)
+
     def _claim(self) -> Claim | None:
         if self._watch:
+            self._forward()
             linger, after = self._options.linger, None
         else:
             if self._last is None:
+                self._forward()
                 self._newest, rubbish = self._store.seal()
                 self.report.buried += rubbish
             if self._newest is None or _is_behind(self._last, self._newest):

@@ -45,6 +45,9 @@ class BufferUnavailable(JSONBufferError):
     may_be_done = False
     """Whether the command may have been carried out all the same."""
 
+    is_unreachable = False
+    """Whether no answer came, rather than a refusal."""
+
 
 class AppendUndecided(BufferUnavailable):
     """The replies to an append were lost until its time was over: all of its events are stored, or
@@ -72,6 +75,14 @@ class BufferOutOfMemory(BufferUnavailable):
 
     Draining needs no memory and goes on: start more workers, or raise ``maxmemory``.
     """
+
+
+class SpillUnavailable(BufferUnavailable):
+    """Redis is away, and the file to spill to cannot be written either. Nothing was written."""
+
+
+class SpillFull(SpillUnavailable):
+    """Redis is away, and the bucket has spilled its ``max_spill_bytes``. Nothing was written."""
 
 
 class KeyOccupied(JSONBufferError):

@@ -1,5 +1,6 @@
 """What may be chosen for a bucket."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import timedelta
@@ -15,6 +16,7 @@ _MOST: Final[Mapping[str, int]] = {
     "batch_size": MAX_APPEND_BYTES,
     "batch_bytes": MAX_APPEND_BYTES,
     "max_event_bytes": MAX_APPEND_BYTES,
+    "max_spill_bytes": _COUNTED,
     "max_attempts": 1_000_000,
     "max_pending": _COUNTED,
     "max_pending_bytes": _COUNTED,
@@ -65,13 +67,20 @@ class Options:
 
     append_timeout: timedelta = timedelta(seconds=5)
     """How long an append is sent again while its reply is lost. Choose it longer than the timeout
-    of the client's socket."""
+    of the client's socket. One that can be spilled is not sent again from here, but spilled."""
 
     on_unavailable: str | None = None
     """What becomes of events when Redis is away. ``"raise"``: an error. ``"drop"``: they are lost,
-    which is counted and logged. None raises where a caller can still react, in the call that
-    appends or at the end of ``gathered()``, and drops what goes out after a commit, was recorded
-    from a signal, or leaves with the answer to a request."""
+    which is counted and logged. ``"spill"``: they are kept in a file in `spill_dir`, and handed to
+    Redis when it is back. None raises where a caller can still react, in the call that appends or
+    at the end of ``gathered()``, and drops what goes out after a commit, was recorded from a
+    signal, or leaves with the answer to a request."""
+
+    spill_dir: str | os.PathLike[str] | None = None
+    """Folder for events that are spilled: one of this machine alone, and that lasts."""
+
+    max_spill_bytes: int = 256 * 1024 * 1024
+    """Most bytes of events of this bucket in it."""
 
     schema: Callable[[Any], object] | None = None
     """Called with each event before it is appended. What it returns is appended, and what it raises
@@ -92,9 +101,15 @@ class Options:
                 raise BufferMisconfigured(
                     f"{option} must be a timedelta, and not negative. It is {value!r}."
                 )
-        if self.on_unavailable not in (None, "raise", "drop"):
+        if self.on_unavailable not in (None, "raise", "drop", "spill"):
             raise BufferMisconfigured(
-                f"on_unavailable must be 'raise' or 'drop', not {self.on_unavailable!r}."
+                f"on_unavailable must be 'raise', 'drop' or 'spill', not {self.on_unavailable!r}."
+            )
+        if self.spill_dir is not None and not isinstance(self.spill_dir, str | os.PathLike):
+            raise BufferMisconfigured(f"spill_dir must be a path, not {self.spill_dir!r}.")
+        if self.on_unavailable == "spill" and not self.spill_dir:
+            raise BufferMisconfigured(
+                "on_unavailable='spill' needs a spill_dir: a folder of this machine that lasts."
             )
         if self.overflow not in ("raise", "drop_newest", "drop_oldest"):
             raise BufferMisconfigured(

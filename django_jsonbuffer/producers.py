@@ -131,9 +131,11 @@ class _Sending:
         self.decide()
 
     def _undecided(self, error: JSONBufferError) -> AppendUndecided:
-        return AppendUndecided(
+        undecided = AppendUndecided(
             f"It is not known whether the append was stored: {error} Call retry() of this error to "
             "find out: it is stored once, however often that is done.",
             stamp=self._stamp,
             retry=self.retry,
         )
+        undecided.is_unreachable = isinstance(error, BufferUnavailable) and error.is_unreachable
+        return undecided

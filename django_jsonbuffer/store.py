@@ -204,6 +204,10 @@ class Store:
         self._configuration = configuration
 
     @property
+    def cache(self) -> str:
+        return self._configuration.cache
+
+    @property
     def identity(self) -> tuple[str, str, str]:
         """Tells the bucket from every other."""
         return self._configuration.cache, self._configuration.prefix, self.name
@@ -711,5 +715,7 @@ def _translated(error: Exception, name: str | None = None) -> JSONBufferError:
     if isinstance(error, redis.exceptions.AuthenticationError):
         return BufferUnavailable(f"Redis does not let this site in{bucket}: {text}")
     if isinstance(error, redis.exceptions.TimeoutError | redis.exceptions.ConnectionError):
-        return BufferUnavailable(f"Redis cannot be reached{bucket}: {text}")
+        unavailable = BufferUnavailable(f"Redis cannot be reached{bucket}: {text}")
+        unavailable.is_unreachable = not isinstance(error, redis.exceptions.BusyLoadingError)
+        return unavailable
     return BufferUnavailable(f"Redis refused a command{bucket}: {text}")

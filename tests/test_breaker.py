@@ -1,0 +1,155 @@
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from django_jsonbuffer import Bucket
+from django_jsonbuffer.breaker import LONGEST_PAUSE_SECONDS, Breaker, breaker
+from django_jsonbuffer.exceptions import BufferOutOfMemory, BufferUnavailable
+from example_project.embedded_redis import EmbeddedRedis
+from tests.threads import at_once
+
+
+def unreachable() -> BufferUnavailable:
+    error = BufferUnavailable("Redis cannot be reached.")
+    error.is_unreachable = True
+    return error
+
+
+class Calls:
+    """Raises its errors one after the other, then nothing."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = [*errors]
+        self.count = 0
+
+    def __call__(self) -> None:
+        self.count += 1
+        if self.errors:
+            raise self.errors.pop(0)
+
+
+@pytest.fixture
+def guarding() -> Breaker:
+    return Breaker()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Lets time pass."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def wait(seconds: float) -> None:
+        now[0] += seconds
+
+    return wait
+
+
+class TestBreaker:
+    def test_does_not_ask_again_before_its_time(
+        self, guarding: Breaker, clock: Callable[[float], None]
+    ) -> None:
+        calls = Calls(unreachable())
+        for _ in range(5):
+            with pytest.raises(BufferUnavailable, match="cannot be reached"):
+                guarding.guard(calls)
+        assert calls.count == 1
+        clock(0.11)
+        guarding.guard(calls)
+        guarding.guard(calls)
+        assert calls.count == 3
+
+    @pytest.mark.parametrize(("took", "pause"), [(0, 0.1), (0.5, 2), (60, LONGEST_PAUSE_SECONDS)])
+    def test_waits_in_proportion_to_what_asking_costs(
+        self, guarding: Breaker, clock: Callable[[float], None], took: float, pause: float
+    ) -> None:
+        def slow() -> None:
+            clock(took)
+            raise unreachable()
+
+        with pytest.raises(BufferUnavailable):
+            guarding.guard(slow)
+        clock(pause - 0.01)
+        calls = Calls()
+        with pytest.raises(BufferUnavailable, match=r"not tried again for 0\.0 s"):
+            guarding.guard(calls)
+        clock(0.02)
+        guarding.guard(calls)
+        assert calls.count == 1
+
+    def test_stays_open_when_the_one_that_finds_out_fails(
+        self, guarding: Breaker, clock: Callable[[float], None]
+    ) -> None:
+        calls = Calls(unreachable(), unreachable())
+        for _ in range(2):
+            with pytest.raises(BufferUnavailable):
+                guarding.guard(calls)
+            with pytest.raises(BufferUnavailable):
+                guarding.guard(calls)
+            clock(0.11)
+        assert calls.count == 2
+        guarding.guard(calls)
+
+    @pytest.mark.parametrize("error", [BufferOutOfMemory("full"), BufferUnavailable("read-only")])
+    def test_refusal_is_an_answer(self, guarding: Breaker, error: Exception) -> None:
+        calls = Calls(error)
+        with pytest.raises(BufferUnavailable):
+            guarding.guard(calls)
+        guarding.guard(calls)
+
+    def test_one_alone_finds_out(self, guarding: Breaker) -> None:
+        with pytest.raises(BufferUnavailable):
+            guarding.guard(Calls(unreachable()))
+        time.sleep(0.11)
+        done = threading.Event()
+        outcomes: list[str] = []
+
+        def find_out() -> None:
+            def call() -> None:
+                done.wait(10)
+
+            try:
+                guarding.guard(call)
+                outcomes.append("found out")
+            except BufferUnavailable:
+                outcomes.append("refused")
+                if len(outcomes) == 3:
+                    done.set()
+
+        at_once([find_out] * 4)
+        assert sorted(outcomes) == ["found out", "refused", "refused", "refused"]
+
+    def test_interrupt_lets_another_find_out(
+        self, guarding: Breaker, clock: Callable[[float], None]
+    ) -> None:
+        def interrupted() -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(BufferUnavailable):
+            guarding.guard(Calls(unreachable()))
+        clock(0.11)
+        with pytest.raises(KeyboardInterrupt):
+            guarding.guard(interrupted)
+        guarding.guard(Calls())
+
+    def test_is_one_for_each_alias(self) -> None:
+        assert breaker("one") is breaker("one")
+        assert breaker("one") is not breaker("another")
+
+
+def test_appends_do_not_wait_for_a_server_that_is_away(
+    tmp_path: Path, use_cache: Callable[..., str]
+) -> None:
+    embedded = EmbeddedRedis("--dir", str(tmp_path))
+    use_cache(embedded.url)
+    bucket = Bucket("orders")
+    for _ in range(200):
+        with pytest.raises(BufferUnavailable):
+            bucket.append(1)
+    with embedded:
+        time.sleep(0.11)
+        bucket.append(2)
+        assert bucket.take() == [2]
