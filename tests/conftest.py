@@ -12,7 +12,6 @@ from pytest_django import Settings
 
 from django_jsonbuffer import receivers
 from django_jsonbuffer.buckets import register
-from example_project.embedded_redis import EmbeddedRedis
 from tests import server
 from tests.server import Redis
 
@@ -88,9 +87,13 @@ def use_cache(settings: Settings, configure: Callable[..., None]) -> Callable[..
 @pytest.fixture
 def private_server(use_cache: Callable[..., str]) -> Iterator[Redis]:
     """A client of a server that only this test uses, as the buffer does too."""
-    with EmbeddedRedis() as embedded, redis.Redis.from_url(embedded.url) as plain:
-        use_cache(embedded.url)
-        yield plain
+    embedded, app_url = server.start()
+    try:
+        with redis.Redis.from_url(embedded.url) as plain:
+            use_cache(app_url)
+            yield plain
+    finally:
+        embedded.stop()
 
 
 @pytest.fixture

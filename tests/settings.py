@@ -49,7 +49,7 @@ CACHES: dict[str, Any] = {
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
     "jsonbuffer": {
         "BACKEND": "django_redis.cache.RedisCache",
-        "LOCATION": server.URL,
+        "LOCATION": server.APP_URL,
         "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": 10, "SOCKET_TIMEOUT": 30},
     },
 }

@@ -327,6 +327,7 @@ def environment(**variables: str) -> dict[str, str]:
         **inherited,
         "DJANGO_SETTINGS_MODULE": "tests.settings",
         "REDIS_URL": server.URL,
+        "REDIS_APP_URL": variables.get("REDIS_URL", server.APP_URL),
         "TEST_PREFIX": configuration().prefix,
         **variables,
     }

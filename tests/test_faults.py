@@ -20,6 +20,7 @@ from django_jsonbuffer.exceptions import (
     BufferUnavailable,
 )
 from example_project.embedded_redis import EmbeddedRedis
+from tests import server
 from tests.server import Redis
 
 CALLS: dict[str, Callable[[Bucket], object]] = {
@@ -105,7 +106,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("name", CALLS)
     def test_no_permission(self, bucket: Bucket, private_server: Redis, name: str) -> None:
-        private_server.execute_command("ACL", "SETUSER", "default", "-eval", "-evalsha", "-@set")
+        private_server.execute_command("ACL", "SETUSER", server.USER, "-eval", "-evalsha", "-@set")
         with pytest.raises(BufferUnavailable, match=r"(?i)permission"):
             CALLS[name](bucket)
 

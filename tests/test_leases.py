@@ -7,6 +7,7 @@ from django_jsonbuffer import Batch, Bucket
 from django_jsonbuffer.exceptions import LeaseLost
 from django_jsonbuffer.leases import Lease
 from django_jsonbuffer.store import Claim
+from tests import server
 from tests.server import Redis
 
 LEASE = timedelta(milliseconds=300)
@@ -73,9 +74,9 @@ class TestRenewal:
         lease = Lease(bucket.wiring.store, "worker", duration=LEASE)
         lease.begin()
         with lease.held(claim):
-            private_server.execute_command("ACL", "SETUSER", "default", "-eval", "-evalsha")
+            private_server.execute_command("ACL", "SETUSER", server.USER, "-eval", "-evalsha")
             time.sleep(0.2)
-            private_server.execute_command("ACL", "SETUSER", "default", "+eval", "+evalsha")
+            private_server.execute_command("ACL", "SETUSER", server.USER, "+eval", "+evalsha")
             time.sleep(0.4)
             assert claimed(bucket, "another") is None
         lease.end()

@@ -3,9 +3,11 @@
 import json
 import time
 
+import redis
+
 from django_jsonbuffer import Batch, Bucket
 from django_jsonbuffer.conf import configuration
-from django_jsonbuffer.connections import client
+from tests import server
 
 page_views = Bucket("page-views", batch_size=100)
 scripted = Bucket("scripted", batch_size=10)
@@ -19,8 +21,8 @@ def done_key() -> str:
 
 @page_views.processor
 def receive(batch: Batch) -> None:
-    raw = client(configuration().cache)
-    raw.rpush(done_key(), *(json.dumps(event) for event in batch))
+    with redis.Redis.from_url(server.URL) as plain:
+        plain.rpush(done_key(), *(json.dumps(event) for event in batch))
 
 
 @scripted.processor

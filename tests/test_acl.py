@@ -1,0 +1,205 @@
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+import redis
+from django.core.management import CommandError, call_command
+
+from django_jsonbuffer import Batch, Bucket
+from django_jsonbuffer.acl import ROLES
+from django_jsonbuffer.buckets import known_buckets, statuses
+from django_jsonbuffer.conf import configuration
+from django_jsonbuffer.exceptions import BucketFull, BufferUnavailable
+from django_jsonbuffer.store import Store, server_facts
+from tests.server import Redis
+from tests.stamps import a_stamp
+
+NOW = timedelta(0)
+
+
+def printed(*args: str) -> str:
+    out = StringIO()
+    call_command("redis_acl", *args, stdout=out)
+    return out.getvalue().strip()
+
+
+@pytest.fixture
+def become(private_server: Redis, use_cache: Callable[..., str]) -> Callable[..., None]:
+    """Makes a user, as the printed command says, and lets the buffer be that user."""
+    path = private_server.get_connection_kwargs()["path"]
+
+    def become(*args: str, without: str = "") -> None:
+        command = printed(*args, "--user", "app").replace("PASSWORD", "s3cret")
+        private_server.execute_command(*command.split())
+        if without:
+            private_server.execute_command("ACL", "SETUSER", "app", f"-{without}")
+        use_cache(f"unix://app:s3cret@{path}?db=0")
+
+    return become
+
+
+def append(bucket: Bucket, *events: Any, **limits: Any) -> None:
+    bucket.wiring.store.append(
+        [json.dumps(event).encode() for event in events],
+        stamp=a_stamp(),
+        **{"batch_size": 2, "batch_bytes": 1000, **limits},
+    )
+
+
+def produce(plain: Redis) -> None:
+    """All that a producer may come upon."""
+    bucket = Bucket("orders", batch_size=2)
+    store = bucket.wiring.store
+    bucket.extend([1, 2, 3])
+    for value in ("[4]", " [5] ", "rubbish", "[]"):
+        plain.set(bucket.key, value)
+        bucket.append(6)
+    plain.delete(store.keys.stats)
+    bucket.extend([7, 8, 9])
+    with suppress(BucketFull):
+        append(bucket, 1, max_pending=1)
+    append(bucket, 1, max_pending=1, overflow="drop_newest")
+    append(bucket, 1, max_pending=3, overflow="drop_oldest")
+    append(bucket, 1, 2, 3, max_pending=3, overflow="drop_oldest")
+    store.count_lost(1)
+
+
+def drain(plain: Redis) -> None:
+    """All that a drainer may come upon. What is pending was put there by others."""
+    bucket = Bucket("orders", lease=NOW, max_attempts=1)
+    key, batches = bucket.key, bucket.wiring.store.keys.batches
+
+    def refuse(batch: Batch) -> None:
+        if 2 in batch:
+            raise ValueError
+        batch.reject(batch[0], "no")
+
+    bucket.processor(refuse)
+    for value in ("[1,2,3]", " [5] ", "rubbish", "[]"):
+        plain.set(key, value)
+        bucket.drain()
+    plain.set(key, "[1,2]")
+    plain.xadd(batches, {"foreign": "x"})
+    bucket.drain()
+    Bucket("orders").processor(lambda batch: None)
+    plain.set(key, "[1]")
+    held = bucket.wiring.store
+    held.seal()
+    claim, _ = held.claim("worker", lease=NOW, linger=None, after=None)
+    assert claim is not None
+    held.renew(claim)
+    held.release(claim, lease=NOW, backoff=NOW, failed=True)
+    held.claim("another", lease=NOW, linger=None, after=None)
+    held.beat("another")
+    plain.hset(held.keys.workers, "gone", 1)
+    held.beat("another")
+    held.retire("another", lease=NOW)
+    bucket.status()
+    bucket.drain()
+    plain.set(key, "[1]")
+    held.seal()
+    statuses([bucket])
+
+
+def operate(plain: Redis) -> None:
+    produce(plain)
+    drain(plain)
+    bucket = Bucket("orders")
+    bucket.extend([1, 2])
+    bucket.peek()
+    bucket.processor(lambda batch: [batch.reject(event, "no") for event in batch])
+    bucket.drain()
+    bucket.dead.replay(bucket.dead.page()[-1])
+    bucket.dead.discard_all()
+    bucket.take()
+    bucket.purge()
+    bucket.wiring.store.set_aside([b"x"], error="no")
+    known_buckets()
+    server_facts(configuration())
+
+
+TOLERATED = {
+    "+eval",  # needed when the server does not know a script
+    "+script|load",
+    "+select",  # of a database other than 0
+    "+config|get",  # which hosted servers do not have
+    "+hincrby",  # without it, a total begins again with each event
+    "+xinfo|consumers",  # without it, the names of workers that are gone pile up
+}
+
+WORK: dict[str, Callable[[Redis], None]] = {
+    "producer": produce,
+    "drainer": drain,
+    "operator": operate,
+}
+
+
+@pytest.mark.parametrize("role", WORK)
+class TestRole:
+    def test_may_do_its_work(
+        self, become: Callable[..., None], private_server: Redis, role: str
+    ) -> None:
+        become(role)
+        WORK[role](private_server)
+
+    def test_may_do_its_work_with_one_bucket_only(
+        self, become: Callable[..., None], private_server: Redis, role: str
+    ) -> None:
+        become(role, "orders")
+        WORK[role](private_server)
+        for name in ("order", "orders2", "orders:batches"):
+            with pytest.raises(BufferUnavailable, match=r"(?i)permission|access"):
+                Store(name, configuration()).seal()
+
+    def test_may_do_nothing_else(
+        self, become: Callable[..., None], private_server: Redis, role: str
+    ) -> None:
+        become(role)
+        path = private_server.get_connection_kwargs()["path"]
+        with redis.Redis(unix_socket_path=path, username="app", password="s3cret") as user:
+            for command in (
+                ["FLUSHALL"],
+                ["KEYS", "*"],
+                ["CONFIG", "SET", "maxmemory", "1"],
+                ["SHUTDOWN"],
+                ["ACL", "LIST"],
+                ["GET", "another:key"],
+            ):
+                with pytest.raises(redis.ResponseError, match=r"(?i)permission|access"):
+                    user.execute_command(*command)
+
+
+@pytest.mark.parametrize(
+    ("role", "permission"),
+    [
+        (name, permission)
+        for name, role in ROLES.items()
+        for permission in role.permissions()[1:]
+        if permission not in TOLERATED
+    ],
+)
+def test_each_permission_is_needed(
+    become: Callable[..., None], private_server: Redis, role: str, permission: str
+) -> None:
+    become(role, without=permission[1:])
+    with pytest.raises((BufferUnavailable, AssertionError)):
+        WORK[role](private_server)
+
+
+class TestCommand:
+    def test_prints_a_command_for_redis(self) -> None:
+        assert printed("producer", "orders").startswith(
+            f"ACL SETUSER jsonbuffer-producer reset on >PASSWORD ~{configuration().prefix}:buckets "
+        )
+
+    def test_bad_name(self) -> None:
+        with pytest.raises(CommandError, match="cannot be the name"):
+            printed("producer", "{x}")
+
+    def test_unknown_role(self) -> None:
+        with pytest.raises(CommandError, match="invalid choice"):
+            printed("king")
