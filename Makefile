@@ -4,12 +4,13 @@ BIN = $(VENV)/bin
 SECONDS ?=
 PORT ?= 8000
 
-.PHONY: help demo test bench lint types tox clean
+.PHONY: help demo test test-faults bench lint types tox clean
 
 help:
 	@echo "make demo [SECONDS=20] [PORT=8000]"
 	@echo "                        the example shop with real traffic, on http://127.0.0.1:8000"
 	@echo "make test               the whole suite"
+	@echo "make test-faults        the promises, broken on purpose, at full scale: ten minutes"
 	@echo "make bench              what an append and a recorded save() cost, as ratios"
 	@echo "make lint types tox     what a change must pass besides"
 
@@ -27,6 +28,13 @@ demo: $(VENV)/.installed-demo
 
 test: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest
+
+test-faults: $(VENV)/.installed-test $(VENV)/.installed-postgres
+	@rm -f .faults-report
+	@FAULTS=full FAULTS_REPORT=.faults-report $(BIN)/python -m pytest tests/faults
+	@sort .faults-report
+	@SUITE_AS=acl $(BIN)/python -m pytest --ignore=tests/faults
+	@SUITE_AS=tls REDIS_SERVER=redis-server $(BIN)/python -m pytest --ignore=tests/faults
 
 bench: $(VENV)/.installed-test
 	@$(BIN)/python -m benchmarks.append

@@ -1,0 +1,137 @@
+"""Appending as a patient caller does, and processes that do nothing else.
+
+``python -m tests.faults.appending forks 8 64 391`` has eight forks append from 64 threads each, and
+``kills 100`` kills a hundred forks while they append.
+"""
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from functools import partial
+from itertools import count
+
+import django
+
+from django_jsonbuffer import Bucket
+from django_jsonbuffer.exceptions import AppendUndecided, BufferUnavailable
+from tests.server import Redis
+from tests.threads import at_once
+
+PATIENCE_SECONDS = 60
+
+Event = list[int]
+
+
+def settle(append: Callable[[], object]) -> None:
+    """Append, and go on until it is certain that the events are stored."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            append()
+            return
+        except AppendUndecided as undecided:
+            append = undecided.retry
+        except BufferUnavailable:
+            time.sleep(0.01)  # nothing was written: the same call again
+        assert time.monotonic() < deadline, "this was not stored within a minute"
+
+
+def append_in_order(bucket: Bucket, *row: int, numbers: Iterable[int]) -> None:
+    """Append events that end in these numbers, one after the other."""
+    for number in numbers:
+        settle(partial(bucket.append, [*row, number]))
+
+
+def stored(bucket: Bucket, plain: Redis) -> list[Event]:
+    """All events that lie in the bucket, in their order."""
+    arrays = [fields[b"events"] for _, fields in plain.xrange(f"{bucket.key}:batches")]
+    arrays.append(plain.get(bucket.key) or b"[]")
+    return [event for array in arrays for event in json.loads(array)]
+
+
+def numbers_by_row(events: Iterable[Event]) -> dict[tuple[int, ...], list[int]]:
+    """The last number of each event, in their order, by what stands before it."""
+    rows: dict[tuple[int, ...], list[int]] = {}
+    for *row, number in events:
+        rows.setdefault(tuple(row), []).append(number)
+    return rows
+
+
+def forked_bucket() -> Bucket:
+    """Shared by the processes. Where many fight for a core, a reply takes its time."""
+    return Bucket("orders", append_timeout=timedelta(seconds=30))
+
+
+def append_from_forks(processes: int, threads: int, events: int) -> None:
+    """The parent appends first, as process 0, and goes on beside the forks."""
+    bucket = forked_bucket()
+    bucket.append([0, 0, 0])
+    fork = multiprocessing.get_context("fork")
+    children = [
+        fork.Process(target=_append_from_threads, args=[bucket, number + 1, threads, events])
+        for number in range(processes)
+    ]
+    for child in children:
+        child.start()
+    append_in_order(bucket, 0, 0, numbers=range(1, events))
+    for child in children:
+        child.join()
+    sys.exit(any(child.exitcode for child in children))
+
+
+def _append_from_threads(bucket: Bucket, process: int, threads: int, events: int) -> None:
+    at_once(
+        partial(append_in_order, bucket, process, thread, numbers=range(events))
+        for thread in range(threads)
+    )
+
+
+def append_until_killed(times: int) -> None:
+    """Print of each fork how many of its calls had returned when it was killed, as JSON.
+
+    Each call appends three events: fork, number of the call, and 0, 1 or 2.
+    """
+    bucket = forked_bucket()
+    bucket.append([-1, 0, 0])
+    chance = random.Random(times)
+    print(json.dumps([_killed(bucket, number, chance) for number in range(times)]))
+
+
+def _killed(bucket: Bucket, number: int, chance: random.Random) -> int:
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _extend_for_ever(bucket, number, writer)
+    os.close(writer)
+    returned = len(os.read(reader, 1))
+    time.sleep(chance.uniform(0, 0.02))
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    while more := os.read(reader, 65536):
+        returned += len(more)
+    os.close(reader)
+    return returned
+
+
+def _extend_for_ever(bucket: Bucket, fork: int, writer: int) -> None:
+    try:
+        for number in count():
+            bucket.extend([[fork, number, part] for part in range(3)])
+            os.write(writer, b".")
+    finally:
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    django.setup()
+    numbers = map(int, sys.argv[2:])
+    if sys.argv[1] == "forks":
+        append_from_forks(*numbers)
+    else:
+        append_until_killed(*numbers)

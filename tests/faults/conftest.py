@@ -1,0 +1,86 @@
+import random
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import pytest
+
+from django_jsonbuffer import connections
+from example_project.embedded_redis import EmbeddedRedis, EmbeddedRedisError
+from tests.faults.clients import OPTIONS
+from tests.faults.proxy import Proxy
+from tests.faults.scale import IS_FULL
+from tests.server import Redis
+from tests.test_embedded_redis import client_of, wait_until
+
+collect_ignore = [] if IS_FULL else ["test_database.py"]
+
+
+class Proxied(NamedTuple):
+    """The server that the buffer uses, through a proxy."""
+
+    client: str
+    """Kind of the buffer's client."""
+    proxy: Proxy
+    plain: Redis
+    """A client that goes there directly."""
+
+
+@pytest.fixture
+def timeout_seconds() -> float:
+    """After which a client gives up a reply. A class that loses replies has a shorter one."""
+    return 5
+
+
+@pytest.fixture(params=OPTIONS)
+def proxied(
+    request: pytest.FixtureRequest, use_cache: Callable[..., str], timeout_seconds: float
+) -> Iterator[Proxied]:
+    """For each kind of client."""
+    is_cluster = request.param == "RedisCluster"
+    embedded = request.getfixturevalue("cluster_node" if is_cluster else "embedded")
+    with Proxy(embedded.url) as proxy, client_of(embedded) as plain:
+        if is_cluster:
+            plain.config_set("cluster-announce-port", proxy.port)
+        alias = use_cache(
+            f"redis://127.0.0.1:{proxy.port}?socket_timeout={timeout_seconds}",
+            OPTIONS=OPTIONS[request.param],
+        )
+        yield Proxied(request.param, proxy, plain)
+        client = connections.client(alias)
+        connections.close_idle(client)
+        client.close()
+
+
+@pytest.fixture
+def embedded() -> Iterator[EmbeddedRedis]:
+    with EmbeddedRedis() as embedded:
+        yield embedded
+
+
+@pytest.fixture(scope="session")
+def cluster_node() -> Iterator[EmbeddedRedis]:
+    """A cluster of one node. It takes two seconds until it serves."""
+    node = started_cluster_node()
+    try:
+        with client_of(node) as plain:
+            plain.config_set("cluster-announce-ip", "127.0.0.1")
+            slots = range(16384)
+            plain.execute_command("CLUSTER", "ADDSLOTS", *slots)
+            wait_until(lambda: plain.cluster("info")["cluster_state"] == "ok")
+        yield node
+    finally:
+        node.stop()
+
+
+def started_cluster_node() -> EmbeddedRedis:
+    """A node must listen on a port. It takes another one too, 10,000 above."""
+    ports = random.sample(range(20_000, 30_000), 10)
+    for port in ports:
+        node = EmbeddedRedis(
+            *("--port", str(port), "--bind", "127.0.0.1", "--cluster-enabled", "yes")
+        )
+        try:
+            return node.start()
+        except EmbeddedRedisError as error:
+            refusal = error
+    raise refusal

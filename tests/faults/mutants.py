@@ -1,0 +1,223 @@
+"""Mutants of the scripts: each statement left out, and some made by hand. What kills them?
+
+``python -m tests.faults.mutants`` makes one after the other, and lets the search look for a broken
+promise; on those that it does not kill, it runs the tests of the scripts. It prints one line for
+each, and takes some twenty minutes. With names of scripts, it does so for these alone.
+"""
+
+import importlib
+import logging
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import redis
+from django.conf import settings
+
+from django_jsonbuffer import store
+from django_jsonbuffer.conf import Configuration
+from example_project.embedded_redis import EmbeddedRedis
+from tests.faults import mutated
+
+FOLDER: Final = Path(store.__file__).parent / "scripts"
+SEEDS: Final = 1000
+TESTS: Final = [
+    *("test_store", "test_leases", "test_dead_letters", "test_seed", "test_faults"),
+    "test_draining",
+]
+
+_NO_STATEMENT: Final = re.compile(r"\s*(--.*|end[,)]*|else|[})]+,?|)")
+
+BY_HAND: Final = [
+    ("append.lua", "sequence <= (whole(last) or 0)", "sequence < (whole(last) or 0)"),
+    ("append.lua", "sequence <= (whole(last) or 0)", "sequence == (whole(last) or 0)"),
+    ("append.lua", "pending > max_pending", "pending >= max_pending"),
+    ("append.lua", "if is_claimed or not events then", "if not events then"),
+    ("append.lua", "#splice - 1 > batch_bytes", "#splice - 1 > batch_bytes * 2"),
+    ("append.lua", "batch.count + count > batch_size", "batch.count + count > batch_size + 1"),
+    ("append.lua", "batch.count >= batch_size or", "batch.count > batch_size or"),
+    ("append.lua", "pending - batch.count, bytes", "pending, bytes"),
+    ("append.lua", "{ 'dropped', is_new", "{ 'stored', is_new"),
+    ("claim.lua", "'IDLE', lease_ms, after", "'IDLE', 0, after"),
+    ("claim.lua", "claim_delivered(true, '-', '+', 1, consumer)\n    or ", ""),
+    ("claim.lua", "deliveries + 1, holder ~= NOBODY, h", "deliveries, holder ~= NOBODY, h"),
+    ("claim.lua", "holder ~= NOBODY, holder ~= NOBODY", "holder ~= NOBODY, true"),
+    ("claim.lua", "holder ~= NOBODY, holder ~= NOBODY", "true, holder ~= NOBODY"),
+    ("claim.lua", "consumer, 0, id, 'JUSTID'", "consumer, 0, id"),
+    ("release.lua", "NOBODY, 0, id, 'IDLE', idle_ms, 'JUSTID'", "NOBODY, 0, id, 'JUSTID'"),
+    ("release.lua", "NOBODY, 0", "consumer, 0"),
+    ("release.lua", "past.failures + 1, past.deaths", "past.failures, past.deaths + 1"),
+    ("release.lua", "if failed == 1", "if failed == 0"),
+    ("retire.lua", "NOBODY, 0", "consumer, 0"),
+    ("retire.lua", "== 0 then", ">= 0 then"),
+    ("split.lua", "sub(events, 1, last)", "sub(events, 1, last - 1)"),
+    ("split.lua", "sub(events, following)", "sub(events, following + 1)"),
+    ("split.lua", "newest, failures, deaths", "newest, deaths, failures"),
+    ("bury.lua", "tonumber(ARGV[at]), tonumber", "1 + tonumber(ARGV[at]), tonumber"),
+    ("bury.lua", "at = FIRST_ARGV, #ARGV, 4", "at = FIRST_ARGV, #ARGV - 4, 4"),
+    ("sealed_batches.lua", "held[4] == deliveries", "held[4] >= deliveries"),
+    ("sealed_batches.lua", "return held ~= nil and held[4] == deliveries", "return held ~= nil"),
+    ("sealed_batches.lua", "id, id, 1, consumer)", "id, id, 1)"),
+    ("sealed_batches.lua", "GROUP, '0', 'MKSTREAM'", "GROUP, '$', 'MKSTREAM'"),
+    (
+        "open_batch.lua",
+        "batch.bytes, batch.opened = 0, 0, nil",
+        "batch.bytes, batch.opened = 1, 0, nil",
+    ),
+    ("renew.lua", "consumer, 0, id, 'JUSTID'", "consumer, 0, id"),
+    ("replay.lua", "table.concat(events, ',')", "events[1]"),
+    ("take.lua", "if is_claimed then return false end", "if is_claimed then return true end"),
+]
+
+
+class Mutant(NamedTuple):
+    file: str
+    line: int
+    """The first that is changed, from 1."""
+
+    what: str
+    source: str
+
+
+def all_mutants(plain: "redis.Redis") -> list[Mutant]:
+    return [*_left_out(plain), *_by_hand()]
+
+
+def _by_hand() -> Iterator[Mutant]:
+    for file, old, new in BY_HAND:
+        source = (FOLDER / file).read_text()
+        if source.count(old) < 1:
+            raise ValueError(f"{file} has no {old!r}")
+        line = source[: source.index(old)].count("\n") + 1
+        yield Mutant(file, line, f"{old} → {new}", source.replace(old, new, 1))
+
+
+def _left_out(plain: "redis.Redis") -> Iterator[Mutant]:
+    """Each statement: a line, or as many from there on as have to go that what is left is Lua."""
+    for path in sorted(FOLDER.glob("*.lua")):
+        lines = path.read_text().splitlines(keepends=True)
+        for at, line in enumerate(lines):
+            if _NO_STATEMENT.fullmatch(line.rstrip("\n")):
+                continue
+            for end in range(at + 1, len(lines) + 1):
+                source = "".join(lines[:at] + lines[end:])
+                if _is_lua(plain, source):
+                    what = " ".join(" ".join(lines[at:end]).split())
+                    yield Mutant(path.name, at + 1, f"without {what[:90]}", source)
+                    break
+
+
+def _is_lua(plain: "redis.Redis", source: str) -> bool:
+    try:
+        plain.script_load(source)
+    except redis.ResponseError:
+        return False
+    return True
+
+
+def inject(mutant: Mutant) -> None:
+    """Let this process run the mutant."""
+    read = _read_script
+
+    def read_mutant(file: str) -> str:
+        return mutant.source if file == mutant.file else read(file)
+
+    store._read_script = read_mutant
+    for script in vars(store).values():
+        if isinstance(script, store.Script):
+            vars(script).pop("source", None)
+            vars(script).pop("sha", None)
+
+
+_read_script = store._read_script
+
+
+def killed_by_search(mutant: Mutant) -> str | None:
+    """What the search says of it, or None when it finds nothing."""
+    from tests.faults.schedules import Schedule, Violation
+
+    inject(mutant)
+    with EmbeddedRedis() as embedded:
+        settings.CACHES["own"]["LOCATION"] = embedded.url
+        _forget_clients()
+        with redis.Redis.from_url(embedded.url, socket_timeout=3) as plain:
+            for seed in range(SEEDS):
+                try:
+                    Schedule(plain, Configuration(cache="own", prefix="mutant"), seed).run()
+                except Violation as violation:
+                    return f"seed {seed}: {violation}"
+                except Exception as error:  # noqa: BLE001  (whatever it does, it shows)
+                    return f"seed {seed}: {type(error).__name__} {str(error)[:100]}"
+    return None
+
+
+def _forget_clients() -> None:
+    from django.core.cache import caches
+
+    caches["own"] = importlib.import_module("django_redis.cache").RedisCache(
+        settings.CACHES["own"]["LOCATION"], settings.CACHES["own"]
+    )
+
+
+def killed_by_tests(mutant: Mutant) -> str | None:
+    """The first test that fails with it, or None."""
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
+        file.write(mutant.source)
+        file.flush()
+        arguments = ["-x", "-n0", "-p", mutated.__name__, *(f"tests/{name}.py" for name in TESTS)]
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "pytest", *arguments],
+                env={**os.environ, "MUTATED_FILE": mutant.file, "MUTATED_SOURCE": file.name},
+                capture_output=True,
+                text=True,
+                timeout=240,
+            )
+        except subprocess.TimeoutExpired:
+            return "one that does not end"
+    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
+    return failed[1] if failed else (None if done.returncode == 0 else "the suite")
+
+
+def judge(mutant: Mutant) -> str:
+    verdict = killed_by_search(mutant)
+    if verdict is None:
+        by_test = killed_by_tests(mutant)
+        verdict = f"TEST {by_test}" if by_test else "SURVIVES"
+    return f"{mutant.file}:{mutant.line} | {mutant.what} | {verdict}"
+
+
+def configure() -> None:
+    logging.disable()
+    settings.configure(
+        CACHES={
+            "own": {
+                "BACKEND": "django_redis.cache.RedisCache",
+                "LOCATION": "",
+                "OPTIONS": {"SOCKET_TIMEOUT": 3},
+            }
+        }
+    )
+
+
+def main(arguments: list[str]) -> int:
+    with EmbeddedRedis() as embedded, redis.Redis.from_url(embedded.url) as plain:
+        mutants = all_mutants(plain)
+    chosen = [mutant for mutant in mutants if not arguments or mutant.file in arguments]
+    print(f"{len(chosen)} mutants", flush=True)
+    with get_context("spawn").Pool(
+        os.cpu_count(), initializer=configure, maxtasksperchild=20
+    ) as pool:
+        for verdict in pool.imap(judge, chosen):
+            print(verdict, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

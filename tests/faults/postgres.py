@@ -1,0 +1,54 @@
+"""A PostgreSQL of one's own, on a unix socket in a folder, to be stopped and started."""
+
+import os
+import shutil
+import subprocess
+from glob import glob
+from pathlib import Path
+from typing import Self
+
+
+class PostgreSQL:
+    """Runs as long as the block, but for when it is stopped."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._data = folder / "data"
+        self._programs = _programs()
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir()
+        if os.getuid() == 0:  # as which it does not run
+            shutil.chown(self.folder, "postgres", "postgres")
+            for parent in (self.folder.parent, *self.folder.parent.parents):
+                if parent.stat().st_mode & 0o711 != 0o711 and parent != Path("/tmp"):
+                    parent.chmod(0o755)
+        self._run("initdb", "--auth=trust", "--username=postgres", "--no-sync", "-D", self._data)
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        options = f"-k {self.folder} -c listen_addresses='' -c fsync=off"
+        log = self.folder / "log"
+        self._run("pg_ctl", "start", "--wait", "-D", self._data, "-l", log, "-o", options)
+
+    def stop(self) -> None:
+        """With all connections cut."""
+        self._run("pg_ctl", "stop", "--wait", "--mode=immediate", "-D", self._data)
+
+    def _run(self, program: str, *arguments: object) -> None:
+        command = [str(Path(self._programs) / program), *map(str, arguments)]
+        if os.getuid() == 0:
+            command = ["runuser", "-u", "postgres", "--", *command]
+        subprocess.run(command, check=True, cwd=self.folder, stdout=subprocess.DEVNULL, timeout=60)
+
+
+def _programs() -> str:
+    """The folder of its programs: Debian keeps them apart from those that anybody calls."""
+    found = sorted(glob("/usr/lib/postgresql/*/bin/pg_ctl")) or [shutil.which("pg_ctl") or ""]
+    if not found[-1]:
+        raise FileNotFoundError("There is no PostgreSQL here: install its server, for this test.")
+    return str(Path(found[-1]).parent)

@@ -1,0 +1,260 @@
+"""A proxy that does to the commands of a client what a network can do."""
+
+import asyncio
+import math
+import random
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Self, TypeAlias
+
+from redis.connection import parse_url
+
+NEVER: Final = math.inf
+
+SCRIPTS: Final = ("EVALSHA", "EVAL")
+
+Part: TypeAlias = Literal["request", "reply"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The connection breaks when so many bytes of the part have passed.
+
+    A part that has fewer passes unharmed. After the whole request, it is the reply that is lost.
+    """
+
+    part: Part
+    after: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """The part arrives so many seconds later, though the client may have gone by then.
+
+    A request so delivered is a late copy of what the client has sent again.
+    """
+
+    part: Part
+    seconds: float = NEVER
+
+
+Fault: TypeAlias = Cut | Hold
+
+Plan: TypeAlias = Callable[[int], Fault | None]
+"""The fault of the k-th chosen command, from 0. It is asked once of each, in their order."""
+
+
+def at_first(fault: Fault) -> Plan:
+    return lambda number: None if number else fault
+
+
+def at_random(seed: int, shares: Mapping[Fault, float]) -> Plan:
+    """Each fault for its share of the commands: the same row of faults for the same seed."""
+    chance = random.Random(seed)
+    choices = [*shares, None]
+    weights = [*shares.values(), 1 - sum(shares.values())]
+    return lambda number: chance.choices(choices, weights)[0]
+
+
+class Course:
+    """A plan while it is carried out."""
+
+    def __init__(self, plan: Plan, commands: Collection[str]) -> None:
+        self.seen = 0
+        """Chosen commands that the client has sent."""
+        self.done = 0
+        """Faults that have struck. A request that was held back counts when it was answered."""
+        self._plan = plan
+        self._commands = frozenset(command.encode() for command in commands)
+
+    def fault_of(self, request: bytes) -> Fault | None:
+        # Behind the number of words and the length of each stand the command and what it is of.
+        if self._commands.isdisjoint(request.split(b"\r\n", 5)[2:5:2]):
+            return None
+        fault = self._plan(self.seen)
+        self.seen += 1
+        if isinstance(fault, Cut) and fault.part == "request" and fault.after > len(request):
+            return None
+        return fault
+
+
+_UNHARMED: Final = Course(lambda number: None, [])
+
+
+class Proxy:
+    """Listens on a port of 127.0.0.1 for the server of a URL, from a thread of its own.
+
+    All passes unharmed but the commands of a block ``with proxy.under(plan)``. It may come before
+    its server, and outlive it. At its end all connections end, whatever is held back in them.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.server: Final[Mapping[str, Any]] = parse_url(url)
+        self.port = 0
+        self.course = _UNHARMED
+        self._errors: list[Exception] = []
+        # The loop itself holds no reference to what waits for a reply.
+        self._connections: set[asyncio.Task[None] | None] = set()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._listen()))
+        self._started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    @contextmanager
+    def under(self, plan: Plan, *, commands: Collection[str] = SCRIPTS) -> Iterator[Course]:
+        """Carry out the plan on each command whose name, or first argument, is among these."""
+        self.course = course = Course(plan, commands)
+        try:
+            yield course
+        finally:
+            self.course = _UNHARMED
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._loop, self._end = self._started.result()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._loop.call_soon_threadsafe(self._end.set)
+        self._thread.join()
+        if self._errors:
+            raise self._errors[0]
+
+    async def _listen(self) -> None:
+        """Whatever is connected when this returns is cancelled by ``asyncio.run``."""
+        try:
+            listening = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        except OSError as error:
+            self._started.set_exception(error)
+            return
+        self.port = listening.sockets[0].getsockname()[1]
+        end = asyncio.Event()
+        self._started.set_result((asyncio.get_running_loop(), end))
+        await end.wait()
+        listening.close()
+
+    async def _accept(self, *client: Any) -> None:
+        self._connections.add(asyncio.current_task())
+        try:
+            await self._serve(client)
+        except (OSError, asyncio.CancelledError):
+            pass  # there is no server, or it is the end
+        except Exception as error:  # noqa: BLE001  (the test is to fail with it)
+            self._errors.append(error)
+        finally:
+            await _close(client)
+            self._connections.discard(asyncio.current_task())
+
+    async def _serve(self, client: "_Streams") -> None:
+        server = await self._connect()
+        try:
+            await _Connection(self, client, server).run()
+        finally:
+            await _close(server)
+
+    async def _connect(self) -> "_Streams":
+        if "path" in self.server:
+            return await asyncio.open_unix_connection(self.server["path"])
+        return await asyncio.open_connection(self.server["host"], self.server["port"])
+
+
+_Streams: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class _Connection:
+    """A client's connection, and the one to the server for it."""
+
+    def __init__(self, proxy: Proxy, client: _Streams, server: _Streams) -> None:
+        self._proxy = proxy
+        self._from_client, self._to_client = client
+        self._from_server, self._to_server = server
+        self._unanswered: asyncio.Queue[tuple[Course, Fault | None]] = asyncio.Queue()
+        self._client_has_gone = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until a fault, or either side, ends it."""
+        self._replying = asyncio.create_task(self._pass_replies())
+        requesting = asyncio.create_task(self._pass_requests())
+        both = [self._replying, requesting]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in both:
+                task.cancel()
+            outcomes = await asyncio.gather(*both, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+
+    async def _pass_requests(self) -> None:
+        while request := await _value(self._from_client):
+            course = self._proxy.course
+            fault = course.fault_of(request)
+            match fault:
+                case Cut("request", after):
+                    course.done += 1
+                    self._replying.cancel()
+                    self._to_server.write(request[:after])
+                    return
+                case Hold("request", seconds) if seconds == NEVER:
+                    course.done += 1
+                    await self._from_client.read()
+                    break
+                case Hold("request", seconds):
+                    await asyncio.sleep(seconds)
+            self._unanswered.put_nowait((course, fault))
+            self._to_server.write(request)
+        self._client_has_gone.set()
+        # A server might not carry out a command whose sender hangs up on it.
+        await self._unanswered.join()
+
+    async def _pass_replies(self) -> None:
+        while reply := await _value(self._from_server):
+            if reply.startswith(b">") or self._unanswered.empty():
+                self._to_client.write(reply)
+                continue
+            course, fault = self._unanswered.get_nowait()
+            match fault:
+                case Cut("reply", after) if after <= len(reply):
+                    course.done += 1
+                    self._to_client.write(reply[:after])
+                    return
+                case Hold("reply", seconds):
+                    course.done += 1
+                    await self._until_client_has_gone(seconds)
+                case Hold("request"):
+                    course.done += 1
+            self._to_client.write(reply)
+            self._unanswered.task_done()
+
+    async def _until_client_has_gone(self, most_seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._client_has_gone.wait(), most_seconds)
+
+
+async def _value(reader: asyncio.StreamReader) -> bytes:
+    """One value of RESP 2 or 3 as it came, however deep, or nothing when the connection ends."""
+    parts = []
+    missing = 1
+    try:
+        while missing:
+            missing -= 1
+            line = await reader.readuntil(b"\r\n")
+            parts.append(line)
+            if line.startswith((b"$", b"=", b"!")) and not line.startswith(b"$-"):
+                parts.append(await reader.readexactly(int(line[1:]) + 2))
+            elif line.startswith((b"*", b"~", b">")):
+                missing += max(0, int(line[1:]))
+            elif line.startswith(b"%"):
+                missing += 2 * int(line[1:])
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return b""
+    return b"".join(parts)
+
+
+async def _close(streams: _Streams) -> None:
+    _, writer = streams
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()

@@ -1,0 +1,812 @@
+"""A seeded search over schedules: what the scripts do when the network, the workers, the producers
+and the server fail, in any order.
+
+A schedule is a random row of steps, all of it determined by its seed. Producers and workers are as
+simple as can be, and every command is one of :class:`Store`. Between them and the server stands a
+network that loses requests and replies, and delivers late copies. After each command that the
+server has carried out, what lies in Redis is compared with what lay there before, and judged.
+
+``python -m tests.faults.schedules SEED`` tells one schedule step by step.
+"""
+
+import copy
+import json
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final, NamedTuple
+
+from django_jsonbuffer import store as scripts
+from django_jsonbuffer.conf import Configuration
+from django_jsonbuffer.encoding import spans
+from django_jsonbuffer.exceptions import BucketFull, LeaseLost
+from django_jsonbuffer.producers import Producer, Stamp
+from django_jsonbuffer.store import Burial, Claim, Script, Store
+from tests.server import Redis
+
+LEASE: Final = timedelta(hours=1)
+ENDED: Final = timedelta(0)
+"""Of a claim by which all leases have ended."""
+
+BATCH_SIZE: Final = 3
+
+OBSERVE: Final = """
+local pending = redis.pcall('XPENDING', KEYS[2], 'drain', '-', '+', 1000)
+return {
+  redis.call('GET', KEYS[1]), redis.call('XRANGE', KEYS[2], '-', '+'),
+  redis.call('XRANGE', KEYS[3], '-', '+'), pending.err and {} or pending,
+}
+"""
+
+
+class Lost(Exception):
+    """No reply came."""
+
+
+class Violation(AssertionError):
+    """A promise was broken."""
+
+
+def check(holds: object, promise: str) -> None:
+    if not holds:
+        raise Violation(promise)
+
+
+@dataclass
+class State:
+    """What lies in Redis: events are numbers, each of which is appended by one call only."""
+
+    open: list[int]
+    batches: dict[str, list[int]]
+    dead: dict[str, int]
+
+    @property
+    def row(self) -> list[int]:
+        """All that is to be processed, in its order."""
+        return [event for events in self.batches.values() for event in events] + self.open
+
+    @property
+    def all(self) -> list[int]:
+        return [*self.row, *self.dead.values()]
+
+
+@dataclass
+class Batch:
+    """What is known of a batch beside its events."""
+
+    holder: str | None = None
+    deliveries: int = 0
+    is_backing_off: bool = False
+    failures: int = 0
+    deaths: int = 0
+
+
+@dataclass
+class Past:
+    """What has come to pass in the life of the server, or in that of the one it was set back to."""
+
+    stored: dict[Stamp, list[int]] = field(default_factory=dict)
+    dropped: dict[Stamp, list[int]] = field(default_factory=dict)
+    """As the newest."""
+    last: dict[str, int] = field(default_factory=dict)
+    """The sequence number of what a producer appended last."""
+    batches: dict[str, Batch] = field(default_factory=dict)
+    gone: Counter[str] = field(default_factory=Counter)
+    """Events by what became of them."""
+    oldest: set[int] = field(default_factory=set)
+    """Those that were dropped as such, taken, purged or discarded."""
+
+
+class Outcome(NamedTuple):
+    """What an append should have made of what was there."""
+
+    outcome: str
+    row: list[int]
+    open: list[int]
+    dropped: list[int]
+
+
+class AppendCall(NamedTuple):
+    """The arguments of the script."""
+
+    producer: str
+    sequence: int
+    remembered_ms: int
+    batch_size: int
+    batch_bytes: int
+    max_pending: int
+    max_pending_bytes: int
+    overflow: str
+    parts: list[list[int]]
+    """The events of each splice."""
+
+    @property
+    def events(self) -> list[int]:
+        return [event for part in self.parts for event in part]
+
+    def expected(self, before: State, held: set[str], *, last: int) -> Outcome:
+        unchanged = Outcome("repeated", before.row, before.open, [])
+        if self.sequence <= last:
+            return unchanged
+        batches, open_, dropped = dict(before.batches), [*before.open], list[int]()
+        free = [id for id in batches if id not in held]
+        while not self._fits(batches, open_, held):
+            if self.overflow == "drop_newest":
+                return unchanged._replace(outcome="dropped", dropped=self.events)
+            if self.overflow == "raise" or not (free or open_):
+                return unchanged._replace(outcome="full")
+            if free:
+                dropped += batches.pop(free.pop(0))
+            else:
+                dropped, open_ = dropped + open_, []
+        sealed = [n for events in batches.values() for n in events]
+        for part in self.parts:
+            if open_ and (
+                len(open_) + len(part) > self.batch_size
+                or size(open_) + size(part) - 1 > self.batch_bytes
+            ):
+                sealed, open_ = sealed + open_, []
+            open_ = open_ + part
+            if len(open_) >= self.batch_size or size(open_) >= self.batch_bytes:
+                sealed, open_ = sealed + open_, []
+        return Outcome("stored", sealed + open_, open_, dropped)
+
+    def _fits(self, batches: dict[str, list[int]], open_: list[int], held: set[str]) -> bool:
+        pending = len(open_) + sum(len(batches[id]) for id in batches if id not in held)
+        count = len(self.events)
+        total = size(open_) + sum(map(size, batches.values())) + sum(size(p) for p in self.parts)
+        return not (
+            (self.max_pending and pending + count > self.max_pending)
+            or (self.max_pending_bytes and total > self.max_pending_bytes)
+        )
+
+
+def size(events: list[int]) -> int:
+    """Bytes of them as a batch: as many as those of a splice."""
+    return len(json.dumps(events, separators=(",", ":"))) if events else 0
+
+
+class Network(Store):
+    """A store whose commands and replies may be lost. Tells the judge what was carried out."""
+
+    def __init__(self, name: str, configuration: Configuration, judge: "Judge") -> None:
+        super().__init__(name, configuration)
+        self._judge = judge
+        self.chance = random.Random(0)
+        self.is_faulty = True
+        self.sent: list[tuple[Script, list[str], tuple[Any, ...]]] = []
+
+    def _register(self, *, anew: bool = False) -> None:
+        """Which is no script."""
+
+    def _run(self, script: Script, keys: list[str], *args: bytes | str | int) -> Any:
+        self.sent.append((script, keys, args))
+        fate = self.chance.random() if self.is_faulty else 1.0
+        if fate < 0.08:
+            raise Lost("request")
+        reply = self._carry_out(script, keys, *args)
+        if fate < 0.2:
+            raise Lost("reply")
+        return reply
+
+    def deliver_late_copy(self) -> None:
+        if self.sent:
+            script, keys, args = self.chance.choice(self.sent)
+            self._carry_out(script, keys, *args)
+
+    def _carry_out(self, script: Script, keys: list[str], *args: Any) -> Any:
+        reply = super()._run(script, keys, *args)
+        self._judge.hear(script, keys, args, reply)
+        return reply
+
+
+class Judge:
+    """Compares what lies in Redis before and after each command."""
+
+    def __init__(self, plain: Redis, tell: Callable[[str], None]) -> None:
+        self.past = Past()
+        self.state = State([], {}, {})
+        self.contents: dict[str, list[int]] = {}
+        """Of every batch there ever was, in whatever life of the server."""
+        self.processed: set[tuple[str, str]] = set()
+        """Worker and batch."""
+        self.events_processed: set[int] = set()
+        self._plain = plain
+        self._observe = plain.register_script(OBSERVE)
+        self._tell = tell
+        self.keys: list[str] = []
+
+    def look(self) -> State:
+        open_, batches, dead, pending = self._observe(keys=self.keys)
+        self.pending = {id.decode(): worker.decode() for id, worker, _, _ in pending}
+        return State(
+            json.loads(open_) if open_ else [],
+            {id.decode(): json.loads(fields[1]) for id, fields in batches},
+            {id.decode(): json.loads(fields[1]) for id, fields in dead},
+        )
+
+    def hear(self, script: Script, keys: list[str], args: Sequence[Any], reply: Any) -> None:
+        before, after = self.state, self.look()
+        self._tell(f"    {script.name} {_shown(args)} -> {_shown([reply])}")
+        self._tell(f"        {after.open} {after.batches} dead {after.dead}")
+        check(len(set(after.all)) == len(after.all), "an event lies in two places")
+        for id, events in after.batches.items():
+            check(events, "a batch is empty")
+            known = self.contents.setdefault(id, events)
+            check(known == events, f"batch {id} has other events than before")
+        rule: Callable[..., None] = getattr(self, f"_after_{script.name}", self._after_nothing)
+        if script is scripts.APPEND:
+            args = [keys[-1].rpartition(":")[2], *args]
+        rule(before, after, args, reply)
+        self.state = after
+        for id in after.batches:
+            self.past.batches.setdefault(id, Batch())
+        for id in [id for id in self.past.batches if id not in after.batches]:
+            del self.past.batches[id]
+
+    def _after_nothing(self, before: State, after: State, args: Any, reply: Any) -> None:
+        check(before.row == after.row, "events were moved")
+        check(before.dead == after.dead, "dead letters were changed")
+
+    def _after_append(self, before: State, after: State, args: Any, reply: Any) -> None:
+        parts = [json.loads(b"[" + splice[1:]) for splice in args[9:]]
+        call = AppendCall._make([*args[:8], parts])
+        stamp = Stamp(call.producer, call.sequence)
+        held = {id for id in before.batches if self._is_held(id)}
+        expected = call.expected(before, held, last=self.past.last.get(call.producer, 0))
+        outcome, *_, dropped = reply
+        check(outcome.decode() == expected.outcome, f"an append was not {expected.outcome}")
+        check(dropped == len(expected.dropped), "what was dropped was counted wrong")
+        check(after.row == expected.row, "an append was not whole, or not at the end")
+        check(after.open == expected.open, "a batch was sealed too early, or too late")
+        check(before.dead == after.dead, "dead letters were changed")
+        if outcome in (b"stored", b"dropped"):
+            check(stamp not in self.past.stored, "an append was stored twice")
+            self.past.last[call.producer] = call.sequence
+        if outcome == b"stored":
+            self.past.stored[stamp] = call.events
+            self.past.oldest |= set(expected.dropped)
+            self.past.gone["oldest"] += dropped
+        elif outcome == b"dropped":
+            self.past.dropped[stamp] = call.events
+            self.past.gone["newest"] += dropped
+
+    def _after_claim(self, before: State, after: State, args: Any, reply: Any) -> None:
+        worker, lease_ms, linger_ms, behind = args
+        self._after_nothing(before, after, args, reply)
+        for id in after.batches:
+            self.past.batches.setdefault(id, Batch())
+        rubbish, *found = reply
+        check(rubbish == 0, "an event was taken for rubbish")
+        have_ended = int(lease_ms) == 0
+        if not found:
+            if behind == "-":
+                for batch in self.past.batches.values():
+                    waits = batch.is_backing_off and not have_ended
+                    is_free = batch.holder in (None, worker) and not waits
+                    check(not is_free, "a batch that nobody holds was not found")
+                check(linger_ms < 0 or not after.open, "the open batch was not found")
+            return
+        id, deliveries, count, array, failures, deaths = found
+        batch = self.past.batches[id.decode()]
+        events = after.batches[id.decode()]
+        check(json.loads(array) == events, "another batch was delivered than lies there")
+        check(count == len(events), "the events of a batch were counted wrong")
+        if batch.holder != worker:
+            is_free = batch.holder is None and not batch.is_backing_off
+            check(is_free or have_ended, "a batch was delivered before its lease had ended")
+            batch.deaths += batch.holder is not None
+            batch.deliveries += 1
+        check(deliveries == batch.deliveries, "deliveries were counted wrong")
+        check(deaths == batch.deaths, "deaths were counted wrong")
+        check(failures == batch.failures, "failures were counted wrong")
+        batch.holder, batch.is_backing_off = worker, False
+
+    def _is_held(self, id: str) -> bool:
+        batch = self.past.batches.get(id)
+        return batch is not None and batch.holder is not None
+
+    def _fence(self, before: State, args: Any, reply: Any) -> Batch | None:
+        """The batch, when the command was obeyed: which it must be of its holder, and no other."""
+        worker, id, deliveries = args[:3]
+        batch = self.past.batches.get(id)
+        may = (
+            id in before.batches
+            and batch is not None
+            and (batch.holder, batch.deliveries)
+            == (
+                worker,
+                deliveries,
+            )
+        )
+        check(bool(reply) == may, "a fence let through, or kept back, whom it should not")
+        return batch if reply else None
+
+    def _after_renew(self, before: State, after: State, args: Any, reply: Any) -> None:
+        self._fence(before, args, reply)
+        self._after_nothing(before, after, args, reply)
+
+    def _after_release(self, before: State, after: State, args: Any, reply: Any) -> None:
+        self._after_nothing(before, after, args, reply)
+        if batch := self._fence(before, args, reply):
+            batch.holder, batch.is_backing_off = None, int(args[4]) == 0
+            batch.failures += args[5]
+
+    def _after_retire(self, before: State, after: State, args: Any, reply: Any) -> None:
+        self._after_nothing(before, after, args, reply)
+        held = [batch for batch in self.past.batches.values() if batch.holder == args[0]]
+        check(reply == len(held), "not all was released that a worker held")
+        for batch in held:
+            batch.holder, batch.is_backing_off = None, False
+
+    def _after_ack(self, before: State, after: State, args: Any, reply: Any) -> None:
+        worker, id = args[:2]
+        check(before.dead == after.dead, "dead letters were changed")
+        if self._fence(before, args, reply):
+            check((worker, id) in self.processed, "a batch was acked that its worker has not done")
+            kept = {key: events for key, events in before.batches.items() if key != id}
+            check(after == State(before.open, kept, before.dead), "an ack removed something else")
+            self.past.gone["processed"] += len(before.batches[id])
+        else:
+            check(after == before, "an ack in vain changed something")
+
+    def _after_split(self, before: State, after: State, args: Any, reply: Any) -> None:
+        id = args[1]
+        if not self._fence(before, args, reply):
+            check(after == before, "a split in vain changed something")
+            return
+        halves = [key for key in after.batches if key not in before.batches]
+        check(len(halves) == 2, "a split made no two halves")
+        left, right = (after.batches[half] for half in halves)
+        check(left + right == before.batches[id], "the halves are not the whole")
+        check(abs(len(left) - len(right)) <= 1, "the halves are none")
+        kept = [key for key in before.batches if key != id]
+        check([*after.batches] == kept + halves, "a split moved another batch")
+        check(after.open == before.open, "a split changed the open batch")
+        check(after.dead == before.dead, "dead letters were changed")
+        for half in halves:
+            self.past.batches[half] = Batch(failures=args[7], deaths=args[8])
+
+    def _after_bury(self, before: State, after: State, args: Any, reply: Any) -> None:
+        worker, id, _, processed = args[:4]
+        if not self._fence(before, args, reply):
+            check(after == before, "a burial in vain changed something")
+            return
+        check((worker, id) in self.processed, "a batch was buried that its worker has not done")
+        letters = {key: event for key, event in after.dead.items() if key not in before.dead}
+        places = spans(json.dumps(before.batches[id], separators=(",", ":")).encode())
+        buried = [at for at, place in enumerate(places) if place[0] + 1 in args[5::4]]
+        check(
+            [*letters.values()] == [before.batches[id][at] for at in buried],
+            "other events were buried than asked for",
+        )
+        kept = {key: events for key, events in before.batches.items() if key != id}
+        check((after.open, after.batches) == (before.open, kept), "a burial removed something else")
+        self.past.gone["processed"] += processed
+        self.past.gone["buried"] += len(letters)
+
+    def _after_replay(self, before: State, after: State, args: Any, reply: Any) -> None:
+        moved = [before.dead[id] for id in args if id in before.dead]
+        check(reply == len(moved), "a replay was counted wrong")
+        check(sorted(after.row) == sorted(before.row + moved), "a replay is not what was asked for")
+        check(
+            after.dead == {id: n for id, n in before.dead.items() if id not in args},
+            "a replay changed other dead letters",
+        )
+        self.past.gone["replayed"] += reply
+
+    def _after_discard(self, before: State, after: State, args: Any, reply: Any) -> None:
+        check(before.row == after.row, "events were moved")
+        gone = {id: n for id, n in before.dead.items() if id in args}
+        check(reply == len(gone), "what was discarded was counted wrong")
+        kept = {id: n for id, n in before.dead.items() if id not in gone}
+        check(after.dead == kept, "a discard changed other dead letters")
+        self.past.oldest |= set(gone.values())
+        self.past.gone["discarded"] += reply
+
+    def _after_take(self, before: State, after: State, args: Any, reply: Any) -> None:
+        counter, _, limit = args
+        kept = {id: events for id, events in before.batches.items() if self._is_held(id)}
+        gone = [n for n in before.row if n not in after.row]
+        check(before.dead == after.dead, "dead letters were changed")
+        check(reply[1] == len(gone), "what was taken was counted wrong")
+        if limit == 0:
+            check((after.open, after.batches) == ([], kept), "not all was taken that is pending")
+            if counter == "processed":
+                taken = [n for array in reply[3] for n in json.loads(array)]
+                check(taken == gone, "other events were taken than removed")
+        self.past.oldest |= set(gone)
+        self.past.gone[counter] += len(gone)
+
+
+class Appending:
+    """A producer: one call after the other, each sent again until it is decided or given up."""
+
+    def __init__(self, run: "Schedule") -> None:
+        self._run = run
+        self._producer = Producer()
+        self._call: Call | None = None
+
+    def step(self) -> None:
+        if self._call is None:
+            self._call = Call(self._producer.next_stamp(), self._run.new_events())
+        if self._call.send(self._run) or self._run.chance.random() < 0.2:
+            if not self._call.is_decided:
+                # Given up, for now: the producer is not used again.
+                self._run.undecided.append(self._call)
+                self._producer = Producer()
+            self._call = None
+
+    def crash(self) -> None:
+        self._producer, self._call = Producer(), None
+
+
+class Call:
+    """One append, with the limits that it has each time it is sent."""
+
+    def __init__(self, stamp: Stamp, events: list[int]) -> None:
+        self.stamp = stamp
+        self.events = events
+        self.is_decided = False
+        self._may_be_done = False
+
+    def send(self, run: "Schedule", *, is_last: bool = False) -> bool:
+        """Whether it is decided now."""
+        encoded = [str(number).encode() for number in self.events]
+        try:
+            run.store.append(
+                encoded,
+                stamp=self.stamp,
+                batch_size=BATCH_SIZE,
+                batch_bytes=run.batch_bytes,
+                max_pending=None if is_last else run.max_pending,
+                max_pending_bytes=None if is_last else run.max_pending_bytes,
+                overflow=run.overflow,
+            )
+        except Lost:
+            self._may_be_done = True
+            return False
+        except BucketFull:
+            if self._may_be_done:
+                return False
+            check(self.stamp not in run.judge.past.stored, "what was refused is stored")
+            self.is_decided = True
+            return True
+        past = run.judge.past
+        check(self.stamp in past.stored or self.stamp in past.dropped, "confirmed and not stored")
+        self.is_decided = True
+        run.confirmed[self.stamp] = self.events
+        return True
+
+
+class Working:
+    """A worker: it claims, processes, and does one of all things that can be done then."""
+
+    def __init__(self, run: "Schedule", name: str) -> None:
+        self._run = run
+        self._name = name
+        self._claim: Claim | None = None
+
+    def step(self) -> None:
+        try:
+            if self._claim is None:
+                self._claim = self._claimed()
+            else:
+                self._go_on(self._claim)
+        except Lost:
+            self._claim = None
+        except LeaseLost:
+            self._claim = None
+
+    def crash(self) -> None:
+        """It goes on under another name. What it held it may still ack, which comes late."""
+        self._name += "'"
+        if self._run.chance.random() < 0.5:
+            self._claim = None
+
+    def _claimed(self, *, lease: timedelta = LEASE) -> Claim | None:
+        chance = self._run.chance
+        lease = ENDED if chance.random() < 0.25 else lease
+        linger = None if chance.random() < 0.2 else timedelta(0)
+        claim, _ = self._run.store.claim(self._name, lease=lease, linger=linger, after=None)
+        return claim
+
+    def _go_on(self, claim: Claim) -> None:
+        store, chance = self._run.store, self._run.chance
+        what = chance.choice(["ack"] * 4 + ["fail", "release", "split", "bury", "renew", "retire"])
+        self._run.tell(f"  {self._name}: {what} {claim.id}")
+        if what == "renew":
+            store.renew(claim)
+            return
+        if what in ("ack", "bury"):
+            self._process(claim)
+        if what == "split" and claim.count > 1:
+            failures, deaths = claim.failures + 1, min(claim.deaths, 2)
+            store.split(claim, spans(claim.array), failures=failures, deaths=deaths)
+        elif what == "bury":
+            places = [place for place in spans(claim.array) if chance.random() < 0.5]
+            burials = [Burial(*place, "no") for place in places]
+            processed = claim.count - len(burials)
+            store.bury(claim, burials, processed=processed, attempts=claim.failures)
+        elif what == "retire":
+            store.retire(self._name, lease=LEASE)
+        elif what == "ack":
+            store.ack(claim)
+        else:
+            backoff = LEASE if chance.random() < 0.5 else timedelta(0)
+            store.release(claim, lease=LEASE, backoff=backoff, failed=what == "fail")
+        self._claim = None
+
+    def _process(self, claim: Claim) -> None:
+        judge = self._run.judge
+        judge.processed.add((claim.consumer, claim.id))
+        judge.events_processed |= set(json.loads(claim.array))
+
+    def finish(self) -> bool:
+        """Claim and ack one batch, whatever its lease. False when there is none."""
+        claim, _ = self._run.store.claim(self._name, lease=ENDED, linger=timedelta(0), after=None)
+        if claim is None:
+            return False
+        self._process(claim)
+        self._run.store.ack(claim)
+        return True
+
+
+@dataclass
+class Snapshot:
+    """What a server that loses its last writes comes back with."""
+
+    keys: dict[str, tuple[bytes, int]]
+    past: Past
+    confirmed: set[Stamp]
+
+
+class Schedule:
+    """One row of steps, determined by its seed."""
+
+    def __init__(self, plain: Redis, configuration: Configuration, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self._plain = plain
+        self._trace: list[str] = []
+        self.judge = Judge(plain, self.tell)
+        self.store = Network(f"s{seed}", configuration, self.judge)
+        self.store.chance = self.chance
+        self._direct = Store(self.store.name, configuration)
+        keys = self.store.keys
+        self.judge.keys = [keys.open, keys.batches, keys.dead]
+        self.batch_bytes = self.chance.choice([1000, 1000, 7, 10])
+        self.max_pending = self.chance.choice([None, None, None, 6, 12])
+        self.max_pending_bytes = self.chance.choice([None, None, None, 15, 30])
+        self.overflow = self.chance.choice(["raise", "drop_newest", "drop_oldest"])
+        self.undecided: list[Call] = []
+        self.confirmed: dict[Stamp, list[int]] = {}
+        self.lost: set[Stamp] = set()
+        """Confirmed, and then lost by the server."""
+        self._events = 0
+        self._snapshot: Snapshot | None = None
+        self._producers = [Appending(self) for _ in range(2)]
+        self._workers = [Working(self, name) for name in "abc"]
+
+    def tell(self, line: str) -> None:
+        self._trace.append(line)
+
+    @property
+    def trace(self) -> str:
+        return "\n".join(self._trace)
+
+    def new_events(self) -> list[int]:
+        count = self.chance.choice([1, 1, 1, 2, 3, 5, 7])
+        self._events += count
+        return [*range(self._events - count, self._events)]
+
+    def run(self) -> None:
+        """Raises :class:`Violation`. Leaves no key behind."""
+        try:
+            for _ in range(self.chance.randint(10, 40)):
+                self._step()
+            self._finish()
+        finally:
+            self._plain.delete(*self._keys())
+
+    def _step(self) -> None:
+        what = self.chance.choices(*zip(*STEPS.items(), strict=True))[0]
+        self.tell(what)
+        getattr(self, f"_{what}")()
+
+    def _append(self) -> None:
+        self.chance.choice(self._producers).step()
+
+    def _work(self) -> None:
+        self.chance.choice(self._workers).step()
+
+    def _retry(self) -> None:
+        if self.undecided:
+            call = self.chance.choice(self.undecided)
+            if call.send(self):
+                self.undecided.remove(call)
+
+    def _crash(self) -> None:
+        actors: list[Appending | Working] = [*self._producers, *self._workers]
+        self.chance.choice(actors).crash()
+
+    def _late_copy(self) -> None:
+        self.store.deliver_late_copy()
+
+    def _look_after(self) -> None:
+        """What people do now and then."""
+        ids = [*self.judge.state.dead]
+        some = [id for id in ids if self.chance.random() < 0.5]
+        call = self.chance.choice(["take", "purge", "seal", "replay", "replay", "discard", "beat"])
+        self.tell(f"  {call}")
+        try:
+            if call in ("replay", "discard"):
+                if some:
+                    getattr(self.store, call)(some)
+            elif call == "beat":
+                self.store.beat("a")
+            else:
+                getattr(self.store, call)()
+        except Lost:
+            return
+
+    def _restart(self) -> None:
+        self._plain.script_flush()
+
+    def _save(self) -> None:
+        with self._plain.pipeline(transaction=True) as pipeline:
+            keys = self._keys()
+            for key in keys:
+                pipeline.dump(key)
+                pipeline.pttl(key)
+            found = pipeline.execute()
+        self._snapshot = Snapshot(
+            {
+                key: (dumped, max(ttl, 0))
+                for key, dumped, ttl in zip(keys, found[::2], found[1::2], strict=True)
+                if dumped is not None
+            },
+            copy.deepcopy(self.judge.past),
+            set(self.confirmed),
+        )
+
+    def _set_back(self) -> None:
+        """The server is killed, and comes back without its last writes."""
+        if self._snapshot is None:
+            return
+        with self._plain.pipeline(transaction=True) as pipeline:
+            pipeline.delete(*self._keys())
+            for key, (dumped, ttl) in self._snapshot.keys.items():
+                pipeline.restore(key, ttl, dumped)
+            pipeline.execute()
+        self.judge.past = copy.deepcopy(self._snapshot.past)
+        self.lost |= self.confirmed.keys() - self._snapshot.confirmed
+        self.judge.state = self.judge.look()
+        # A server that is started anew takes longer than a millisecond.
+        time.sleep(0.002)
+
+    def _count(self) -> None:
+        """The counters of the bucket, against what is there."""
+        status = self._direct.status()
+        state, past = self.judge.state, self.judge.past
+        held = {id for id, batch in past.batches.items() if batch.holder is not None}
+        in_flight = sum(len(events) for id, events in state.batches.items() if id in held)
+        check(status.in_flight == in_flight, "events in flight are counted wrong")
+        check(status.pending == len(state.row) - in_flight, "pending events are counted wrong")
+        check(status.dead == len(state.dead), "dead letters are counted wrong")
+        check(status.batches == len(state.batches) + bool(state.open), "batches are counted wrong")
+        arrays = [*state.batches.values(), *([state.open] if state.open else [])]
+        check(status.bytes == sum(map(size, arrays)), "bytes are counted wrong")
+        gone = past.gone
+        told = (gone["newest"], gone["oldest"], gone["purged"], gone["discarded"])
+        check(tuple(status.dropped) == told, "what was dropped is counted wrong")
+
+    def _finish(self) -> None:
+        """All faults are over: what was appended is processed, and nothing is left."""
+        self.tell("faults are over")
+        self.store.is_faulty = False
+        self._count()
+        for call in self.undecided:
+            call.send(self, is_last=True)
+        worker = Working(self, "last")
+        while worker.finish():
+            pass
+        if self.judge.state.dead:
+            self.store.replay([*self.judge.state.dead])
+        while worker.finish():
+            pass
+        self._count()
+        check(not self.judge.state.all, "something is left for ever")
+        past = self.judge.past
+        accounted = self.judge.events_processed | past.oldest
+        for stamp, events in self.confirmed.items():
+            if stamp in self.lost and stamp not in past.stored:
+                continue
+            if stamp not in past.dropped:
+                check(set(events) <= accounted, "a confirmed event was lost")
+        for stamp, events in past.stored.items():
+            check(set(events) <= accounted, f"an event of {stamp} was lost")
+        self._check_totals()
+
+    def _check_totals(self) -> None:
+        keys, past = self.store.keys, self.judge.past
+        totals = {name.decode(): value for name, value in self._plain.hgetall(keys.stats).items()}
+        appended = sum(map(len, past.stored.values()))
+        expected = {"appended": appended, "sealed": 0, "claimed": 0, "sealed_bytes": 0, **past.gone}
+        expected["dropped"] = 0
+        for reason in ("newest", "oldest", "purged", "discarded"):
+            expected["dropped"] += expected.get(reason, 0)
+            expected[f"dropped_{reason}"] = expected.pop(reason, 0)
+        for name, number in expected.items():
+            check(int(totals.get(name, 0)) == number, f"the counter {name} is wrong")
+        check(not self._plain.exists(keys.attempts), "attempts of batches that are gone are kept")
+        if self._plain.exists(keys.batches):
+            check(
+                self._plain.xpending(keys.batches, "drain")["pending"] == 0,
+                "a delivery is pending of a batch that is gone",
+            )
+
+    def _keys(self) -> list[str]:
+        keys = self.store.keys
+        producers = {sent[1][-1] for sent in self.store.sent if sent[0] is scripts.APPEND}
+        return [
+            *(keys.open, keys.batches, keys.dead, keys.stats, keys.attempts, keys.workers),
+            *sorted(producers),
+        ]
+
+
+STEPS: Final = {
+    "append": 30,
+    "work": 40,
+    "late_copy": 8,
+    "retry": 5,
+    "crash": 4,
+    "look_after": 5,
+    "save": 3,
+    "set_back": 2,
+    "restart": 0.3,
+    "count": 3,
+}
+"""And how likely each is."""
+
+
+def _shown(values: Sequence[Any]) -> str:
+    text = repr([value.decode() if isinstance(value, bytes) else value for value in values])
+    return text if len(text) < 200 else f"{text[:200]}…"
+
+
+def search(plain: Redis, configuration: Configuration, seeds: Sequence[int]) -> None:
+    """Raises :class:`Violation` for the first schedule in which a promise is broken."""
+    for seed in seeds:
+        schedule = Schedule(plain, configuration, seed)
+        try:
+            schedule.run()
+        except Violation as violation:
+            raise Violation(
+                f"{violation}. To see how: python -m {__spec__.name} {seed}"
+            ) from violation
+
+
+def main(seed: int) -> None:
+    """Tell one schedule."""
+    import redis
+    from django.conf import settings
+
+    from tests import server
+
+    settings.configure(
+        CACHES={"own": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": server.URL}}
+    )
+    with redis.Redis.from_url(server.URL) as plain:
+        schedule = Schedule(plain, Configuration(cache="own", prefix="told"), seed)
+        try:
+            schedule.run()
+        finally:
+            print(schedule.trace)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
