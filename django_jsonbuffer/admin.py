@@ -79,6 +79,7 @@ class BucketAdmin(BucketModelAdmin):
             "title": _("The buckets cannot be read"),
             "error": error,
             "redis_is_at_fault": isinstance(error, BufferUnavailable),
+            "settings_are_at_fault": isinstance(error, BufferMisconfigured),
         }
         return self._page(request, self.unavailable_template, context, status=503)
 

@@ -86,7 +86,8 @@ class Bucket:
 
     def extend(self, events: Iterable[Any], *, using: str | None = None, now: bool = False) -> None:
         """Append events in their order, all or none, in one round trip. As append does."""
-        if isinstance(events, _SINGLE_VALUES) or hasattr(events, "model_dump"):
+        is_single = isinstance(events, _SINGLE_VALUES) or not isinstance(events, Iterable)
+        if is_single or hasattr(events, "model_dump"):
             raise InvalidEvent("extend() takes a series of events. For a single one use append().")
         self.hand_over(events, using=using, now=now)
 
@@ -359,7 +360,7 @@ class Bucket:
                 event = wiring.options.schema(event)
             except Exception as error:
                 raise InvalidEvent(
-                    f"The schema of bucket {self.name!r} refuses the event: {error}"
+                    f"The schema of bucket {self.name!r} refuses the event: {encoding.told(error)}"
                 ) from error
         return encoding.checked_size(wiring.encoder.encode(event), wiring.options.max_event_bytes)
 

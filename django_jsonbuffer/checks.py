@@ -43,7 +43,7 @@ def check_cache(**kwargs: Any) -> list[CheckMessage]:
             )
         ]
     try:
-        connections.client(current.cache)
+        connections.has_timeout(current.cache)
     except JSONBufferError as error:
         return [
             Error(

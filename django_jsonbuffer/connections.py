@@ -45,7 +45,13 @@ def client(alias: str) -> "Redis":
             f"The cache {alias!r} gives no raw Redis client. Use the backend "
             "'django_redis.cache.RedisCache' with its default client."
         ) from error
-    except (ImportError, ImproperlyConfigured, InvalidCacheBackendError, ValueError) as error:
+    except ValueError:
+        # Whose message may quote the URL, and the password in it.
+        raise BufferMisconfigured(
+            f"The LOCATION of the cache {alias!r} is no URL of a Redis server. Quote what is "
+            "special in a password: / is %2F, # is %23, ? is %3F, @ is %40."
+        ) from None
+    except (ImportError, ImproperlyConfigured, InvalidCacheBackendError) as error:
         raise BufferMisconfigured(f"The cache {alias!r} cannot be used: {error}") from error
     except (ConnectionInterrupted, RedisError, RedisClusterException) as error:
         raise BufferUnavailable(f"The cache {alias!r} gives no connection: {error}") from error
@@ -57,6 +63,12 @@ def close_idle(raw: "Redis") -> None:
     pool = getattr(raw, "connection_pool", None)  # which a cluster's client has not
     if pool is not None:
         pool.disconnect(inuse_connections=False)
+
+
+def wrong_option(error: BaseException) -> str:
+    """The option of a connection that redis-py does not know, or nothing for any other error."""
+    _, _, option = str(error).partition("unexpected keyword argument ")
+    return option if isinstance(error, TypeError) else ""
 
 
 _REFUSALS: Final = (
@@ -118,8 +130,18 @@ def has_timeout(alias: str) -> bool:
     if pool is None:
         return client(alias).get_connection_kwargs().get("socket_timeout") is not None
     # Asked of a connection, which knows the default of this version of redis-py.
-    connection = pool.connection_class(**pool.connection_kwargs)
+    try:
+        connection = pool.connection_class(**pool.connection_kwargs)
+    except TypeError as error:
+        raise misconfigured_option(alias, wrong_option(error)) from error
     return connection.socket_timeout is not None
+
+
+def misconfigured_option(alias: str, option: str) -> BufferMisconfigured:
+    return BufferMisconfigured(
+        f"The cache {alias!r} has an option that redis-py does not know: {option}. Take it out of "
+        "its LOCATION or OPTIONS."
+    )
 
 
 def decodes(alias: str) -> bool:

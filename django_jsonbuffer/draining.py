@@ -6,7 +6,6 @@ import random
 import secrets
 import socket
 import time
-from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
@@ -223,7 +222,9 @@ class Drain:
                     self._lease.confirm(claim)
         except LeaseLost as lost:
             logger.warning("%s What the processor did is rolled back.", lost)
-        except (Exception, SystemExit, CancelledError) as error:  # noqa: BLE001
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  (a panic in Rust is no Exception)
             self._fail(claim, error)
         else:
             self._outages = 0
@@ -427,12 +428,18 @@ def _kind(error: BaseException) -> str:
     return type(error).__qualname__
 
 
-def _told(reason: str | BaseException) -> tuple[str, str]:
+def _told(reason: object) -> tuple[str, str]:
     """What a dead letter tells: the error, and the traceback."""
-    if isinstance(reason, str):
-        return reason, ""
+    if not isinstance(reason, BaseException):
+        return _as_text(str(reason)), ""
     text = "".join(format_exception(reason)).rstrip()
-    return "".join(format_exception_only(reason)).strip(), text[-_MOST_OF_A_TRACEBACK:]
+    error = "".join(format_exception_only(reason)).strip()
+    return _as_text(error), _as_text(text[-_MOST_OF_A_TRACEBACK:])
+
+
+def _as_text(text: str) -> str:
+    """Without lone surrogates, which the name of a file may bring into an error."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _backoff(attempt: int, *, most: timedelta) -> timedelta:

@@ -77,12 +77,13 @@ class JSONEncoder:
             raise InvalidEvent(
                 "The event holds a lone surrogate, which is no text: UTF-8 cannot hold it."
             ) from error
-        except ValueError as error:
-            if "not JSON compliant" not in str(error):
-                raise InvalidEvent(f"The event cannot be encoded as JSON: {error}") from error
-            raise InvalidEvent("NaN and Infinity are not JSON. Use None instead.") from error
+        except MemoryError as error:
+            raise InvalidEvent("The event is so large that no memory is left for it.") from error
         except Exception as error:
-            raise InvalidEvent(f"The event cannot be encoded as JSON: {error}") from error
+            said = told(error)
+            if isinstance(error, ValueError) and "not JSON compliant" in said:
+                raise InvalidEvent("NaN and Infinity are not JSON. Use None instead.") from error
+            raise InvalidEvent(f"The event cannot be encoded as JSON: {said}") from error
         if _is_deeper_than(MAX_DEPTH, encoded):
             raise InvalidEvent(f"The event is deeper than {MAX_DEPTH} levels.")
         return encoded
@@ -137,6 +138,14 @@ class OrjsonEncoder(JSONEncoder):
             return _as_list(self._orjson.loads(array))
         except self._orjson.JSONDecodeError:
             return super().decode(array)
+
+
+def told(error: Exception) -> str:
+    """What an error says, or its kind where it says nothing or cannot."""
+    try:
+        return str(error) or type(error).__qualname__
+    except Exception:  # noqa: BLE001  (of somebody else's class, anything)
+        return type(error).__qualname__
 
 
 def checked_size(encoded: bytes, max_event_bytes: int) -> bytes:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property, partial
 from importlib import resources
-from types import TracebackType
+from types import NoneType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import redis.exceptions
@@ -150,9 +150,10 @@ class Script:
 
     _INCLUDE: Final = re.compile(r"^-- @include (.+)$", re.MULTILINE)
 
-    def __init__(self, name: str, *, returns: type[list[Any]] | type[int]) -> None:
+    def __init__(self, name: str, *, returns: Callable[[Any], bool]) -> None:
         self.name = name
         self.returns = returns
+        """Whether this may be its reply."""
 
     @cached_property
     def source(self) -> str:
@@ -170,24 +171,55 @@ def _read_script(file: str) -> str:
     return resources.files(__package__).joinpath("scripts", file).read_text("utf-8")
 
 
-APPEND: Final = Script("append", returns=list)
-SEAL: Final = Script("seal", returns=list)
-CLAIM: Final = Script("claim", returns=list)
-ACK: Final = Script("ack", returns=int)
-RELEASE: Final = Script("release", returns=int)
-RENEW: Final = Script("renew", returns=int)
-SPLIT: Final = Script("split", returns=list)
-BURY: Final = Script("bury", returns=int)
-BEAT: Final = Script("beat", returns=int)
-RETIRE: Final = Script("retire", returns=int)
-TAKE: Final = Script("take", returns=list)
-SET_ASIDE: Final = Script("set_aside", returns=int)
-PEEK: Final = Script("peek", returns=list)
-STATUS: Final = Script("status", returns=list)
-LOSE: Final = Script("lose", returns=int)
-LIST_DEAD: Final = Script("list_dead", returns=list)
-REPLAY: Final = Script("replay", returns=int)
-DISCARD: Final = Script("discard", returns=int)
+def _number(reply: Any) -> bool:
+    return isinstance(reply, int)
+
+
+def _row(*kinds: type) -> Callable[[Any], bool]:
+    """A list of just these."""
+    return lambda reply: (
+        isinstance(reply, list) and len(reply) == len(kinds) and all(map(isinstance, reply, kinds))
+    )
+
+
+def _texts(reply: Any) -> bool:
+    return isinstance(reply, list) and all(isinstance(text, bytes) for text in reply)
+
+
+def _one_of(*shapes: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda reply: any(shape(reply) for shape in shapes)
+
+
+def _letters(reply: Any) -> bool:
+    return isinstance(reply, list) and all(
+        _row(bytes, list)(letter) and _texts(letter[1]) and len(letter[1]) % 2 == 0
+        for letter in reply
+    )
+
+
+_STORED: Final = (b"stored", b"repeated", b"dropped")
+
+APPEND: Final = Script("append", returns=_row(bytes, int, int, int))
+SEAL: Final = Script("seal", returns=_one_of(_row(bytes, int), _row(NoneType, int)))
+CLAIM: Final = Script(
+    "claim", returns=_one_of(_row(int), _row(int, bytes, int, int, bytes, int, int))
+)
+ACK: Final = Script("ack", returns=_number)
+RELEASE: Final = Script("release", returns=_number)
+RENEW: Final = Script("renew", returns=_number)
+SPLIT: Final = Script("split", returns=_one_of(_row(), _row(bytes)))
+BURY: Final = Script("bury", returns=_number)
+BEAT: Final = Script("beat", returns=_number)
+RETIRE: Final = Script("retire", returns=_number)
+TAKE: Final = Script("take", returns=_row(int, int, int, list))
+SET_ASIDE: Final = Script("set_aside", returns=_number)
+PEEK: Final = Script("peek", returns=_texts)
+STATUS: Final = Script("status", returns=_row(*[int] * 13))
+LOSE: Final = Script("lose", returns=_number)
+LIST_DEAD: Final = Script("list_dead", returns=_letters)
+LIST_DEAD_IDS: Final = Script("list_dead", returns=_texts)
+REPLAY: Final = Script("replay", returns=_number)
+DISCARD: Final = Script("discard", returns=_number)
 
 
 class Store:
@@ -262,6 +294,8 @@ class Store:
                 f"Bucket {self.name!r} has no room for {len(events):,} events more: see its "
                 "max_pending and max_pending_bytes. Let more workers drain it, or raise them."
             )
+        if outcome not in _STORED:
+            raise _no_redis(self.name)
         if is_new:
             self._register_anew()
         self._report_rubbish(rubbish)
@@ -457,12 +491,13 @@ class Store:
 
     def newest_dead(self) -> str | None:
         """The id of the newest dead letter."""
-        newest = self._run(LIST_DEAD, [self.keys.dead], "newest", "", 1, 0)
+        newest = self._run(LIST_DEAD_IDS, [self.keys.dead], "newest", "", 1, 0)
         return newest[0].decode() if newest else None
 
     def dead_ids(self, limit: int, *, last: str) -> list[str]:
         """Ids of the oldest dead letters, as far as the id `last`."""
-        return [id.decode() for id in self._run(LIST_DEAD, [self.keys.dead], "-", last, limit, 0)]
+        ids = self._run(LIST_DEAD_IDS, [self.keys.dead], "-", last, limit, 0)
+        return [id.decode() for id in ids]
 
     def replay(self, ids: Sequence[str]) -> int:
         """Make one batch of the events of dead letters. Returns how many there were."""
@@ -487,11 +522,8 @@ class Store:
     def _run(self, script: Script, keys: list[str], *args: bytes | str | int) -> Any:
         with _Asking(self._configuration.cache, self.name) as client:
             reply = _evaluate(client, script, keys, *args)
-        if not isinstance(reply, script.returns):
-            raise BufferUnavailable(
-                f"What answered for bucket {self.name!r} is no Redis: to the script {script.name} "
-                f"it replied with a {type(reply).__name__}."
-            )
+        if not script.returns(reply):
+            raise _no_redis(self.name)
         return reply
 
     def _run_held(self, script: Script, keys: list[str], claim: Claim, *args: str | int) -> Any:
@@ -527,6 +559,8 @@ def statuses(
         if any(isinstance(reply, redis.exceptions.NoScriptError) for reply in replies):
             client.script_load(STATUS.source)
             replies = _status_replies(client, stores)
+    if not all(isinstance(reply, Exception) or STATUS.returns(reply) for reply in replies):
+        raise _no_redis()
     outcomes = [
         _translated(reply, name) if isinstance(reply, Exception) else _status(reply)
         for name, reply in zip(names, replies, strict=True)
@@ -539,12 +573,15 @@ def statuses(
 
 def registered_names(configuration: Configuration) -> set[str]:
     """The name of every bucket that was ever appended to."""
-    with _Asking(configuration.cache) as client:
-        members: Any = client.smembers(register_key(configuration.prefix))
-    return {
-        member.decode(errors="replace") if isinstance(member, bytes) else member
-        for member in members
-    }
+    try:
+        with _Asking(configuration.cache) as client:
+            members: Any = client.smembers(register_key(configuration.prefix))
+        return {
+            member.decode(errors="replace") if isinstance(member, bytes) else member
+            for member in members
+        }
+    except TypeError as error:
+        raise _no_redis() from error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -563,16 +600,19 @@ OLDEST_VERSION: Final = (6, 2)
 
 def server_facts(configuration: Configuration) -> ServerFacts:
     saves: Any = {}
-    with _Asking(configuration.cache) as client:
-        info: Any = client.info()
-        with suppress(redis.exceptions.ResponseError):  # hosted servers have no CONFIG
-            saves = client.config_get("save")
-    return ServerFacts(
-        version=tuple(int(part) for part in str(info["redis_version"]).split(".")[:2]),
-        eviction_policy=info.get("maxmemory_policy", "noeviction"),
-        has_aof=bool(info.get("aof_enabled")),
-        has_snapshots=any(saves.values()),
-    )
+    try:
+        with _Asking(configuration.cache) as client:
+            info: Any = client.info()
+            with suppress(redis.exceptions.ResponseError):  # hosted servers have no CONFIG
+                saves = client.config_get("save")
+        return ServerFacts(
+            version=tuple(int(part) for part in str(info["redis_version"]).split(".")[:2]),
+            eviction_policy=info.get("maxmemory_policy", "noeviction"),
+            has_aof=bool(info.get("aof_enabled")),
+            has_snapshots=any(saves.values()),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _no_redis() from error
 
 
 def milliseconds(duration: timedelta) -> int:
@@ -632,6 +672,7 @@ class _Asking:
 
     def __init__(self, alias: str, name: str | None = None) -> None:
         self._client = connections.client(alias)
+        self._alias = alias
         self._name = name
 
     def __enter__(self) -> "Redis":
@@ -649,7 +690,9 @@ class _Asking:
             translated = _translated(error, self._name)
             if isinstance(translated, BufferUnavailable):
                 translated.may_be_done = not connections.was_not_sent(error)
-            raise translated from error
+            raise translated from None if _ARGUMENTS in str(error) else error
+        if option := connections.wrong_option(error):
+            raise connections.misconfigured_option(self._alias, option) from error
         # Between a command and its reply: whoever had the connection next would read it.
         connections.close_idle(self._client)
 
@@ -695,12 +738,23 @@ def _letter(reply: tuple[bytes, list[bytes]]) -> Letter:
     return Letter(id.decode(), dict(zip(names, fields[1::2], strict=True)))
 
 
+_ARGUMENTS: Final = ", with args beginning with"
+"""Behind it, a server that does not know a command repeats what it was sent: events, a password."""
+
+
+def _no_redis(name: str | None = None) -> BufferUnavailable:
+    bucket = f" for bucket {name!r}" if name else ""
+    return BufferUnavailable(
+        f"What answered{bucket} is no Redis: its reply makes no sense. See where CACHES points."
+    )
+
+
 def _translated(error: Exception, name: str | None = None) -> JSONBufferError:
     """The error of this app for one of the driver. Messages of Redis hold keys, never events."""
     bucket = f" for bucket {name!r}" if name else ""
     # Before 7.0, an error within a script keeps its code only in its text. Behind it stands where
     # in the script it was.
-    text = str(error).partition(" script: ")[0]
+    text = str(error).partition(" script: ")[0].partition(_ARGUMENTS)[0]
     if isinstance(error, redis.exceptions.OutOfMemoryError) or "OOM " in text:
         return BufferOutOfMemory(
             f"Redis has no memory left{bucket}, and took nothing. Drain faster, or raise its "

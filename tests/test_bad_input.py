@@ -2,27 +2,50 @@
 
 import ctypes
 import os
+import pickle
 import signal
+import subprocess
 import sys
+import time
 import tracemalloc
+import uuid
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from contextlib import contextmanager, suppress
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as time_of_day
+from decimal import Decimal
+from pathlib import Path
+from textwrap import dedent
+from traceback import format_exception
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
+from django.core.checks import run_checks
 from django.db import connection, transaction
+from django.test import Client
+from django.utils.safestring import mark_safe
+from django.utils.translation import gettext_lazy
 
-from django_jsonbuffer import Batch, Bucket, store
+from django_jsonbuffer import Batch, Bucket, producers, store
+from django_jsonbuffer.buckets import known_buckets
 from django_jsonbuffer.exceptions import (
+    BufferMisconfigured,
     BufferOutOfMemory,
     BufferUnavailable,
     EventTooLarge,
     InvalidEvent,
+    JSONBufferError,
     KeyOccupied,
 )
+from django_jsonbuffer.producers import Producer
+from example_project.embedded_redis import EmbeddedRedis
 from tests.library.models import Tag
 from tests.server import Redis
-from tests.test_draining import impatient, report
+from tests.test_admin import PAGE, row, rows
+from tests.test_drain_buckets import environment, wait_for
+from tests.test_draining import drain_all, impatient, report
+from tests.test_encoding import Colour, Point, Size, nested
 from tests.test_faults import CALLS, WRITES, answering
 from tests.test_store import dump
 
@@ -34,9 +57,76 @@ def bucket() -> Bucket:
     return Bucket("orders", batch_size=1000)
 
 
+CALLS_OF_DEAD_LETTERS: dict[str, Callable[[Bucket], object]] = {
+    "dead": lambda bucket: list(bucket.dead),
+    "replay": lambda bucket: bucket.dead.replay("1-1"),
+    "replay_all": lambda bucket: bucket.dead.replay_all(),
+    "discard": lambda bucket: bucket.dead.discard("1-1"),
+    "discard_all": lambda bucket: bucket.dead.discard_all(),
+}
+
+
 def reject_all(batch: Batch) -> None:
     for event in batch:
         batch.reject(event, "no")
+
+
+def seen_everywhere(bucket: Bucket, event: Any) -> list[str]:
+    """What the event looks like to peek, a dead letter, and a processor after its replay."""
+    bucket.extend(["before", event, "after"])
+    seen = [bucket.peek()]
+    bucket.processor(reject_all)
+    assert bucket.drain() == report(batches=1, buried=3)
+    seen.append([letter.event for letter in bucket.dead])
+    assert bucket.dead.replay_all() == 3
+    got: list[Any] = []
+    bucket.processor(got.extend)
+    assert bucket.drain().processed == 3
+    assert all((events[0], events[2]) == ("before", "after") for events in [*seen, got])
+    return [repr(events[1]) for events in [*seen, got]]
+
+
+class Unspeakable(Exception):
+    """As an error of somebody else's may be that formats what it has not got."""
+
+    def __str__(self) -> str:
+        raise AttributeError("no message")
+
+
+def kind(value: object) -> str:
+    return type(value).__name__
+
+
+def circle() -> list[Any]:
+    around: list[Any] = []
+    around.append([around])
+    return around
+
+
+def start_process(body: str) -> "subprocess.Popen[str]":
+    """Runs the lines in a process of its own, beside this test's bucket."""
+    program = f"{_PROLOGUE}\n{dedent(body)}"
+    return subprocess.Popen(
+        [sys.executable, "-c", program], env=environment(), stdout=subprocess.PIPE, text=True
+    )
+
+
+def in_a_process(body: str) -> str:
+    """What the lines print."""
+    with start_process(body) as process:
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    return said
+
+
+_PROLOGUE = """
+import os, time, django
+from datetime import timedelta
+django.setup()
+from django_jsonbuffer import Bucket
+from django_jsonbuffer.exceptions import InvalidEvent
+bucket = Bucket("orders", lease=timedelta(seconds=0.3))
+"""
 
 
 class TestEvent:
@@ -51,26 +141,44 @@ class TestEvent:
         ],
         ids=lambda event: repr(event)[:20],
     )
-    def test_is_the_same_wherever_it_is_seen(self, bucket: Bucket, event: Any) -> None:
+    def test_is_the_same_wherever_it_is_seen(self, event: Any) -> None:
         bucket = Bucket("orders", max_event_bytes=2_000_000)
-        got: list[Any] = []
-        bucket.extend(["before", event, "after"])
-        assert repr(bucket.peek()) == repr(["before", event, "after"])
-        bucket.processor(reject_all)
-        assert bucket.drain() == report(batches=1, buried=3)
-        assert repr([letter.event for letter in bucket.dead]) == repr(["before", event, "after"])
-        assert bucket.dead.replay_all() == 3
-        bucket.processor(got.extend)
-        assert bucket.drain().processed == 3
-        assert repr(got) == repr(["before", event, "after"])
+        assert seen_everywhere(bucket, event) == [repr(event)] * 3
+
+    @pytest.mark.parametrize(
+        ("event", "form"),
+        [
+            (Decimal("0.10"), "0.10"),
+            (Decimal("NaN"), "NaN"),
+            (datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), "2026-01-02T03:04:05Z"),
+            (date(2026, 1, 2), "2026-01-02"),
+            (time_of_day(3, 4, 5), "03:04:05"),
+            (timedelta(seconds=1), "P0DT00H00M01S"),
+            (uuid.UUID(int=5), "00000000-0000-0000-0000-000000000005"),
+            (gettext_lazy("Buckets"), "Buckets"),
+            (mark_safe("<b>"), "<b>"),
+            (Colour.RED, "red"),
+            (Point(1, 2), [1, 2]),
+            (Size(3, date(2026, 1, 2)), {"width": 3, "made": "2026-01-02"}),
+            ({1: "first", "1": "last"}, {"1": "last"}),
+            (nested(31), nested(31)),
+            (nested(100), nested(100)),
+        ],
+        ids=lambda value: repr(value)[:20],
+    )
+    def test_has_its_json_form_wherever_it_is_seen(
+        self, bucket: Bucket, event: Any, form: Any
+    ) -> None:
+        assert seen_everywhere(bucket, event) == [repr(form)] * 3
 
     @pytest.mark.parametrize(
         "event",
         [
             *(float("nan"), float("inf"), 1e400, int("9" * 4300) * 10, b"x", {1}, object()),
             *("\ud800", {"\udfff": 1}, {(1, 2): 3}, [[[float("-inf")]]]),
+            *(nested(101), nested(1000), nested(100_000), circle()),
         ],
-        ids=lambda event: type(event).__name__,
+        ids=kind,
     )
     def test_that_is_refused_takes_its_call_with_it(self, bucket: Bucket, event: Any) -> None:
         bucket.append("before")
@@ -78,14 +186,46 @@ class TestEvent:
             bucket.extend([1, event, 2])
         assert bucket.take() == ["before"]
 
-    def test_whose_encoding_raises(self, bucket: Bucket) -> None:
+    @pytest.mark.parametrize(
+        "error", [RuntimeError("no"), MemoryError(), RecursionError(), Unspeakable()], ids=kind
+    )
+    def test_whose_encoding_raises(self, bucket: Bucket, error: Exception) -> None:
         class Hostile:
             def model_dump(self, mode: str) -> Any:
-                raise RuntimeError("no")
+                raise error
 
-        with pytest.raises(InvalidEvent, match="cannot be encoded"):
+        with pytest.raises(InvalidEvent, match=r"deeper|memory|encoded as JSON: \S"):
             bucket.append(Hostile())
         assert bucket.status().batches == 0
+
+    def test_whose_encoding_has_no_end(self, bucket: Bucket) -> None:
+        class Endless:
+            def model_dump(self, mode: str) -> Any:
+                return Endless()
+
+        with pytest.raises(InvalidEvent, match="deeper"):
+            bucket.append(Endless())
+        assert bucket.status().batches == 0
+
+    @pytest.mark.parametrize("events", [5, None, object()], ids=kind)
+    def test_is_no_series_of_events(self, bucket: Bucket, events: Any) -> None:
+        with pytest.raises(InvalidEvent, match="append"):
+            bucket.extend(events)
+
+    def test_for_which_there_is_no_memory_is_refused(self) -> None:
+        """512 MB and a byte, in a process that may have 1 GB."""
+        said = in_a_process(
+            """
+            import resource
+            resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
+            try:
+                bucket.append("x" * (512 * 1024 * 1024 + 1))
+            except InvalidEvent as error:
+                print(type(error).__name__, error)
+            """
+        )
+        assert said.startswith(("InvalidEvent", "EventTooLarge"))
+        assert "memory" in said or "max_event_bytes" in said
 
     def test_at_the_limit_and_to_either_side(self) -> None:
         bucket = Bucket("orders", max_event_bytes=100)
@@ -178,6 +318,12 @@ def all_calls(bucket: Bucket) -> dict[str, Callable[[], object]]:
     }
 
 
+def occupied_producer(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The key of the producer that appends next."""
+    monkeypatch.setattr(producers, "_idle", [producer := Producer()])
+    return bucket.wiring.store.keys.producer(producer._id)
+
+
 def refuses(call: Callable[[], object]) -> bool:
     """Whether a key of another type is said to be in the way."""
     try:
@@ -210,6 +356,132 @@ class TestKey:
             assert client_of_server.dump(place) == theirs, name
         assert refused
 
+    @pytest.mark.parametrize("kind", sorted(set(PUT) - {"string"}))
+    def test_of_a_producer_of_another_type_refuses_its_append(
+        self,
+        bucket: Bucket,
+        client_of_server: Redis,
+        prefix: str,
+        monkeypatch: pytest.MonkeyPatch,
+        kind: str,
+    ) -> None:
+        bucket.append(1)
+        place = occupied_producer(bucket, monkeypatch)
+        PUT[kind](client_of_server, place)
+        before = dump(client_of_server, prefix)
+        with pytest.raises(KeyOccupied, match="'orders'"):
+            bucket.append(2)
+        assert dump(client_of_server, prefix) == before
+        client_of_server.delete(place)
+        bucket.append(3)
+        assert bucket.take() == [1, 3]
+
+    @pytest.mark.parametrize("value", ["theirs", str(2**63 - 1), "-1", "", "1.5", b"\xff"])
+    def test_of_a_producer_that_is_spoilt_refuses_no_append(
+        self,
+        bucket: Bucket,
+        client_of_server: Redis,
+        monkeypatch: pytest.MonkeyPatch,
+        value: str | bytes,
+    ) -> None:
+        client_of_server.set(occupied_producer(bucket, monkeypatch), value)
+        bucket.append(1)
+        assert bucket.take() == [1]
+
+    @pytest.mark.parametrize("kind", sorted(set(PUT) - {"set"}))
+    def test_of_the_register_of_another_type_is_said(
+        self,
+        bucket: Bucket,
+        client_of_server: Redis,
+        prefix: str,
+        monkeypatch: pytest.MonkeyPatch,
+        kind: str,
+    ) -> None:
+        monkeypatch.setattr(store, "_registered", set())
+        PUT[kind](client_of_server, f"{prefix}:buckets")
+        before = dump(client_of_server, prefix)
+        for call in (lambda: bucket.append(1), known_buckets):
+            with pytest.raises(KeyOccupied):
+                call()
+        assert dump(client_of_server, prefix) == before
+
+    @pytest.mark.parametrize("outcome", ["succeeds", "fails", "rejects"])
+    @pytest.mark.parametrize("key", OURS)
+    def test_of_another_type_for_as_long_as_a_batch_is_processed_costs_no_event(
+        self, client_of_server: Redis, key: str, outcome: str
+    ) -> None:
+        bucket = impatient(batch_size=2, max_attempts=1)
+        bucket.append(0)
+        bucket.processor(reject_all)
+        bucket.drain()
+        bucket.extend([1, 2, 3])
+        place = getattr(bucket.wiring.store.keys, key)
+        away = f"{place}:away"
+        got: list[int] = []
+
+        def interfere(batch: Batch) -> None:
+            if not client_of_server.exists(away):
+                bucket.append(4)
+                PUT["hash"](client_of_server, bucket.wiring.store.keys.attempts)
+                client_of_server.rename(place, away)
+                PUT["set"](client_of_server, place)
+            if outcome == "fails":
+                raise ValueError
+            if outcome == "rejects":
+                reject_all(batch)
+            else:
+                got.extend(batch)
+
+        bucket.processor(interfere)
+        with suppress(KeyOccupied):
+            bucket.drain()
+        client_of_server.rename(away, place)
+        bucket.processor(got.extend)
+        drain_all(bucket)
+        assert {*got, *(letter.event for letter in bucket.dead)} == {0, 1, 2, 3, 4}
+
+    @pytest.mark.django_db(transaction=True)
+    @pytest.mark.parametrize("key", OURS)
+    def test_of_another_type_is_said_in_the_admin_beside_the_others(
+        self, client_of_server: Redis, admin_client: Client, key: str
+    ) -> None:
+        """What fails of each batch is no figure of the page."""
+        for name in ("orders", "views"):
+            Bucket(name).append(1)
+        place = getattr(Bucket("orders").wiring.store.keys, key)
+        client_of_server.delete(place)
+        client_of_server.geoadd(place, (1, 1, "theirs"))
+        response = admin_client.get(PAGE)
+        assert response.status_code == 200
+        assert row(response, "views")["pending"] == "1"
+        is_said = "holds a value of another type" in rows(response)["orders"][0]
+        assert is_said == (key != "attempts")
+
+    def test_that_holds_a_pickle_is_never_loaded(
+        self, client_of_server: Redis, tmp_path: Path
+    ) -> None:
+        class Bomb:
+            def __reduce__(self) -> Any:
+                return os.mkdir, (str(tmp_path / "loaded"),)
+
+        bucket = impatient(max_attempts=1)
+        keys = bucket.wiring.store.keys
+        bomb = pickle.dumps(Bomb())
+        bucket.append(1)
+        client_of_server.set(keys.open, bomb)
+        client_of_server.xadd(keys.batches, {"events": bomb, "count": 1, "opened": 1})
+        client_of_server.xadd(keys.dead, {"event": bomb, "error": bomb, "first_failed": bomb})
+        for place in (keys.stats, keys.attempts, keys.workers):
+            client_of_server.hset(place, mapping={"theirs": bomb, "open": bomb, "sealed": bomb})
+        bucket.processor(lambda batch: None)
+        for call in all_calls(bucket).values():
+            call()
+        client_of_server.xadd(keys.dead, {"event": bomb})
+        for letter in bucket.dead:
+            with pytest.raises(InvalidEvent):
+                letter.event  # noqa: B018
+        assert not (tmp_path / "loaded").exists()
+
     @pytest.mark.parametrize("key", OURS)
     def test_that_is_missing_costs_no_other_event(self, client_of_server: Redis, key: str) -> None:
         bucket = impatient(batch_size=2, max_attempts=2)
@@ -240,6 +512,56 @@ class TestKey:
         assert got == [1, 2, 3, 4]
         status = bucket.status()
         assert (status.pending, status.in_flight, status.bytes, status.batches) == (0, 0, 0, 0)
+
+    @pytest.mark.parametrize(
+        "value", [str(2**63 - 1), "9" * 15, "-1 -1 -1", "x", "", "1 2", f"{2**63} {2**63} {2**63}"]
+    )
+    @pytest.mark.parametrize("outcome", ["succeeds", "fails"])
+    def test_attempts_that_are_spoilt_cost_no_event(
+        self, client_of_server: Redis, value: str, outcome: str
+    ) -> None:
+        bucket = impatient(batch_size=2, max_attempts=2)
+        bucket.extend([1, 2])
+        keys = bucket.wiring.store.keys
+        [(id, _)] = client_of_server.xrange(keys.batches)
+        client_of_server.hset(keys.attempts, id, value)
+        got: list[int] = []
+        bucket.processor(got.extend if outcome == "succeeds" else lambda batch: 1 / 0)
+        drain_all(bucket)
+        assert sorted([*got, *(letter.event for letter in bucket.dead)]) == [1, 2]
+        assert not client_of_server.exists(keys.attempts)
+
+    @pytest.mark.parametrize("value", [str(2**63 - 1), "9" * 15, "-1", "x", ""])
+    def test_workers_that_are_spoilt_are_forgotten(
+        self, bucket: Bucket, client_of_server: Redis, value: str
+    ) -> None:
+        workers = bucket.wiring.store.keys.workers
+        client_of_server.hset(workers, "theirs", value)
+        assert bucket.status().workers == 0
+        bucket.wiring.store.beat("ours")
+        assert client_of_server.hkeys(workers) == [b"ours"]
+
+    @pytest.mark.parametrize(
+        "field",
+        [
+            *("open", "open_bytes", "open_tail", "opened", "sealed", "claimed", "sealed_bytes"),
+            *("sealed_batches", "appended", "processed", "buried"),
+        ],
+    )
+    def test_counter_that_is_missing_is_counted_anew(
+        self, client_of_server: Redis, field: str
+    ) -> None:
+        bucket = impatient(batch_size=2)
+        bucket.extend([1, 2, 3])
+        bucket.processor(lambda batch: None)
+        client_of_server.hdel(bucket.wiring.store.keys.stats, field)
+        status = bucket.status()
+        assert (status.pending, status.in_flight, status.batches, status.bytes) == (3, 0, 2, 8)
+        bucket.append(4)
+        assert bucket.peek() == [1, 2, 3, 4]
+        assert bucket.drain().processed == 4
+        status = bucket.status()
+        assert (status.pending, status.in_flight, status.batches, status.bytes) == (0, 0, 0, 0)
 
     def test_bucket_of_an_older_version(self, client_of_server: Redis) -> None:
         """Without the newer keys, and with four fields in a dead letter."""
@@ -275,6 +597,41 @@ class TestKey:
         assert client_of_server.hget(keys.stats, "unheard_of") == b"x"
 
 
+ALL_CALLS = {**CALLS, **CALLS_OF_DEAD_LETTERS}
+
+
+def all_that_is_told(error: BaseException) -> str:
+    """The error as a log has it, behind those that it was raised from."""
+    return f"{error!r}{''.join(format_exception(error))}"
+
+
+def is_clear(call: Callable[[Bucket], object], bucket: Bucket) -> bool:
+    """Whether it returns, or raises an error of this app."""
+    try:
+        call(bucket)
+    except JSONBufferError:
+        return True
+    except Exception:  # noqa: BLE001
+        return False
+    return True
+
+
+@contextmanager
+def refusing(refusal: str) -> Iterator[str]:
+    """The URL of a server that does not serve, with a password in it."""
+    lines = {
+        "password": b"-WRONGPASS invalid username-password pair or user is disabled.\r\n",
+        "permission": b"-NOPERM this user has no permissions to run the command\r\n",
+        "read-only": b"-READONLY You can't write against a read only replica.\r\n",
+        "silent": b"",
+    }
+    if refusal == "away":
+        yield "redis://:hunter2@127.0.0.1:1/0"
+        return
+    with answering(lines[refusal]) as port:
+        yield f"redis://:hunter2@127.0.0.1:{port}/0?protocol=2&socket_timeout=0.1"
+
+
 class TestServer:
     @pytest.mark.parametrize(
         "line",
@@ -287,18 +644,161 @@ class TestServer:
             "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
             "-NOREPLICAS Not enough good replicas to write.",
             "-UNHEARDOF of",
+            "-NOSCRIPT No matching script.",
             "-ERR max number of clients reached",
         ],
     )
-    @pytest.mark.parametrize("name", CALLS)
-    def test_refusal_is_said(self, use_cache: Callable[..., str], name: str, line: str) -> None:
-        bucket = Bucket("orders", batch_size=2, append_timeout=timedelta(seconds=0.2))
+    def test_refusal_is_said_by_every_call(self, use_cache: Callable[..., str], line: str) -> None:
+        bucket = Bucket("orders", batch_size=2, append_timeout=timedelta(seconds=0.1))
         bucket.processor(lambda batch: None)
         with answering(f"{line}\r\n".encode()) as port:
             use_cache(f"redis://:hunter2@127.0.0.1:{port}/0?protocol=2&socket_timeout=5")
-            with pytest.raises(BufferUnavailable) as caught:
-                CALLS[name](bucket)
-        assert "hunter2" not in f"{caught.value!r}{caught.value}{caught.value.__cause__!r}"
+            for name, call in ALL_CALLS.items():
+                with pytest.raises(BufferUnavailable) as caught:
+                    call(bucket)
+                assert "hunter2" not in all_that_is_told(caught.value), name
+
+    @pytest.mark.parametrize("refusal", ["password", "permission", "read-only", "away", "silent"])
+    def test_that_refuses_is_said_of_dead_letters_too(
+        self, bucket: Bucket, use_cache: Callable[..., str], refusal: str
+    ) -> None:
+        with refusing(refusal) as url:
+            use_cache(url)
+            for name, call in CALLS_OF_DEAD_LETTERS.items():
+                with pytest.raises(BufferUnavailable) as caught:
+                    call(bucket)
+                assert "hunter2" not in all_that_is_told(caught.value), name
+
+    @pytest.mark.parametrize("protocol", [2, 3])
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "-ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'u' 'hunter2' ",
+            "-ERR unknown command `AUTH`, with args beginning with: `hunter2`, ",
+        ],
+    )
+    def test_that_knows_no_passwords_repeats_none(
+        self,
+        use_cache: Callable[..., str],
+        caplog: pytest.LogCaptureFixture,
+        line: str,
+        protocol: int,
+    ) -> None:
+        """As one before Redis 6 is asked for RESP3, or one whose AUTH has been renamed."""
+        caplog.set_level("DEBUG")
+        bucket = Bucket("orders", append_timeout=timedelta(seconds=0.05))
+        bucket.processor(lambda batch: None)
+        with answering(f"{line}\r\n".encode()) as port:
+            use_cache(f"redis://u:hunter2@127.0.0.1:{port}/0?protocol={protocol}&socket_timeout=5")
+            for name, call in ALL_CALLS.items():
+                with pytest.raises(BufferUnavailable) as caught:
+                    call(bucket)
+                assert "hunter2" not in all_that_is_told(caught.value), name
+            Bucket("orders", on_unavailable="drop").append(1)
+            messages = run_checks(include_deployment_checks=True)
+        assert "hunter2" not in f"{messages}{caplog.text}{bucket!r}{bucket.wiring!r}"
+
+    @pytest.mark.parametrize(
+        "location",
+        [
+            "redis://:hunter2/x@127.0.0.1:1/0",
+            "redis://:hunter2#x@127.0.0.1:1/0",
+            "redis://:hunter2?x@127.0.0.1:1/0",
+            "redis://u:hunter2\u2100@127.0.0.1:1/0",
+            "redis//:hunter2@127.0.0.1:1/0",
+            "redis://:hunter2@127.0.0.1:port/0",
+            "redis://:hunter2@127.0.0.1:1/0?socket_timeout=soon",
+            "redis://:hunter2@127.0.0.1:1/0?unheard_of=1",
+        ],
+    )
+    def test_whose_url_is_wrong_is_said_without_the_password(
+        self, bucket: Bucket, use_cache: Callable[..., str], location: str
+    ) -> None:
+        """A password with `/`, `?` or `#` in it that is not quoted, or another slip."""
+        alias = use_cache(location)
+        with pytest.raises(BufferMisconfigured, match=alias) as caught:
+            bucket.append(1)
+        assert "hunter2" not in all_that_is_told(caught.value)
+        messages = run_checks()
+        assert any(alias in message.msg for message in messages)
+        assert "hunter2" not in str(messages)
+
+    @pytest.mark.parametrize(
+        "reply",
+        [
+            *(b"+OK", b":1", b"$-1", b"*-1", b"*0", b"*1\r\n:1", b"*1\r\n$3\r\nabc", b"+\xff\xfe"),
+            *(b"\x00\xff", b"", b"$99999999999999999999", b"$x", b"*x", b"-", b"-\xff\xfe"),
+            b"*4\r\n$1\r\nx\r\n:0\r\n:0\r\n:0",
+            b"*1\r\n*2\r\n$3\r\na-b\r\n*1\r\n$1\r\nx",
+            b"*3\r\n-ERR x\r\n:1\r\n:1",
+        ],
+    )
+    def test_that_answers_garbage_is_said(
+        self, use_cache: Callable[..., str], reply: bytes
+    ) -> None:
+        """Never a Python error. What happens to fit is believed, but nothing counts as stored."""
+        bucket = Bucket("orders", append_timeout=timedelta(seconds=0.02))
+        bucket.processor(lambda batch: None)
+        with answering(reply + b"\r\n") as port:
+            use_cache(f"redis://127.0.0.1:{port}/0?protocol=2&socket_timeout=0.1")
+            wrong = [name for name, call in ALL_CALLS.items() if not is_clear(call, bucket)]
+            assert wrong == []
+            assert is_clear(lambda bucket: run_checks(include_deployment_checks=True), bucket)
+            with pytest.raises(BufferUnavailable):
+                bucket.append(1)
+
+    @pytest.mark.parametrize("name", ALL_CALLS)
+    def test_that_restarts_between_two_commands(
+        self, lasting_server: EmbeddedRedis, name: str
+    ) -> None:
+        bucket = Bucket("orders", batch_size=2)
+        got: list[int] = []
+        bucket.processor(got.extend)
+        bucket.extend([1, 2, 3])
+        lasting_server.stop()
+        lasting_server.start()
+        with suppress(BufferUnavailable):
+            ALL_CALLS[name](bucket)
+        drain_all(bucket)
+        is_removed = name in ("purge", "take")
+        assert got[:3] == [1, 2, 3] or is_removed
+
+    @pytest.mark.parametrize("outcome", ["succeeds", "fails", "rejects"])
+    def test_that_restarts_while_a_batch_is_processed(
+        self, lasting_server: EmbeddedRedis, outcome: str
+    ) -> None:
+        bucket = impatient(batch_size=2)
+        bucket.extend([1, 2, 3])
+        restarted: list[int] = []
+        got: list[int] = []
+
+        def process(batch: Batch) -> None:
+            if not restarted:
+                lasting_server.stop()
+                restarted.append(lasting_server.start().pid or 0)
+                if outcome == "fails":
+                    raise ValueError
+                if outcome == "rejects":
+                    batch.reject(batch[0], "no")
+            got.extend(batch)
+
+        bucket.processor(process)
+        with suppress(BufferUnavailable):
+            bucket.drain()
+        drain_all(bucket)
+        assert {*got} == {1, 2, 3}
+
+    @pytest.fixture
+    def lasting_server(
+        self, tmp_path: Path, use_cache: Callable[..., str]
+    ) -> Iterator[EmbeddedRedis]:
+        """One that has after a restart what it has confirmed."""
+        embedded = EmbeddedRedis(
+            *("--dir", str(tmp_path), "--appendonly", "yes", "--appendfsync", "always")
+        )
+        use_cache(embedded.url)
+        with embedded:
+            yield embedded
 
     @pytest.mark.parametrize("protocol", [2, 3])
     def test_either_protocol(
@@ -336,12 +836,130 @@ class TestServer:
             bucket.append(1)
 
 
+@pytest.mark.django_db(transaction=True)
+class TestAdmin:
+    @pytest.mark.parametrize(
+        "path",
+        [
+            *("%3Cscript%3Ealert(1)%3C/script%3E/", "orders%0a/", "orders%0d%0aX-A:%201/"),
+            *("%2e%2e/", "..%2f..%2fetc/passwd", "orders/dead/1-1/", "orders/replay/", "%00/"),
+            *("{{7*7}}/", "javascript:alert(1)/", "%ff/"),
+        ],
+    )
+    def test_has_no_page_of_a_single_bucket(self, admin_client: Client, path: str) -> None:
+        for method in (admin_client.get, admin_client.post):
+            response = method(PAGE + path)
+            assert response.status_code == 404
+            assert "X-A" not in response
+            assert b"<script>alert" not in response.content
+
+    def test_query_is_not_heeded(self, admin_client: Client) -> None:
+        Bucket("orders").append(1)
+        hostile = {"o": "-1", "p": "x", "q": "<script>alert(1)</script>", "all": "", "e": "1"}
+        response = admin_client.get(PAGE, hostile)
+        assert response.status_code == 200
+        assert b"<script>alert" not in response.content
+        assert row(response, "orders")["pending"] == "1"
+
+    @pytest.mark.parametrize("action", ["replay_all", "discard_all", "purge", "delete_selected"])
+    def test_changes_nothing(self, admin_client: Client, admin_user: User, action: str) -> None:
+        bucket = Bucket("orders", batch_size=1)
+        bucket.extend([1, 2])
+        strict = Client(enforce_csrf_checks=True)
+        strict.force_login(admin_user)
+        form = {"action": action, "_selected_action": "orders"}
+        assert strict.post(PAGE, form).status_code == 403
+        assert admin_client.post(PAGE, form).status_code == 405
+        assert admin_client.get(PAGE, form).status_code == 200
+        assert bucket.take() == [1, 2]
+
+    @pytest.mark.parametrize(
+        "event",
+        [
+            *("</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>"),
+            *("javascript:alert(1)", "{{7*7}}", "{% debug %}"),
+        ],
+    )
+    def test_shows_no_event(self, admin_client: Client, event: str) -> None:
+        bucket = Bucket("orders", batch_size=1)
+        bucket.extend([event, event])
+
+        def refuse_first(batch: Batch) -> None:
+            batch.reject(batch[0], event)
+
+        bucket.processor(refuse_first)
+        bucket.drain()
+        bucket.append(event)
+        response = admin_client.get(PAGE)
+        assert row(response, "orders")["dead"] == "2"
+        page = response.content.decode()
+        assert event not in page
+        assert "alert(1)" not in page
+        assert ">49<" not in page
+
+    def test_event_of_ten_megabytes_is_a_figure(self, admin_client: Client) -> None:
+        Bucket("orders", max_event_bytes=20_000_000).append("x" * 10_000_000)
+        response = admin_client.get(PAGE)
+        assert row(response, "orders")["bytes"] == "9.5 MB"
+        assert len(response.content) < 100_000
+
+    def test_a_million_dead_letters_are_a_figure(
+        self, admin_client: Client, private_server: Redis
+    ) -> None:
+        bucket = Bucket("orders")
+        bucket.append(1)
+        fill = "for n = 1, 1000000 do redis.call('XADD', KEYS[1], n, 'event', n) end"
+        private_server.eval(fill, 1, bucket.wiring.store.keys.dead)
+        response = admin_client.get(PAGE)
+        assert row(response, "orders")["dead"] == "1,000,000"
+        assert [letter.event for letter in bucket.dead.page(2)] == [1, 2]
+        assert bucket.dead["1000000-0"].event == 1_000_000
+        assert bucket.dead.replay("1000000-0") == 1
+        assert bucket.take() == [1_000_000, 1]
+
+    @pytest.mark.parametrize("refusal", ["password", "permission", "read-only", "away", "silent"])
+    def test_server_that_refuses_is_said_without_the_password(
+        self, admin_client: Client, use_cache: Callable[..., str], refusal: str
+    ) -> None:
+        with refusing(refusal) as url:
+            use_cache(url)
+            response = admin_client.get(PAGE)
+        assert response.status_code == 503
+        assert b"See whether Redis is running" in response.content
+        assert b"hunter2" not in response.content
+
+    @pytest.mark.parametrize("reply", [b"*0", b":1", b"*1\r\n*1\r\n$1\r\nx", b"HTTP/1.1 400"])
+    def test_server_that_answers_garbage_is_said(
+        self, admin_client: Client, use_cache: Callable[..., str], reply: bytes
+    ) -> None:
+        with answering(reply + b"\r\n") as port:
+            use_cache(f"redis://127.0.0.1:{port}/0?protocol=2&socket_timeout=0.1")
+            assert admin_client.get(PAGE).status_code == 503
+
+    def test_register_of_another_type_is_said(
+        self, admin_client: Client, client_of_server: Redis, prefix: str
+    ) -> None:
+        client_of_server.rpush(f"{prefix}:buckets", "theirs")
+        response = admin_client.get(PAGE)
+        assert response.status_code == 503
+        assert b"holds a value of another type" in response.content
+        assert b"Correct the settings" not in response.content
+
+
+class Panic(BaseException):
+    """As extensions that are written in Rust raise it."""
+
+
 def recurse(batch: Batch) -> None:
     recurse(batch)
 
 
 def run_out_of_memory(batch: Batch) -> None:
     bytearray(2**60)
+
+
+def panic(batch: Batch) -> None:
+    raise Panic
 
 
 class TestProcessor:
@@ -355,8 +973,18 @@ class TestProcessor:
             run_out_of_memory,
             lambda batch: os.kill(os.getpid(), signal.SIGUSR1),
             lambda batch: ctypes.pythonapi.PyErr_SetNone(ctypes.py_object(ValueError)),
+            panic,
         ],
-        ids=["raises", "exits", "exits with a word", "recurses", "memory", "signal", "in C"],
+        ids=[
+            "raises",
+            "exits",
+            "exits-with-a-word",
+            "recurses",
+            "memory",
+            "signal",
+            "in-C",
+            "panics",
+        ],
     )
     def test_that_fails_keeps_the_batch(
         self, bucket: Bucket, processor: Callable[[Batch], object], user_signal: None
@@ -376,6 +1004,74 @@ class TestProcessor:
         before = signal.signal(signal.SIGUSR1, handle)
         yield
         signal.signal(signal.SIGUSR1, before)
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            *(ValueError("\ud800"), Unspeakable(), Panic("no"), StopIteration(), SystemExit()),
+            *(ValueError("x" * 1_000_000), ValueError("\x00"), ExceptionGroup("", [KeyError()])),
+        ],
+        ids=kind,
+    )
+    @pytest.mark.parametrize("is_rejected", [False, True], ids=["raised", "rejected"])
+    def test_that_says_anything_of_an_event_has_it_buried(
+        self, error: BaseException, is_rejected: bool
+    ) -> None:
+        def process(batch: Batch) -> None:
+            if not is_rejected:
+                raise error
+            batch.reject(batch[0], error)
+
+        bucket = impatient(max_attempts=1)
+        bucket.append(1)
+        bucket.processor(process)
+        # And no more of it, since a report of the suite cannot hold what some of these say.
+        assert is_clear(Bucket.drain, bucket)
+        [letter] = bucket.dead
+        assert (letter.event, bucket.status().batches) == (1, 0)
+        assert kind(error) in letter.error or "ExceptionGroup" in letter.error
+
+    @pytest.mark.parametrize(
+        "reason", ["\ud800", "", "\x00", None, 5, b"x", ["x"], ValueError, object()], ids=kind
+    )
+    def test_that_rejects_for_no_reason(self, reason: Any) -> None:
+        """Whatever it is, it is no reason to keep the event for ever, or to end the worker."""
+        bucket = impatient(max_attempts=1)
+        bucket.append(1)
+        bucket.processor(lambda batch: batch.reject(batch[0], reason))
+        assert is_clear(Bucket.drain, bucket)
+        assert [letter.event for letter in bucket.dead] == [1]
+        assert bucket.status().batches == 0
+
+    def test_that_ends_its_process_leaves_the_batch_to_another(self) -> None:
+        bucket = impatient()
+        bucket.extend([1, 2])
+        with start_process("bucket.processor(lambda batch: os._exit(7)); bucket.drain()") as worker:
+            assert worker.wait(timeout=60) == 7
+        assert bucket.status().in_flight == 2
+        got: list[int] = []
+        bucket.processor(got.extend)
+        assert bucket.drain().processed == 2
+        assert got == [1, 2]
+        assert bucket.status().batches == 0
+
+    def test_that_hangs_keeps_its_batch_until_its_process_is_killed(self) -> None:
+        lease = timedelta(seconds=0.3)
+        bucket = Bucket("orders", lease=lease)
+        bucket.append(1)
+        got: list[int] = []
+        bucket.processor(got.extend)
+        with start_process(
+            "bucket.processor(lambda batch: time.sleep(600)); bucket.drain()"
+        ) as worker:
+            wait_for(lambda: bucket.status().in_flight == 1)
+            for _ in range(4):
+                time.sleep(lease.total_seconds() / 2)
+                assert bucket.drain().processed == 0
+            assert bucket.status().workers == 1
+            worker.kill()
+        wait_for(lambda: bucket.drain().processed == 1)
+        assert got == [1]
 
     @pytest.mark.parametrize("result", [False, 0, "rubbish", NotImplemented, ValueError("x")])
     def test_that_returns_rubbish_has_returned(self, bucket: Bucket, result: object) -> None:

@@ -17,7 +17,9 @@ local noted = redis.call('HGETALL', workers)
 redis.call('PERSIST', workers)
 local now = now_ms()
 for i = 1, #noted, 2 do
-  if now - (whole(noted[i + 1]) or 0) > FORGOTTEN_MS then redis.call('HDEL', workers, noted[i]) end
+  if math.abs(now - (whole(noted[i + 1]) or 0)) > FORGOTTEN_MS then
+    redis.call('HDEL', workers, noted[i])
+  end
 end
 redis.call('HSET', workers, consumer, now)
 return redis.call('HLEN', workers)

@@ -9,7 +9,8 @@ local function count_workers(workers)
   local noted, count = redis.call('HVALS', workers), 0
   local now = now_ms()
   for _, beat_ms in ipairs(noted) do
-    if now - (whole(beat_ms) or 0) <= HEARD_OF_MS then count = count + 1 end
+    -- One of the future is spoilt, or of before the server's clock was set back.
+    if math.abs(now - (whole(beat_ms) or 0)) <= HEARD_OF_MS then count = count + 1 end
   end
   return count
 end
