@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from .exceptions import AppendUndecided, BufferUnavailable
+from .exceptions import AppendUndecided, BufferUnavailable, JSONBufferError
 
 PAUSE_FACTOR: Final = 4
 SHORTEST_PAUSE_SECONDS: Final = 0.1
@@ -23,28 +23,36 @@ class Breaker:
     def __init__(self) -> None:
         self._failure = ""
         self._ends_at = 0.0
-        self._probe = threading.Lock()
+        self._turn = threading.RLock()
 
     def guard(self, call: Callable[[], None]) -> None:
         """Make the call, or raise :class:`BufferUnavailable` without."""
-        is_probe = self._failure != "" and self._is_due()
+        if self._failure:
+            self._take_turn()
         began = time.monotonic()
         try:
             call()
         except BufferUnavailable as error:
             self._learn(error, seconds=time.monotonic() - began)
             raise
-        else:
-            self._failure = ""
-        finally:
-            if is_probe:
-                self._probe.release()
+        except JSONBufferError:
+            self._failure = ""  # a refusal is an answer
+            raise
+        except BaseException:
+            self._ends_at = 0.0  # that told nothing: the next may find out
+            raise
+        self._failure = ""
 
-    def _is_due(self) -> bool:
-        """True for the one call that finds out. Raises for all others."""
-        wait_seconds = max(self._ends_at - time.monotonic(), 0)
-        if wait_seconds == 0 and self._probe.acquire(blocking=False):
-            return True
+    def _take_turn(self) -> None:
+        """Returns to the one call that finds out. Raises for all others.
+
+        Its turn ends by itself, too: what interrupts that call may leave nothing behind.
+        """
+        with self._turn:
+            wait_seconds = max(self._ends_at - time.monotonic(), 0)
+            if wait_seconds == 0:
+                self._ends_at = time.monotonic() + LONGEST_PAUSE_SECONDS
+                return
         raise BufferUnavailable(
             f"{self._failure} That was a moment ago: it is not tried again for "
             f"{wait_seconds:.1f} s."

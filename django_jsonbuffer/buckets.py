@@ -232,6 +232,12 @@ class Bucket:
                 f"The processor of bucket {self.name!r} is to run in a transaction of the database "
                 f"{atomic!r}, which DATABASES does not have."
             )
+        if atomic is not None and not settings.DATABASES[atomic].get("AUTOCOMMIT", True):
+            raise BufferMisconfigured(
+                f"The processor of bucket {self.name!r} is to run in a transaction of the database "
+                f"{atomic!r}, whose AUTOCOMMIT is off: nothing would commit it. Leave atomic= "
+                "away, and let the processor commit."
+            )
         if self.fault is None or is_valid_name(self.name):
             register.add_processor(self.name, Processor(function, atomic))
         return function

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from datetime import timedelta
 from functools import partial, wraps
 from inspect import iscoroutinefunction
+from itertools import groupby
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar, cast
 
@@ -22,6 +23,7 @@ from .breaker import breaker
 from .exceptions import (
     AppendUndecided,
     BufferUnavailable,
+    InvalidEvent,
     JSONBufferError,
     SpillUnavailable,
 )
@@ -290,13 +292,17 @@ def _send(appends: Iterable[Append], *, may_raise: bool = True) -> None:
     by_bucket: dict[object, list[Append]] = {}
     for append in appends:
         by_bucket.setdefault(append.store.identity, []).append(append)
-    portions = [portion for bucket in by_bucket.values() for portion in _portions(bucket)]
+    portions = [
+        portion
+        for bucket in by_bucket.values()
+        # Of two handles of a bucket, each has its own.
+        for _, alike in groupby(bucket, key=lambda append: append.options)
+        for portion in _portions([*alike])
+    ]
     to_raise: Exception | None = None
     for at, portion in enumerate(portions):
         try:
-            _send_portion(portion)
-        except Exception as failure:  # noqa: BLE001  (of a client that is misconfigured, anything)
-            if (error := _spilled(portion, failure)) is None:
+            if (error := _failure_of(portion)) is None:
                 continue
             if may_raise and to_raise is None and _is_awaited(portion, error):
                 to_raise = error
@@ -309,6 +315,15 @@ def _send(appends: Iterable[Append], *, may_raise: bool = True) -> None:
             raise
     if to_raise is not None:
         raise to_raise
+
+
+def _failure_of(portion: Sequence[Append]) -> Exception | None:
+    """None when the events are in Redis, or in the spill."""
+    try:
+        _send_portion(portion)
+    except Exception as error:  # noqa: BLE001  (of a client that is misconfigured, anything)
+        return _spilled(portion, error)
+    return None
 
 
 def _send_portion(portion: Sequence[Append]) -> None:
@@ -398,12 +413,19 @@ def lose(store: Store, count: int, error: BaseException) -> None:
     """Log and count events that nobody else can tell of."""
     _losses.add(store, count)
     is_known = isinstance(error, JSONBufferError)
+    told: object = error if is_known else repr(error)
+    if isinstance(error, InvalidEvent) and error.__cause__ is not None:
+        # What that says may quote the event.
+        kind = type(error.__cause__).__qualname__
+        told = f"An event is refused, with {kind}, which is logged at level DEBUG."
+        logger.debug("Bucket %s:", store.name, exc_info=error)
+        logger.debug("Bucket %s:", store.name, exc_info=error)
     logger.error(
         "Bucket %s: %d events %s lost. %s",
         store.name,
         count,
         "may be" if isinstance(error, AppendUndecided) else "are",
-        error if is_known else repr(error),
+        told,
         exc_info=None if is_known else error,
     )
 
@@ -413,7 +435,7 @@ class _Losses:
 
     def __init__(self) -> None:
         self._counts: Counter[object] = Counter()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def add(self, store: Store, count: int) -> None:
         with self._lock:
@@ -434,7 +456,7 @@ class _Losses:
     def forget(self) -> None:
         """In a forked child: what its parent lost, its parent reports."""
         self._counts.clear()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
 
 _losses: Final = _Losses()

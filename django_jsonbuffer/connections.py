@@ -103,14 +103,18 @@ def execute_once(raw: "Redis", *args: Any, key: str, **options: Any) -> Any:
         pool.release(connection)
 
 
-def was_not_sent(error: BaseException) -> bool:
+def was_not_sent(error: BaseException, *, around: BaseException | None) -> bool:
     """Whether the error of a command that was executed once says that it was refused, or that it
     never reached the server: no connection could be made.
+
+    `around` is the error that the caller was handling already.
     """
     if isinstance(error, _REFUSALS):
         return True
     reason = error.__context__
-    return isinstance(reason, socket.gaierror | ConnectionRefusedError | FileNotFoundError)
+    return reason is not around and isinstance(
+        reason, socket.gaierror | ConnectionRefusedError | FileNotFoundError
+    )
 
 
 def _repeats(raw: "Redis") -> bool:

@@ -8,11 +8,12 @@ from typing import Any, Final
 
 from .exceptions import InvalidEvent
 from .options import Options
-from .store import Letter, Store
+from .store import Letter, Store, position
 
 _PAGE: Final = 100
 _MOST_DISCARDED: Final = 1000
-_ID: Final = re.compile(r"\d{1,20}-\d{1,20}")
+_ID: Final = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
+_LARGEST: Final = 2**64 - 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +48,7 @@ class DeadLetter:
         """The event as a JSON value. Raises :class:`InvalidEvent` when it is none."""
         try:
             (event,) = self.decode(b"[%b]" % self.raw)
-        except ValueError as error:
+        except Exception as error:  # of the project's own encoder, anything
             raise InvalidEvent(
                 f"Dead letter {self.id} holds no event: see its raw bytes."
             ) from error
@@ -93,14 +94,14 @@ class DeadLetters:
 
         Raises :class:`InvalidEvent`, and replays none, when one of them holds no event.
         """
-        found = [
-            self._read(raw)
+        found = {
+            raw.id: self._read(raw)
             for id in _ids(letters)
             if _is_id(id) and (raw := self._store.find_dead(id))
-        ]
-        for letter in found:
+        }
+        for letter in found.values():
             letter.event  # noqa: B018  (raises when there is none)
-        return self._replay(found)
+        return self._replay(found.values())
 
     def replay_all(self) -> int:
         """Let all be processed again, but those that hold no event. Returns how many there were."""
@@ -123,11 +124,12 @@ class DeadLetters:
 
     def _present(self) -> Iterator[DeadLetter]:
         """All that there are at this moment, and none of those that are buried meanwhile."""
-        last = self._store.newest_dead()
-        for letter in self if last else ():
-            yield letter
-            if letter.id == last:
+        if (last := self._store.newest_dead()) is None:
+            return
+        for letter in self:
+            if position(letter.id) > position(last):
                 return
+            yield letter
 
     def _replay(self, letters: Iterable[DeadLetter]) -> int:
         """In batches as large as those of the bucket."""
@@ -162,7 +164,7 @@ def _ids(letters: Iterable[DeadLetter | str]) -> list[str]:
 
 
 def _is_id(id: str) -> bool:
-    return isinstance(id, str) and _ID.fullmatch(id) is not None
+    return isinstance(id, str) and _ID.fullmatch(id) is not None and max(position(id)) <= _LARGEST
 
 
 def _holds_an_event(letter: DeadLetter) -> bool:

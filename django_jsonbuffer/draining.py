@@ -6,32 +6,32 @@ import random
 import secrets
 import socket
 import time
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from inspect import isasyncgen, isawaitable, isgenerator
 from traceback import format_exception, format_exception_only, format_tb
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, overload
 
 from asgiref.sync import async_to_sync
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, OperationalError
 
 from .encoding import spans
 from .exceptions import (
-    BucketFull,
     BufferMisconfigured,
     BufferUnavailable,
     JSONBufferError,
     LeaseLost,
-    SpillUnavailable,
 )
 from .leases import Lease
 from .options import Options
 from .spill import forward
-from .store import Burial, Claim, Store
-from .transactions import close_broken_connections, no_transaction_left_open
+from .store import Burial, Claim, Store, position
+from .transactions import close_broken_connections, committed, no_transaction_left_open
 
 logger = logging.getLogger("django_jsonbuffer")
 
@@ -48,7 +48,8 @@ PAUSE_SECONDS: Final = 0.1
 """Before an ack whose reply was lost is sent again."""
 
 OUTAGES_TO_STOP: Final = 3
-"""Batches in a row for which the sink was away, before a drain that is to end gives up."""
+"""Batches in a row for which the sink was away, before a drain that is to end gives up. The last of
+them is one that was never delivered, if there is one, in case that it is the others."""
 
 _OUTAGE_ERRORS: Final = (
     OperationalError,
@@ -65,11 +66,13 @@ _MOST_OF_A_TRACEBACK: Final = 20_000
 class Batch(Sequence[Any]):
     """Events as a processor gets them: a sequence of JSON values, in append order."""
 
-    __slots__ = ("_events", "_rejected", "attempt", "bucket", "id")
+    __slots__ = ("_events", "_places", "_rejected", "attempt", "bucket", "id")
 
     def __init__(self, events: Iterable[Any], *, id: str, attempt: int, bucket: str) -> None:
         self._events = tuple(events)
-        self._rejected: dict[int, str | BaseException] = {}
+        self._rejected: dict[int, object] = {}
+        self._places: dict[int, list[int]] = {}
+        """Where the events are that were not rejected, by the identity of the object."""
         self.id = id
         """The same on every delivery of this batch, and of no other: a key to tell a repeat by."""
         self.attempt = attempt
@@ -93,15 +96,22 @@ class Batch(Sequence[Any]):
 
         Raises ``ValueError`` for what is no event of this batch, or was rejected as often as it is.
         """
-        left = [at for at in range(len(self._events)) if at not in self._rejected]
-        same = [at for at in left if self._events[at] is event]
-        same = same or [at for at in left if self._events[at] == event]
-        if not same:
+        if not self._places:
+            for at, own in enumerate(self._events):
+                self._places.setdefault(id(own), []).append(at)
+        places = self._places.get(id(event)) or self._places_of_equals(event)
+        if not places:
             raise ValueError("Only an event of the batch can be rejected, and each once.")
-        self._rejected[same[0]] = reason
+        self._rejected[places.pop(0)] = reason
+
+    def _places_of_equals(self, event: Any) -> list[int]:
+        """To Python, 1, 1.0 and True are equal: what is written alike comes first."""
+        equal = [p for p in self._places.values() if p and self._events[p[0]] == event]
+        alike = [p for p in equal if repr(self._events[p[0]]) == repr(event)]
+        return [*alike, *equal, []][0]
 
     @property
-    def rejected(self) -> Mapping[int, str | BaseException]:
+    def rejected(self) -> Mapping[int, object]:
         """The reasons, by the place of the event in the batch."""
         return self._rejected
 
@@ -167,6 +177,7 @@ class Drain:
         self._watch = watch
         self._worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._lease = Lease(store, self._worker, duration=options.lease)
+        self._process = os.getpid()
         self._has_joined = False
         self._last: str | None = None
         self._newest: str | None = None
@@ -184,18 +195,23 @@ class Drain:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if os.getpid() != self._process:
+            return  # a child that the processor has forked: the worker is its parent
         self._lease.end()
         if not self._has_joined or isinstance(error, BufferUnavailable):
             return
         # A name that stays behind is harmless, and a batch that does is another's after the lease.
         with suppress(JSONBufferError):
+            if self._unacknowledged is not None:
+                self._succeed(*self._unacknowledged)
             self._store.retire(self._worker, lease=self._options.lease)
 
     def step(self) -> bool:
         """Claim one batch, process it and acknowledge it. False when there is none to claim.
 
-        What the processor raises is logged, and its batch is released, split or buried.
-        KeyboardInterrupt goes on its way; the end of the context then releases what is still held.
+        What the processor raises is logged, and its batch is released, split or buried. What is no
+        Exception goes on its way then, but for SystemExit and CancelledError. KeyboardInterrupt
+        and GeneratorExit say nothing of the batch, which the end of the context releases.
         """
         if self._unacknowledged is not None:
             done, self._unacknowledged = self._unacknowledged, None
@@ -212,28 +228,45 @@ class Drain:
                 attempt=claim.deliveries,
                 bucket=self.bucket,
             )
-        except ValueError as error:
+        except Exception as error:  # noqa: BLE001  (of the project's own encoder, anything)
             self._isolate(claim, f"The batch cannot be read: {_kind(error)}.", attempts=0)
             return True
         try:
-            with self._lease.held(claim), no_transaction_left_open(), self._transaction():
-                _finish(self._processor.function(batch))
-                if self._processor.atomic is not None:
-                    self._lease.confirm(claim)
-        except LeaseLost as lost:
-            logger.warning("%s What the processor did is rolled back.", lost)
-        except KeyboardInterrupt:
+            with self._lease.held(claim), no_transaction_left_open():
+                self._process_batch(claim, batch)
+        except (KeyboardInterrupt, GeneratorExit):
             raise
-        except BaseException as error:  # noqa: BLE001  (a panic in Rust is no Exception)
+        except BaseException as error:
+            if os.getpid() != self._process:
+                raise
+            if error is self._lease.loss:
+                logger.warning("%s What the processor did is rolled back.", error)
+                return True
             self._fail(claim, error)
+            if not self._may_go_on_after(error):
+                raise
         else:
             self._outages = 0
             self._succeed(claim, batch)
         return True
 
-    def _transaction(self) -> AbstractContextManager[Any]:
-        alias = self._processor.atomic
-        return nullcontext() if alias is None else transaction.atomic(using=alias)
+    def _process_batch(self, claim: Claim, batch: Batch) -> None:
+        function, alias = self._processor
+        if alias is None:
+            _finish(function(batch))
+        else:
+            with committed(alias, confirm=partial(self._lease.confirm, claim)):
+                _finish(function(batch))
+        if os.getpid() != self._process:
+            raise RuntimeError(
+                "The processor forked, and its child returned: end it by os._exit()."
+            )
+
+    def _may_go_on_after(self, error: BaseException) -> bool:
+        """As after a panic in Rust it may not, or when somebody ends this greenlet."""
+        return isinstance(
+            error, (Exception, SystemExit, CancelledError, *self._options.outage_errors)
+        )
 
     def _is_waiting_for_the_sink(self) -> bool:
         if self._watch:
@@ -244,29 +277,34 @@ class Drain:
         """What this machine has spilled goes first. What keeps it is no reason not to drain."""
         try:
             forward(self._store, self._options)
-        except (SpillUnavailable, BucketFull) as error:
+        except JSONBufferError as error:
+            if isinstance(error, BufferUnavailable) and error.is_unreachable:
+                raise
             logger.warning("Bucket %s: what was spilled still waits. %s", self.bucket, error)
 
     def _claim(self) -> Claim | None:
         if self._watch:
             self._forward()
-            linger, after = self._options.linger, None
-        else:
-            if self._last is None:
-                self._forward()
-                self._newest, rubbish = self._store.seal()
-                self.report.buried += rubbish
-            if self._newest is None or _is_behind(self._last, self._newest):
-                return None
-            linger, after = None, self._last
+            return self._claim_behind(None, linger=self._options.linger)
+        if self._last is None:
+            self._forward()
+            self._newest, rubbish = self._store.seal()
+            self.report.buried += rubbish
+        if self._newest is None or _is_behind(self._last, self._newest):
+            return None
+        if self._outages == OUTAGES_TO_STOP - 1 and (claim := self._claim_behind(self._newest)):
+            return claim
+        if claim := self._claim_behind(self._last):
+            self._last = claim.id
+        return claim
+
+    def _claim_behind(self, after: str | None, *, linger: timedelta | None = None) -> Claim | None:
         self._has_joined = True
         self._lease.begin()
         claim, rubbish = self._store.claim(
             self._worker, lease=self._options.lease, linger=linger, after=after
         )
         self.report.buried += rubbish
-        if claim is not None:
-            self._last = claim.id
         return claim
 
     def _succeed(self, claim: Claim, batch: Batch, is_repeat: bool = False) -> None:
@@ -333,7 +371,12 @@ class Drain:
             self._resumes_at = (
                 time.monotonic() + _backoff(self._outages, most=self._options.lease).total_seconds()
             )
-            self._release(claim, error, failed=False)
+            if claim.count > 1 and claim.outages >= self._options.max_attempts:
+                # Which was not away for others. It is never buried for that.
+                self._log_failure(claim, error, "has failed while others were processed")
+                self._isolate(claim, *_told(error), attempts=claim.failures)
+            else:
+                self._release(claim, error, failed=False)
             return
         self._outages = 0
         attempts = claim.failures + 1
@@ -399,7 +442,9 @@ class Drain:
 
     def _split(self, claim: Claim, places: Sequence[tuple[int, int]], *, attempts: int) -> None:
         deaths = min(claim.deaths, DEATHS_TO_SPLIT - 1)
-        newest = self._store.split(claim, places, failures=attempts, deaths=deaths)
+        newest = self._store.split(
+            claim, places, failures=attempts, deaths=deaths, outages=claim.outages
+        )
         if self._newest is not None and not _is_behind(self._newest, newest):
             self._newest = newest
         logger.warning(
@@ -449,10 +494,4 @@ def _backoff(attempt: int, *, most: timedelta) -> timedelta:
 
 def _is_behind(last: str | None, newest: str) -> bool:
     """Whether the drain has come as far as the batch that was the newest when it began."""
-    return last is not None and _position(last) >= _position(newest)
-
-
-def _position(id: str) -> tuple[int, int]:
-    """A stream id is the server's milliseconds, a dash, and a sequence number."""
-    time, _, sequence = id.partition("-")
-    return int(time), int(sequence)
+    return last is not None and position(last) >= position(newest)

@@ -4,7 +4,8 @@ Each docstring says in which state Redis is afterwards.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -61,6 +62,10 @@ class AppendUndecided(BufferUnavailable):
         self.stamp = stamp
         self._retry = retry
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The events stay in their process.
+        return partial(AppendUndecided, stamp=self.stamp, retry=_not_here), self.args
+
     def retry(self) -> None:
         """Send the same append again. However often that is done, within half a day, it is stored
         once.
@@ -68,6 +73,13 @@ class AppendUndecided(BufferUnavailable):
         Returns when it is stored; raises :class:`AppendUndecided` when that is still not known.
         """
         self._retry()
+
+
+def _not_here() -> None:
+    raise BufferUnavailable(
+        "This error is a copy, and the events of its append are not in it. Call retry() of the "
+        "original, in the process that raised it."
+    )
 
 
 class BufferOutOfMemory(BufferUnavailable):

@@ -2,12 +2,13 @@
 
 import logging
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
 
-from .exceptions import JSONBufferError, LeaseLost
+from .exceptions import LeaseLost
 from .store import Claim, Store
 
 logger = logging.getLogger("django_jsonbuffer")
@@ -31,6 +32,8 @@ class Lease:
         period = min(HEARTBEAT, duration / 3) if self._is_renewed else HEARTBEAT
         self._period_seconds = max(period, _SHORTEST_PERIOD).total_seconds()
         self._claim: Claim | None = None
+        self.loss: LeaseLost | None = None
+        """What the last confirmation raised."""
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -38,10 +41,14 @@ class Lease:
         """Let the worker be heard of, from now on until the end."""
         if self._thread is None:
             self._store.beat(self._worker)
-            self._thread = threading.Thread(
-                target=self._keep, name=f"lease of {self._worker}", daemon=True
+            thread = threading.Thread(
+                target=_keep,
+                args=[weakref.ref(self), self._ended, self._period_seconds],
+                name=f"lease of {self._worker}",
+                daemon=True,
             )
-            self._thread.start()
+            thread.start()
+            self._thread = thread
 
     def end(self) -> None:
         self._ended.set()
@@ -60,19 +67,31 @@ class Lease:
 
     def confirm(self, claim: Claim) -> None:
         """Renew it at once. Raises :class:`LeaseLost`."""
-        if self._is_renewed:
+        if not self._is_renewed:
+            return
+        try:
             self._store.renew(claim)
+        except LeaseLost as lost:
+            self.loss = lost
+            raise
 
-    def _keep(self) -> None:
-        while not self._ended.wait(self._period_seconds):
-            claim = self._claim
-            try:
-                self._store.beat(self._worker)
-                if claim is not None and self._is_renewed:
-                    self._store.renew(claim)
-            except LeaseLost as lost:
-                if self._claim is claim:
-                    self._claim = None
-                    logger.warning("%s Its processor still runs.", lost)
-            except JSONBufferError as error:
-                logger.warning("The lease of %s could not be renewed yet: %s", self._worker, error)
+    def renew(self) -> None:
+        """Be heard of, and renew what is held. Raises nothing: it is tried again."""
+        claim = self._claim
+        try:
+            self._store.beat(self._worker)
+            if claim is not None and self._is_renewed:
+                self._store.renew(claim)
+        except LeaseLost as lost:
+            if self._claim is claim:
+                self._claim = None
+                logger.warning("%s Its processor still runs.", lost)
+        except Exception as error:  # noqa: BLE001  (no error may end what keeps the lease)
+            logger.warning("The lease of %s could not be renewed yet: %r", self._worker, error)
+
+
+def _keep(of: "weakref.ref[Lease]", ended: threading.Event, period_seconds: float) -> None:
+    """What the thread does, for as long as the worker is there."""
+    while not ended.wait(period_seconds) and (lease := of()) is not None:
+        lease.renew()
+        del lease

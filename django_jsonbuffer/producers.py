@@ -77,6 +77,10 @@ def _borrowed() -> Iterator[Producer]:
         producer = _idle.pop()
     except IndexError:
         producer = Producer()
+    if not producer.is_ours:
+        # Of a fork that Python did not see, such as uWSGI's: the parent goes on with the same ones.
+        _idle.clear()
+        producer = Producer()
     try:
         yield producer
     except AppendUndecided:

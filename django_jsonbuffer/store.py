@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -92,7 +93,8 @@ class BucketStatus:
 
     lost: int
     """Events in all that could not be handed to Redis, and for which no caller got an error. Their
-    process reports them with its next append to the bucket that succeeds."""
+    process reports them with its next append to the bucket that succeeds; if the reply to that
+    report is lost, it is made and counted once more."""
 
     dropped: "Drops"
     """Events in all that were given up, by reason."""
@@ -123,6 +125,9 @@ class Claim:
 
     deaths: int
     """How many workers let its lease run out."""
+
+    outages: int
+    """How often the sink was away for it, though other events had been processed meanwhile."""
 
 
 class Burial(NamedTuple):
@@ -202,7 +207,7 @@ _STORED: Final = (b"stored", b"repeated", b"dropped")
 APPEND: Final = Script("append", returns=_row(bytes, int, int, int))
 SEAL: Final = Script("seal", returns=_one_of(_row(bytes, int), _row(NoneType, int)))
 CLAIM: Final = Script(
-    "claim", returns=_one_of(_row(int), _row(int, bytes, int, int, bytes, int, int))
+    "claim", returns=_one_of(_row(int), _row(int, bytes, int, int, bytes, int, int, int))
 )
 ACK: Final = Script("ack", returns=_number)
 RELEASE: Final = Script("release", returns=_number)
@@ -311,8 +316,9 @@ class Store:
         """
         if self.identity in _registered and not anew:
             return
-        with _Asking(self._configuration.cache, self.name) as client:
-            client.sadd(register_key(self._configuration.prefix), self.name)
+        key = register_key(self._configuration.prefix)
+        with _Asking(self._configuration.cache, self.name, key=key) as client:
+            client.sadd(key, self.name)
         if len(_registered) >= _MOST_REGISTERED:
             _registered.clear()
         _registered.add(self.identity)
@@ -357,7 +363,7 @@ class Store:
             self._report_rubbish(rubbish)
             all_rubbish += rubbish
             if found:
-                id, deliveries, count, array, failures, deaths = found
+                id, deliveries, count, array, failures, deaths, outages = found
                 claim = Claim(
                     id=id.decode(),
                     consumer=consumer,
@@ -366,6 +372,7 @@ class Store:
                     array=array,
                     failures=failures,
                     deaths=deaths,
+                    outages=outages,
                 )
                 return claim, all_rubbish
             if not rubbish:
@@ -385,18 +392,26 @@ class Store:
     ) -> None:
         """Give a batch back, to be claimed again after the backoff, which the lease bounds.
 
-        `failed` counts it as one of the batch's attempts. Raises :class:`LeaseLost`.
+        `failed` counts it as one of the batch's attempts; otherwise its sink was away. Raises
+        :class:`LeaseLost`.
         """
         keys = [self.keys.batches, self.keys.stats, self.keys.attempts]
         idle = max(lease - backoff, timedelta(0))
         self._run_held(RELEASE, keys, claim, claim.count, milliseconds(idle), int(failed))
 
     def split(
-        self, claim: Claim, spans: Sequence[tuple[int, int]], *, failures: int, deaths: int
+        self,
+        claim: Claim,
+        spans: Sequence[tuple[int, int]],
+        *,
+        failures: int,
+        deaths: int,
+        outages: int = 0,
     ) -> str:
         """Replace a batch by its two halves, and return the id of the second, the newest batch.
 
-        `spans` tells where its events begin and end. Raises :class:`LeaseLost`.
+        `spans` tells where its events begin and end; the others are what both halves have behind
+        them. Raises :class:`LeaseLost`.
         """
         middle = len(spans) // 2
         keys = [self.keys.batches, self.keys.stats, self.keys.attempts]
@@ -410,6 +425,7 @@ class Store:
             len(spans) - middle,
             failures,
             deaths,
+            outages,
         )
         return newest.decode()  # type: ignore[no-any-return]
 
@@ -573,9 +589,10 @@ def statuses(
 
 def registered_names(configuration: Configuration) -> set[str]:
     """The name of every bucket that was ever appended to."""
+    key = register_key(configuration.prefix)
     try:
-        with _Asking(configuration.cache) as client:
-            members: Any = client.smembers(register_key(configuration.prefix))
+        with _Asking(configuration.cache, key=key) as client:
+            members: Any = client.smembers(key)
         return {
             member.decode(errors="replace") if isinstance(member, bytes) else member
             for member in members
@@ -613,6 +630,12 @@ def server_facts(configuration: Configuration) -> ServerFacts:
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _no_redis() from error
+
+
+def position(id: str) -> tuple[int, int]:
+    """A stream id is the server's milliseconds, a dash, and a sequence number."""
+    time, _, sequence = id.partition("-")
+    return int(time), int(sequence)
 
 
 def milliseconds(duration: timedelta) -> int:
@@ -670,10 +693,13 @@ class _Asking:
     A class and no generator, since each append passes through it.
     """
 
-    def __init__(self, alias: str, name: str | None = None) -> None:
+    def __init__(self, alias: str, name: str | None = None, *, key: str = "") -> None:
         self._client = connections.client(alias)
         self._alias = alias
         self._name = name
+        self._key = key
+        """The one that is asked for, where it is not the bucket's."""
+        self._around = sys.exception()
 
     def __enter__(self) -> "Redis":
         return self._client
@@ -687,9 +713,10 @@ class _Asking:
         if error is None:
             return
         if isinstance(error, DRIVER_ERRORS):
-            translated = _translated(error, self._name)
+            translated = _translated(error, self._name, key=self._key)
             if isinstance(translated, BufferUnavailable):
-                translated.may_be_done = not connections.was_not_sent(error)
+                was_not_sent = connections.was_not_sent(error, around=self._around)
+                translated.may_be_done = not was_not_sent
             raise translated from None if _ARGUMENTS in str(error) else error
         if option := connections.wrong_option(error):
             raise connections.misconfigured_option(self._alias, option) from error
@@ -744,12 +771,14 @@ _ARGUMENTS: Final = ", with args beginning with"
 
 def _no_redis(name: str | None = None) -> BufferUnavailable:
     bucket = f" for bucket {name!r}" if name else ""
-    return BufferUnavailable(
+    unavailable = BufferUnavailable(
         f"What answered{bucket} is no Redis: its reply makes no sense. See where CACHES points."
     )
+    unavailable.may_be_done = True
+    return unavailable
 
 
-def _translated(error: Exception, name: str | None = None) -> JSONBufferError:
+def _translated(error: Exception, name: str | None = None, *, key: str = "") -> JSONBufferError:
     """The error of this app for one of the driver. Messages of Redis hold keys, never events."""
     bucket = f" for bucket {name!r}" if name else ""
     # Before 7.0, an error within a script keeps its code only in its text. Behind it stands where
@@ -761,15 +790,19 @@ def _translated(error: Exception, name: str | None = None) -> JSONBufferError:
             "maxmemory."
         )
     if "WRONGTYPE" in text:
+        which = f"The key {key!r}" if key else f"A key{bucket}"
         return KeyOccupied(
-            f"A key{bucket} holds a value of another type, which this app did not put there: see "
-            "the TYPE of its keys. Nothing was changed. Move that key away, or choose another name "
-            "or PREFIX."
+            f"{which} holds a value of another type, which this app did not put there: see the "
+            "TYPE of its keys. Nothing was changed. Move that key away, or choose another name or "
+            "PREFIX."
         )
     if isinstance(error, redis.exceptions.AuthenticationError):
         return BufferUnavailable(f"Redis does not let this site in{bucket}: {text}")
     if isinstance(error, redis.exceptions.TimeoutError | redis.exceptions.ConnectionError):
         unavailable = BufferUnavailable(f"Redis cannot be reached{bucket}: {text}")
-        unavailable.is_unreachable = not isinstance(error, redis.exceptions.BusyLoadingError)
+        # A pool whose connections are all in use says nothing of the server.
+        unavailable.is_unreachable = not isinstance(
+            error, redis.exceptions.BusyLoadingError | redis.exceptions.MaxConnectionsError
+        )
         return unavailable
     return BufferUnavailable(f"Redis refused a command{bucket}: {text}")

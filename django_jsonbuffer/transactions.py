@@ -1,11 +1,59 @@
 """What a processor must not leave behind in the database."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from django.db import Error, connections
+from django.db import Error, connections, transaction
 
-from .exceptions import TransactionLeftOpen
+from .exceptions import BufferMisconfigured, TransactionLeftOpen
+
+logger = logging.getLogger("django_jsonbuffer")
+
+
+@contextmanager
+def committed(alias: str, *, confirm: Callable[[], None]) -> Iterator[None]:
+    """A transaction around the block, which ends with `confirm`, and raises unless it commits.
+
+    What an on-commit function raises is logged: what the block has written is there.
+    """
+    is_committed = False
+
+    def note() -> None:
+        nonlocal is_committed
+        is_committed = True
+
+    try:
+        with transaction.atomic(using=alias):
+            yield
+            _check_commit(alias)
+            confirm()
+            # In Django's form, and before all others, none of which runs behind one that raises.
+            functions: list[Any] = connections[alias].run_on_commit
+            functions.insert(0, (set(), note, False))
+    except Exception:
+        if not is_committed:
+            raise
+        logger.exception(
+            "What a processor has written to the database %s is committed, and a function that "
+            "was to run at this commit failed. Those behind it were not run.",
+            alias,
+        )
+
+
+def _check_commit(alias: str) -> None:
+    """Raises where ``atomic()`` would roll back without a word, or leave it to somebody to commit:
+    after an error that was caught within, on a connection that was closed, without autocommit.
+    """
+    connection = connections[alias]
+    if not connection.commit_on_exit:
+        raise BufferMisconfigured(
+            f"The database {alias} has autocommit off, so that atomic={alias!r} commits nothing. "
+            "Switch it on, or commit in the processor and leave atomic= away."
+        )
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT 1{connection.features.bare_select_suffix}")
 
 
 @contextmanager

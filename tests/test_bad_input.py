@@ -958,10 +958,6 @@ def run_out_of_memory(batch: Batch) -> None:
     bytearray(2**60)
 
 
-def panic(batch: Batch) -> None:
-    raise Panic
-
-
 class TestProcessor:
     @pytest.mark.parametrize(
         "processor",
@@ -973,7 +969,6 @@ class TestProcessor:
             run_out_of_memory,
             lambda batch: os.kill(os.getpid(), signal.SIGUSR1),
             lambda batch: ctypes.pythonapi.PyErr_SetNone(ctypes.py_object(ValueError)),
-            panic,
         ],
         ids=[
             "raises",
@@ -983,7 +978,6 @@ class TestProcessor:
             "memory",
             "signal",
             "in-C",
-            "panics",
         ],
     )
     def test_that_fails_keeps_the_batch(
@@ -993,6 +987,38 @@ class TestProcessor:
         bucket.extend([1, 2])
         assert bucket.drain() == report(failed=1)
         assert bucket.status().pending == 2
+
+    def test_that_panics_ends_its_worker_and_has_failed(self) -> None:
+        """What is no Exception goes on its way, and is no reason to try for ever."""
+        bucket = impatient(max_attempts=2)
+        bucket.extend([1, 2])
+        got: list[int] = []
+
+        def process(batch: Batch) -> None:
+            if 2 in batch:
+                raise Panic
+            got.extend(batch)
+
+        bucket.processor(process)
+        for _ in range(3):
+            with pytest.raises(Panic):
+                drain_all(bucket)
+        drain_all(bucket)
+        assert got == [1]
+        assert [letter.event for letter in bucket.dead] == [2]
+
+    @pytest.mark.parametrize("end", [KeyboardInterrupt, GeneratorExit])
+    def test_that_is_interrupted_has_not_failed(self, end: type[BaseException]) -> None:
+        bucket = impatient(max_attempts=1)
+        bucket.append(1)
+
+        def process(batch: Batch) -> None:
+            raise end
+
+        bucket.processor(process)
+        with pytest.raises(end):
+            bucket.drain()
+        assert bucket.status().pending == 1
 
     @pytest.fixture
     def user_signal(self) -> Iterator[None]:
@@ -1026,7 +1052,8 @@ class TestProcessor:
         bucket.append(1)
         bucket.processor(process)
         # And no more of it, since a report of the suite cannot hold what some of these say.
-        assert is_clear(Bucket.drain, bucket)
+        with suppress(Panic):
+            assert is_clear(Bucket.drain, bucket)
         [letter] = bucket.dead
         assert (letter.event, bucket.status().batches) == (1, 0)
         assert kind(error) in letter.error or "ExceptionGroup" in letter.error

@@ -1,14 +1,23 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from django_jsonbuffer import Bucket
 from django_jsonbuffer.breaker import LONGEST_PAUSE_SECONDS, Breaker, breaker
-from django_jsonbuffer.exceptions import BufferOutOfMemory, BufferUnavailable
+from django_jsonbuffer.connections import client
+from django_jsonbuffer.exceptions import (
+    BucketFull,
+    BufferOutOfMemory,
+    BufferUnavailable,
+    JSONBufferError,
+    KeyOccupied,
+)
 from example_project.embedded_redis import EmbeddedRedis
+from tests.server import Redis
 from tests.threads import at_once
 
 
@@ -18,10 +27,14 @@ def unreachable() -> BufferUnavailable:
     return error
 
 
+class Interrupt(Exception):
+    """As a time limit that strikes anywhere."""
+
+
 class Calls:
     """Raises its errors one after the other, then nothing."""
 
-    def __init__(self, *errors: Exception) -> None:
+    def __init__(self, *errors: BaseException) -> None:
         self.errors = [*errors]
         self.count = 0
 
@@ -138,6 +151,64 @@ class TestBreaker:
     def test_is_one_for_each_alias(self) -> None:
         assert breaker("one") is breaker("one")
         assert breaker("one") is not breaker("another")
+
+
+@pytest.mark.parametrize("answer", [BucketFull("full"), KeyOccupied("theirs"), None])
+def test_any_answer_closes_it(
+    guarding: Breaker, clock: Callable[[float], None], answer: Exception | None
+) -> None:
+    with pytest.raises(BufferUnavailable):
+        guarding.guard(Calls(unreachable()))
+    clock(0.11)
+    with suppress(JSONBufferError):
+        guarding.guard(Calls(*[answer] if answer else []))
+    calls = Calls()
+    at_once([lambda: guarding.guard(calls)] * 4)
+    assert calls.count == 4
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, Interrupt])
+def test_call_that_is_interrupted_leaves_it_to_the_next(
+    guarding: Breaker, clock: Callable[[float], None], end: type[BaseException]
+) -> None:
+    with pytest.raises(BufferUnavailable):
+        guarding.guard(Calls(unreachable()))
+    clock(0.11)
+    with pytest.raises(end):
+        guarding.guard(Calls(end()))
+    calls = Calls()
+    guarding.guard(calls)
+    assert calls.count == 1
+
+
+def test_turn_that_is_never_given_back_ends(
+    guarding: Breaker, clock: Callable[[float], None]
+) -> None:
+    with pytest.raises(BufferUnavailable):
+        guarding.guard(Calls(unreachable()))
+    clock(0.11)
+    guarding._take_turn()
+    with pytest.raises(BufferUnavailable):
+        guarding.guard(Calls())
+    clock(LONGEST_PAUSE_SECONDS)
+    guarding.guard(Calls())
+
+
+def test_connections_that_are_all_in_use_are_no_outage(
+    private_server: Redis, use_cache: Callable[..., str]
+) -> None:
+    path = private_server.get_connection_kwargs()["path"]
+    options = {"CONNECTION_POOL_KWARGS": {"max_connections": 1}}
+    pool = client(use_cache(f"unix://{path}?db=0", OPTIONS=options)).connection_pool
+    bucket = Bucket("orders")
+    bucket.append(1)
+    connection = pool.get_connection()
+    with pytest.raises(BufferUnavailable) as caught:
+        bucket.append(2)
+    assert not caught.value.may_be_done
+    pool.release(connection)
+    bucket.append(3)
+    assert bucket.take() == [1, 3]
 
 
 def test_appends_do_not_wait_for_a_server_that_is_away(

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import hypothesis
@@ -22,11 +23,13 @@ from pytest_django import Settings
 from django_jsonbuffer import Bucket, commits, gathered
 from django_jsonbuffer.commits import _losses
 from django_jsonbuffer.exceptions import (
+    BucketFull,
     BufferUnavailable,
     EventTooLarge,
     InvalidEvent,
     KeyOccupied,
 )
+from django_jsonbuffer.spill import Spill, spill
 from django_jsonbuffer.store import MAX_APPEND_BATCHES, Store
 from tests.server import Redis
 from tests.threads import at_once
@@ -721,6 +724,56 @@ class TestFailure:
         assert ran == [1]
         assert Group.objects.exists()
         assert "Bucket orders: 3 events are lost. Redis cannot be reached" in caplog.text
+
+    def test_of_a_handle_follows_the_options_of_that_handle(
+        self, unreachable: str, tmp_path: Path
+    ) -> None:
+        """Another handle of the bucket, with other options, was first in the transaction."""
+        spilling = Bucket("orders", on_unavailable="spill", spill_dir=tmp_path)
+        with transaction.atomic():
+            Bucket("orders").append("plain")
+            spilling.append("precious")
+            Bucket("orders").append("plain")
+        opened = spill(tmp_path)
+        sent: list[bytes] = []
+        opened.forward(spilling.key, lambda events, stamp: sent.extend(events))
+        opened.close()
+        assert sent == [b'"precious"']
+
+    def test_of_a_handle_that_says_raise_is_not_decided_by_another(self) -> None:
+        lenient = Bucket("orders", max_pending=1, overflow="drop_newest")
+        strict = Bucket("orders", max_pending=1, on_unavailable="raise")
+        lenient.append(0)
+        with pytest.raises(BucketFull), gathered():
+            lenient.append("plain")
+            strict.append("precious")
+
+    def test_after_a_commit_tells_no_event(self, caplog: pytest.LogCaptureFixture) -> None:
+        def refuse(event: Any) -> None:
+            raise ValueError(f"{event} is no good")
+
+        caplog.set_level("INFO", logger="django_jsonbuffer")
+        bucket = Bucket("orders", schema=refuse)
+        bucket.hand_over([{"card": "4111-1111"}], is_late=True)
+        assert "1 events are lost. An event is refused, with ValueError" in caplog.text
+        assert "4111" not in caplog.text
+
+    def test_while_spilling_an_interrupt_is_logged_for_all_that_was_not_sent(
+        self,
+        unreachable: str,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        def interrupted(*args: object, **kwargs: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Spill, "put", interrupted)
+        with pytest.raises(KeyboardInterrupt), transaction.atomic():
+            Bucket("orders", on_unavailable="spill", spill_dir=tmp_path).append(1)
+            Bucket("others").extend([2, 3])
+        assert "Bucket orders: 1 events are lost" in caplog.text
+        assert "Bucket others: 2 events are lost" in caplog.text
 
     def test_after_a_commit_raises_if_the_bucket_says_so(
         self, unreachable: str, caplog: pytest.LogCaptureFixture

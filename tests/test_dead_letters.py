@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from django_jsonbuffer import Batch, Bucket, DeadLetter
-from django_jsonbuffer.exceptions import BufferOutOfMemory, InvalidEvent
+from django_jsonbuffer.exceptions import BufferOutOfMemory, InvalidEvent, KeyOccupied
+from django_jsonbuffer.store import Store
 from tests.server import Redis
 from tests.threads import at_once
 
@@ -161,8 +162,55 @@ class TestReplay:
             bucket.dead.replay_all()
         assert (bucket.status().dead, bucket.status().pending) == (1, 0)
 
+    def test_of_one_letter_that_is_named_twice_is_one(self, bucket: Bucket) -> None:
+        [letter] = bury(bucket, {"n": 1})
+        assert bucket.dead.replay(letter, letter.id) == 1
+        assert bucket.take() == [{"n": 1}]
+
+    def test_of_all_ends_though_the_newest_was_discarded_and_all_fail_again(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bucket = Bucket("orders", batch_size=2)
+        letters = bury(bucket, *range(6))
+        monkeypatch.setattr("django_jsonbuffer.dead_letters._PAGE", 2)
+        replay: Any = Store.replay
+        calls: list[list[str]] = []
+
+        def replay_and_fail(store: Store, ids: list[str]) -> int:
+            calls.append(ids)
+            assert len(calls) < 10
+            count: int = replay(store, ids)
+            Bucket("orders").dead.discard(letters[-1])
+            bucket.drain()
+            return count
+
+        monkeypatch.setattr(Store, "replay", replay_and_fail)
+        bucket.processor(lambda batch: [batch.reject(event, "no") for event in batch])
+        assert bucket.dead.replay_all() <= 6
+        assert len(calls) <= 3
+
 
 class TestDiscard:
+    def test_refuses_all_when_the_counters_are_of_another_type(
+        self, bucket: Bucket, client_of_server: Redis
+    ) -> None:
+        [letter] = bury(bucket, 1)
+        client_of_server.set(bucket.wiring.store.keys.stats, "foreign")
+        with pytest.raises(KeyOccupied):
+            bucket.dead.discard(letter)
+        assert len(list(bucket.dead)) == 1
+
+    @pytest.mark.parametrize(
+        "id", ["18446744073709551616-0", "1-18446744073709551616", "\u0661-\u0660", "-", "1-1\n"]
+    )
+    def test_of_what_cannot_be_an_id_does_nothing(self, bucket: Bucket, id: str) -> None:
+        [letter] = bury(bucket, 1)
+        assert bucket.dead.discard(id) == 0
+        assert bucket.dead.replay(id) == 0
+        with pytest.raises(KeyError):
+            bucket.dead[id]
+        assert bucket.dead.discard(id, letter) == 1
+
     def test_removes_and_counts(self, bucket: Bucket) -> None:
         letters = bury(bucket, 1, 2, 3)
         assert bucket.dead.discard(letters[0], letters[2].id, "1-1", "no id") == 2

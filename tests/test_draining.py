@@ -1,16 +1,34 @@
 import asyncio
 import logging
+import os
+import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import redis
-from django.db import InterfaceError, OperationalError, connection
+from django.db import (
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    connection,
+    connections,
+    transaction,
+)
+from pytest_django import Settings
 
 from django_jsonbuffer import Batch, Bucket, DrainReport
 from django_jsonbuffer.draining import _backoff
-from django_jsonbuffer.exceptions import BufferMisconfigured, BufferUnavailable
+from django_jsonbuffer.encoding import JSONEncoder
+from django_jsonbuffer.exceptions import (
+    BufferMisconfigured,
+    BufferUnavailable,
+    InvalidEvent,
+    LeaseLost,
+)
 from django_jsonbuffer.store import Claim, Store
 from tests.library.models import Tag
 from tests.server import Redis
@@ -516,6 +534,57 @@ class TestLostAck:
         assert drain.report == report(processed=3, batches=2)
         assert "could not be acknowledged yet" in caplog.text
 
+    def test_is_made_up_for_when_the_worker_ends(
+        self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ack: Any = Store.ack
+        refusals = [BufferUnavailable("away")]
+
+        def refusing(store: Store, claim: Claim) -> None:
+            if refusals:
+                raise refusals.pop()
+            ack(store, claim)
+
+        monkeypatch.setattr(Store, "ack", refusing)
+        got: list[int] = []
+        bucket.processor(got.extend)
+        bucket.append(1)
+        with bucket.drain_steps() as drain, suppress(BufferUnavailable):
+            drain.step()
+        assert drain.report == report(processed=1, batches=1)
+        assert bucket.drain() == report()
+        assert got == [1]
+
+
+class TestFork:
+    """A processor that forks, whose child comes back to the worker's code."""
+
+    @pytest.mark.parametrize("end", ["exits", "raises", "returns"])
+    def test_child_touches_nothing(self, bucket: Bucket, end: str) -> None:
+        worker = os.getpid()
+        attempts: list[int] = []
+
+        def fork(batch: Batch) -> None:
+            attempts.append(batch.attempt)
+            if (pid := os.fork()) == 0:
+                if end == "exits":
+                    sys.exit(0)
+                if end == "raises":
+                    raise ValueError
+                return
+            os.waitpid(pid, 0)
+
+        bucket.processor(fork)
+        bucket.append(1)
+        try:
+            found = bucket.drain()
+        finally:
+            if os.getpid() != worker:
+                os._exit(0)
+        assert found == report(processed=1, batches=1)
+        assert attempts == [1]
+        assert bucket.status().batches == 0
+
 
 class TestBackoff:
     def test_grows_with_each_attempt_and_stays_finite(self) -> None:
@@ -674,6 +743,16 @@ class TestAttempts:
         bucket.append(1)
         assert drain_all(bucket) == report(failed=2, buried=1)
 
+    def test_that_a_lease_was_lost_elsewhere_is_one(self) -> None:
+        bucket = impatient(max_attempts=2)
+
+        def fail(batch: Batch) -> None:
+            raise LeaseLost("of another bucket, which it drains")
+
+        bucket.processor(fail)
+        bucket.append(1)
+        assert drain_all(bucket) == report(failed=2, buried=1)
+
 
 class TestUndecodable:
     """A foreign client appended what Python cannot read."""
@@ -687,6 +766,25 @@ class TestUndecodable:
         assert bucket.drain() == report(processed=3, batches=3, buried=2)
         assert sorted(got, key=str) == [1, [2], {"a": ",]"}]
         assert {len(letter.raw) for letter in bucket.dead} == {5000, 200_000}
+
+    def test_by_the_encoder_of_the_project(
+        self, bucket: Bucket, configure: Callable[..., None]
+    ) -> None:
+        configure(ENCODER=f"{__name__}.{Knowing.__name__}")
+        got: list[Any] = []
+        bucket.processor(got.extend)
+        bucket.extend([{"kind": "a"}, {"kind": "unknown"}, {"kind": "a"}])
+        assert bucket.drain().buried == 1
+        assert got == [1, 1]
+        with pytest.raises(InvalidEvent):
+            next(iter(bucket.dead)).event  # noqa: B018
+
+
+class Knowing(JSONEncoder):
+    """Decodes what it knows."""
+
+    def decode(self, array: bytes) -> list[Any]:
+        return [{"a": 1}[event["kind"]] for event in super().decode(array)]
 
 
 class TestDeaths:
@@ -816,6 +914,19 @@ class TestReject:
         bucket.drain()
         assert [letter.event for letter in bucket.dead] == [{"a": 1}]
 
+    def test_of_what_python_takes_for_equal_takes_what_is_written_alike(self) -> None:
+        bucket = Bucket("orders")
+        bucket.processor(lambda batch: batch.reject({"x": 1}, "no"))
+        bucket.extend([{"x": True}, {"x": 1.0}, {"x": 1}])
+        bucket.drain()
+        assert [letter.raw for letter in bucket.dead] == [b'{"x":1}']
+
+    def test_of_the_same_keys_in_another_order(self, bucket: Bucket) -> None:
+        bucket.processor(lambda batch: batch.reject({"a": 1, "b": 2}, "no"))
+        bucket.extend([0, {"b": 2, "a": 1}])
+        bucket.drain()
+        assert [letter.raw for letter in bucket.dead] == [b'{"b":2,"a":1}']
+
     def test_of_a_stranger_is_refused(self) -> None:
         batch = Batch([1, 2], id="1-0", attempt=1, bucket="orders")
         batch.reject(1, "no")
@@ -889,6 +1000,56 @@ class TestOutageOfTheSink:
         bucket.extend(range(20))
         assert bucket.drain() == report(processed=10, batches=10, failed=10)
 
+    @pytest.mark.parametrize("bad", [1, 2, 5])
+    def test_that_the_oldest_batches_have_each_time_holds_up_no_other(self, bad: int) -> None:
+        bucket = impatient(batch_size=1)
+        got: list[int] = []
+
+        def store(batch: Batch) -> None:
+            if batch[0] < bad:
+                raise OperationalError
+            got.extend(batch)
+
+        bucket.processor(store)
+        bucket.extend(range(20))
+        for _ in range(bad):
+            bucket.drain()
+        assert sorted(got) == [*range(bad, 20)]
+
+    def test_that_some_events_of_a_batch_have_for_ever_keeps_back_no_other_event(self) -> None:
+        """A sink that is away for one event, and not for others, is not away."""
+        bucket = impatient(batch_size=100, max_attempts=3)
+        got: list[int] = []
+
+        def store(batch: Batch) -> None:
+            if 7 in batch:
+                raise OperationalError("index row size exceeds the maximum")
+            got.extend(batch)
+
+        bucket.processor(store)
+        bucket.extend(range(100))
+        for number in range(100, 140):
+            bucket.append(number)
+            bucket.drain()
+        assert sorted(got) == [n for n in range(140) if n != 7]
+        assert (bucket.status().pending, bucket.status().dead) == (1, 0)
+        assert bucket.peek() == [7]
+
+    def test_that_all_have_splits_none(self) -> None:
+        bucket = impatient(batch_size=10, max_attempts=2)
+        bucket.processor(lambda batch: None)
+        bucket.append(0)
+        bucket.drain()
+
+        def store(batch: Batch) -> None:
+            raise OperationalError
+
+        bucket.processor(store)
+        bucket.extend(range(30))
+        for _ in range(20):
+            bucket.drain()
+        assert (bucket.status().pending, bucket.status().batches) == (30, 3)
+
     def test_makes_a_watching_worker_pause(self) -> None:
         bucket = Bucket("orders", batch_size=1)
         calls: list[str] = []
@@ -959,6 +1120,86 @@ class TestAtomic:
         bucket.append("a")
         assert bucket.drain() == report(failed=1)
         assert Tag.objects.count() == 0
+
+    def test_undoes_it_after_an_error_that_was_caught_within(self, bucket: Bucket) -> None:
+        """Such a transaction is rolled back without a word, and the batch must not be acked."""
+        Tag.objects.create(id=2, name="taken")
+
+        @bucket.processor(atomic="default")
+        def store(batch: Batch) -> None:
+            for event in batch:
+                try:
+                    Tag(id=event, name="new").save(force_insert=True)
+                except IntegrityError as error:
+                    batch.reject(event, error)
+
+        bucket.extend([1, 2])
+        assert bucket.drain() == report(failed=1)
+        assert [tag.id for tag in Tag.objects.all()] == [2]
+        assert (bucket.status().pending, bucket.status().dead) == (2, 0)
+
+    def test_keeps_the_rest_after_an_error_within_a_savepoint(self, bucket: Bucket) -> None:
+        Tag.objects.create(id=2, name="taken")
+
+        @bucket.processor(atomic="default")
+        def store(batch: Batch) -> None:
+            for event in batch:
+                try:
+                    with transaction.atomic():
+                        Tag(id=event, name="new").save(force_insert=True)
+                except IntegrityError as error:
+                    batch.reject(event, error)
+
+        bucket.extend([1, 2])
+        assert bucket.drain() == report(processed=1, batches=1, buried=1)
+        assert sorted(tag.id for tag in Tag.objects.all()) == [1, 2]
+
+    def test_undoes_it_when_the_connection_was_closed_within(self, bucket: Bucket) -> None:
+        @bucket.processor(atomic="default")
+        def store(batch: Batch) -> None:
+            Tag.objects.create(name="x")
+            connections["default"].needs_rollback = True
+
+        bucket.append(1)
+        assert bucket.drain() == report(failed=1)
+        assert bucket.status().pending == 1
+
+    def test_is_done_when_only_a_function_behind_the_commit_fails(
+        self, bucket: Bucket, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """To process it again would store the same rows twice."""
+        full = Bucket("full", max_pending=1, on_unavailable="raise")
+        full.append(0)
+
+        @bucket.processor(atomic="default")
+        def store(batch: Batch) -> None:
+            Tag.objects.create(name="x")
+            full.append("stored")
+
+        bucket.append("a")
+        assert bucket.drain() == report(processed=1, batches=1)
+        assert Tag.objects.count() == 1
+        assert "is committed" in caplog.text
+        assert "BucketFull" in caplog.text
+
+    def test_of_a_database_without_autocommit_is_refused(
+        self, bucket: Bucket, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(settings.DATABASES["default"], "AUTOCOMMIT", False)
+        with pytest.raises(BufferMisconfigured, match="AUTOCOMMIT"):
+            bucket.processor(atomic="default")(lambda batch: None)
+
+    def test_with_autocommit_switched_off_is_no_success(self, bucket: Bucket) -> None:
+        bucket.processor(lambda batch: Tag.objects.create(name="x"), atomic="default")
+        bucket.append(1)
+        transaction.set_autocommit(False)
+        try:
+            assert bucket.drain() == report(failed=1)
+        finally:
+            transaction.rollback()
+            transaction.set_autocommit(True)
+        assert bucket.status().pending == 1
+        assert not Tag.objects.exists()
 
     def test_of_no_database_is_refused(self, bucket: Bucket) -> None:
         with pytest.raises(BufferMisconfigured, match="'archive'"):

@@ -1,12 +1,15 @@
+import gc
+import threading
 import time
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from django_jsonbuffer import Batch, Bucket
 from django_jsonbuffer.exceptions import LeaseLost
 from django_jsonbuffer.leases import Lease
-from django_jsonbuffer.store import Claim
+from django_jsonbuffer.store import Claim, Store
 from tests import server
 from tests.server import Redis
 
@@ -64,6 +67,60 @@ class TestRenewal:
         assert caplog.text.count("no longer held") == 1
         with pytest.raises(LeaseLost):
             lease.confirm(claim)
+
+    def test_is_ended_by_no_error(self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+        renew: Any = Store.renew
+        errors = [OSError("of a bug somewhere"), None]
+
+        def failing(store: Store, claim: Claim) -> None:
+            if errors and (error := errors.pop(0)):
+                raise error
+            renew(store, claim)
+
+        monkeypatch.setattr(Store, "renew", failing)
+        others: list[Claim | None] = []
+
+        def slow(batch: Batch) -> None:
+            for _ in range(8):
+                time.sleep(0.1)
+                others.append(claimed(bucket, "another"))
+
+        bucket.processor(slow)
+        bucket.append(1)
+        assert bucket.drain().processed == 1
+        assert others[4:] == [None] * 4
+        assert not errors
+
+    def test_thread_ends_with_a_worker_that_nobody_has_closed(self, bucket: Bucket) -> None:
+        bucket.processor(lambda batch: None)
+        bucket.append(1)
+        drain = bucket.drain_steps()
+        while drain.step():
+            pass
+        thread = drain._lease._thread
+        assert thread is not None
+        del drain
+        gc.collect()
+        thread.join(5)
+        assert not thread.is_alive()
+
+    def test_thread_that_cannot_be_started_is_no_end_of_the_worker(
+        self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def start(thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        got: list[int] = []
+        bucket.processor(got.extend)
+        bucket.append(1)
+        with bucket.drain_steps() as drain:
+            with monkeypatch.context() as patch:
+                patch.setattr(threading.Thread, "start", start)
+                with pytest.raises(RuntimeError):
+                    drain.step()
+            while drain.step():
+                pass
+        assert got == [1]
 
     def test_is_tried_again_when_redis_was_away(
         self, bucket: Bucket, private_server: Redis, caplog: pytest.LogCaptureFixture

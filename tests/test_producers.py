@@ -1,4 +1,6 @@
+import ctypes
 import os
+import pickle
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -151,6 +153,15 @@ class TestProducer:
         assert child != before.producer
         assert self.stamps(None)[0].producer == before.producer
 
+    def test_is_not_shared_with_a_child_of_a_fork_that_python_did_not_see(self) -> None:
+        """As uWSGI forks its workers. Else what they append would look like repeats."""
+        (before,) = self.stamps(None)
+        fork = ctypes.PyDLL(None).fork
+        child = in_child(lambda: self.stamps(None)[0].producer, fork=fork)
+        assert len(child) == len(before.producer)
+        assert child != before.producer
+        assert self.stamps(None)[0].producer == before.producer
+
     def test_of_a_call_under_way_is_not_kept_by_a_forked_child(self) -> None:
         mine: list[Stamp] = []
         read, write = os.pipe()
@@ -170,10 +181,10 @@ class TestProducer:
         os.close(write)
 
 
-def in_child(call: Callable[[], str]) -> str:
+def in_child(call: Callable[[], str], *, fork: Callable[[], int] = os.fork) -> str:
     """What the call returns in a forked child."""
     read, write = os.pipe()
-    if (pid := os.fork()) == 0:
+    if (pid := fork()) == 0:
         os.write(write, call().encode())
         os._exit(0)
     os.waitpid(pid, 0)
@@ -202,5 +213,9 @@ class TestBucket:
         with pytest.raises(AppendUndecided) as caught:
             bucket.append(2)
         private_server.ping()  # answers when the pause is over
+        copied = pickle.loads(pickle.dumps(caught.value))
+        assert (str(copied), copied.stamp) == (str(caught.value), caught.value.stamp)
+        with pytest.raises(BufferUnavailable, match="original"):
+            copied.retry()
         caught.value.retry()
         assert bucket.take() == [1, 2]

@@ -1657,7 +1657,7 @@ class TestHook:
             signal.send(sender=None)
         assert not caplog.records
         signal.send(sender=None)
-        assert f"Bucket {bucket.name}: 2 events are lost. The event cannot be" in caplog.text
+        assert f"Bucket {bucket.name}: 2 events are lost. An event is refused, with" in caplog.text
         assert bucket.take() == []
 
     def test_redis_is_away(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis
 
+from django_jsonbuffer import Bucket
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.encoding import spans
 from django_jsonbuffer.exceptions import (
@@ -72,7 +73,8 @@ def claimed(store: Store, consumer: str = "worker", **options: Any) -> Claim:
 
 def a_claim() -> Claim:
     """Of a batch that there is not."""
-    return Claim(id="1-1", consumer="w", deliveries=1, count=1, array=b"[1]", failures=0, deaths=0)
+    past = {"failures": 0, "deaths": 0, "outages": 0}
+    return Claim(id="1-1", consumer="w", deliveries=1, count=1, array=b"[1]", **past)
 
 
 def bury(store: Store, claim: Claim, *, attempts: int = 0) -> None:
@@ -1118,6 +1120,30 @@ class TestBury:
         assert (store.status().dead, store.status().batches) == (1, 0)
 
 
+class TestSetAside:
+    @pytest.mark.parametrize("kind", ["dead", "stats"])
+    def test_key_of_another_type_refuses_and_writes_nothing(
+        self, store: Store, client_of_server: Redis, prefix: str, kind: str
+    ) -> None:
+        client_of_server.sadd(getattr(store.keys, kind), "foreign")
+        client_of_server.expire(getattr(store.keys, kind), 1000)
+        before = dump(client_of_server, prefix)
+        with pytest.raises(KeyOccupied):
+            store.set_aside([b"1", b"2"], error="no")
+        assert dump(client_of_server, prefix) == before
+        assert client_of_server.ttl(getattr(store.keys, kind)) > 0
+
+
+@pytest.mark.parametrize("value", ["[]", "[ ]", "{}"])
+def test_empty_array_of_another_client_takes_no_room(
+    store: Store, client_of_server: Redis, value: str
+) -> None:
+    client_of_server.set(store.keys.open, value)
+    assert facts(store.status()) == (0, 0, 0, 0)
+    Bucket(store.name, max_pending_bytes=3).append(1)
+    assert store.take() == [b"[1]"]
+
+
 class TestDeletedBatch:
     """Somebody took a batch out of the stream that a worker holds."""
 
@@ -1126,9 +1152,10 @@ class TestDeletedBatch:
         [
             Store.ack,
             partial(Store.release, lease=MINUTE, backoff=NOW),
+            partial(Store.split, spans=[(1, 2), (3, 4)], failures=0, deaths=0),
             bury,
         ],
-        ids=["ack", "release", "bury"],
+        ids=["ack", "release", "split", "bury"],
     )
     def test_is_held_no_more(
         self, store: Store, client_of_server: Redis, call: Callable[[Store, Claim], None]
@@ -1264,6 +1291,13 @@ class TestPurge:
         append(store, *range(777), batch_size=2)
         assert store.purge() == 777
         assert facts(store.status()) == (0, 0, 0, 0)
+
+    def test_holds_up_the_server_for_no_more_than_a_portion(self, private_server: Redis) -> None:
+        store = Store("orders", configuration())
+        append(store, *range(777), batch_size=2)
+        private_server.config_resetstat()
+        store.purge()
+        assert private_server.info("commandstats")["cmdstat_evalsha"]["calls"] >= 4
 
     def test_empty_bucket(self, store: Store) -> None:
         assert store.purge() == 0

@@ -15,9 +15,9 @@
 -- ARGV[3]  linger_ms  how old an open batch must be to be sealed; -1 leaves it open
 -- ARGV[4]  after      where to begin: '-', or '(' and the id of a batch
 --
--- Returns {rubbish, id, deliveries, count, events, failures, deaths}: `rubbish` is the number of
--- values that were set aside as dead letters; the others are absent when nothing was claimed. After
--- many values of rubbish there may be more to claim.
+-- Returns {rubbish, id, deliveries, count, events, failures, deaths, outages}: `rubbish` is the number
+-- of values that were set aside as dead letters; the others are absent when nothing was claimed.
+-- After many values of rubbish there may be more to claim.
 -- @include clock.lua counters.lua attempts.lua dead_letters.lua sealed_batches.lua open_batch.lua
 
 local open, batches, dead, stats, attempts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -43,9 +43,11 @@ local function claimed(entry, deliveries, was_claimed, has_died)
   local past = attempts_at(attempts, entry[1])
   if has_died then
     past.deaths = past.deaths + 1
-    remember_attempts(attempts, entry[1], past.failures, past.deaths, past.first_ms)
+    remember_attempts(attempts, entry[1], past)
   end
-  return { rubbish, entry[1], deliveries, count, events, past.failures, past.deaths }
+  return {
+    rubbish, entry[1], deliveries, count, events, past.failures, past.deaths, past.outages,
+  }
 end
 
 local function claim_delivered(is_own, ...)

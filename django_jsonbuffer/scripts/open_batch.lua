@@ -72,7 +72,8 @@ local function behind_plain(text, at)
   return nil
 end
 
--- The number of events in a JSON array, or nil when the text is no JSON array that CPython reads.
+-- The number of events in a JSON array, or nil when the text, which begins with a bracket, is no
+-- JSON array that CPython reads.
 local function count_events(text)
   if not is_utf8(text) then return nil end
   local behind_string = string_reader(text)
@@ -114,8 +115,7 @@ local function count_events(text)
         expects = char == 91 and 'value or close' or 'key or close'
         at = at + 1
       else
-        if depth == 0 then return nil end
-        at = char == 34 and behind_string(at) or behind_plain(text, at)
+          at = char == 34 and behind_string(at) or behind_plain(text, at)
         if not at then return nil end
         expects = 'comma'
       end
@@ -171,7 +171,6 @@ local function adopt(open, dead, stats, batch)
     redis.call('SET', open, batch.text)
   end
   remember(open, stats, batch)
-  batch.text = nil
 end
 
 -- Moves the open batch to the end of the stream, and leaves an empty one. What the caller looked

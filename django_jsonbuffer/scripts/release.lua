@@ -11,7 +11,7 @@
 -- ARGV[3]  deliveries  how often the batch had been delivered when it was claimed
 -- ARGV[4]  count       events of the batch
 -- ARGV[5]  idle_ms     idle time to begin with: the lease less the backoff
--- ARGV[6]  failed      1 when the processor failed with the batch, 0 when that is not known
+-- ARGV[6]  failed      1 when the processor failed with the batch, 0 when its sink was away
 --
 -- Returns 1, or 0 when another worker holds the lease or the batch is gone.
 -- @include clock.lua counters.lua attempts.lua dead_letters.lua sealed_batches.lua
@@ -21,15 +21,19 @@ local consumer, id, deliveries = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local count, idle_ms, failed = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
 
 if not is_held(batches, consumer, id, deliveries) then return 0 end
-if #redis.call('XRANGE', batches, id, id) == 0 then
-  remove(batches, attempts, id) -- somebody deleted it
-  return 0
-end
+if #redis.call('XRANGE', batches, id, id) == 0 then return 0 end
 local held, past = look_sealed(batches, stats), attempts_at(attempts, id)
+local processed = whole(redis.call('HGET', stats, 'processed')) or 0
+if failed == 1 then
+  past.failures = past.failures + 1
+else
+  if past.processed and past.processed ~= processed then past.outages = past.outages + 1 end
+  past.processed = processed
+end
 
 -- XCLAIM needs no memory, so a full server lets the script run to its end.
 redis.call('XCLAIM', batches, GROUP, NOBODY, 0, id, 'IDLE', idle_ms, 'JUSTID')
 held.claimed, held.sealed = held.claimed - count, held.sealed + count
 remember_sealed(batches, stats, held)
-if failed == 1 then remember_attempts(attempts, id, past.failures + 1, past.deaths, past.first_ms) end
+remember_attempts(attempts, id, past)
 return 1

@@ -15,6 +15,7 @@
 -- ARGV[7]  right       events of the second half
 -- ARGV[8]  failures    that both halves begin with
 -- ARGV[9]  deaths      that both halves begin with
+-- ARGV[10] outages     that both halves begin with
 --
 -- Returns {id of the second half}, or nothing in it when another worker holds the lease or the
 -- batch is gone.
@@ -23,14 +24,19 @@
 local batches, stats, attempts = KEYS[1], KEYS[2], KEYS[3]
 local consumer, id, deliveries = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local last, following = tonumber(ARGV[4]), tonumber(ARGV[5])
-local left, right, failures, deaths = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8], ARGV[9]
+local left, right = tonumber(ARGV[6]), tonumber(ARGV[7])
+local failures, deaths, outages = ARGV[8], ARGV[9], ARGV[10]
 
 if not is_held(batches, consumer, id, deliveries) then return {} end
 local entry = redis.call('XRANGE', batches, id, id)[1]
 if not entry then return {} end
 local events, count = contents(entry)
 local opened = field(entry[2], 'opened')
-local held, past = look_sealed(batches, stats), attempts_at(attempts, id)
+local held = look_sealed(batches, stats)
+local past = {
+  failures = failures, deaths = deaths, outages = outages,
+  first_ms = attempts_at(attempts, id).first_ms,
+}
 
 -- A write that needs no memory, so that a full server lets the script run to its end.
 redis.call('PERSIST', batches)
@@ -40,7 +46,7 @@ for _, half in ipairs({
   { '[' .. string.sub(events, following), right },
 }) do
   newest = redis.call('XADD', batches, '*', 'events', half[1], 'count', half[2], 'opened', opened)
-  remember_attempts(attempts, newest, failures, deaths, past.first_ms)
+  remember_attempts(attempts, newest, past)
   held.sealed, held.bytes = held.sealed + half[2], held.bytes + #half[1]
 end
 remove(batches, attempts, id)

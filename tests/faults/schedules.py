@@ -83,6 +83,9 @@ class Batch:
     is_backing_off: bool = False
     failures: int = 0
     deaths: int = 0
+    outages: int = 0
+    processed: int | None = None
+    """How many events had been when its sink was away last."""
 
 
 @dataclass
@@ -291,7 +294,7 @@ class Judge:
                     check(not is_free, "a batch that nobody holds was not found")
                 check(linger_ms < 0 or not after.open, "the open batch was not found")
             return
-        id, deliveries, count, array, failures, deaths = found
+        id, deliveries, count, array, failures, deaths, outages = found
         batch = self.past.batches[id.decode()]
         events = after.batches[id.decode()]
         check(json.loads(array) == events, "another batch was delivered than lies there")
@@ -304,6 +307,7 @@ class Judge:
         check(deliveries == batch.deliveries, "deliveries were counted wrong")
         check(deaths == batch.deaths, "deaths were counted wrong")
         check(failures == batch.failures, "failures were counted wrong")
+        check(outages == batch.outages, "outages were counted wrong")
         batch.holder, batch.is_backing_off = worker, False
 
     def _is_held(self, id: str) -> bool:
@@ -335,6 +339,10 @@ class Judge:
         if batch := self._fence(before, args, reply):
             batch.holder, batch.is_backing_off = None, int(args[4]) == 0
             batch.failures += args[5]
+            if not args[5]:
+                processed = self.past.gone["processed"]
+                batch.outages += batch.processed not in (None, processed)
+                batch.processed = processed
 
     def _after_retire(self, before: State, after: State, args: Any, reply: Any) -> None:
         self._after_nothing(before, after, args, reply)
@@ -369,7 +377,7 @@ class Judge:
         check(after.open == before.open, "a split changed the open batch")
         check(after.dead == before.dead, "dead letters were changed")
         for half in halves:
-            self.past.batches[half] = Batch(failures=args[7], deaths=args[8])
+            self.past.batches[half] = Batch(failures=args[7], deaths=args[8], outages=args[9])
 
     def _after_bury(self, before: State, after: State, args: Any, reply: Any) -> None:
         worker, id, _, processed = args[:4]
@@ -525,8 +533,13 @@ class Working:
         if what in ("ack", "bury"):
             self._process(claim)
         if what == "split" and claim.count > 1:
-            failures, deaths = claim.failures + 1, min(claim.deaths, 2)
-            store.split(claim, spans(claim.array), failures=failures, deaths=deaths)
+            store.split(
+                claim,
+                spans(claim.array),
+                failures=claim.failures + 1,
+                deaths=min(claim.deaths, 2),
+                outages=claim.outages,
+            )
         elif what == "bury":
             places = [place for place in spans(claim.array) if chance.random() < 0.5]
             burials = [Burial(*place, "no") for place in places]

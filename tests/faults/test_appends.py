@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import random
 import subprocess
 import sys
@@ -80,6 +81,20 @@ class TestNetwork:
             lost=0,
             twice=0,
         )
+
+    def test_lost_reply_is_one_whatever_error_the_caller_is_handling(
+        self, proxied: Proxied
+    ) -> None:
+        """An error of a file that is missing, which a connection to no socket raises as well."""
+        bucket = Bucket("orders", append_timeout=timedelta(seconds=0.25))
+        append_in_order(bucket, 0, numbers=[0])
+        with proxied.proxy.under(at_first(Cut("reply"))) as course:
+            try:
+                os.stat("/nowhere")
+            except FileNotFoundError:
+                append_in_order(bucket, 0, numbers=[1])
+        assert course.done == 1
+        assert stored(bucket, proxied.plain) == [[0, 0], [0, 1]]
 
     def test_late_copy_is_not_stored_again_though_the_events_have_left(
         self, proxied: Proxied
