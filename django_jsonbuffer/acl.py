@@ -40,6 +40,7 @@ def _commands_of(script: Script) -> set[str]:
 _PRODUCER: Final = Role((store.APPEND, store.LOSE), ("SADD",))
 _DRAINER: Final = Role(
     (
+        store.APPEND,
         store.SEAL,
         store.CLAIM,
         store.RENEW,
@@ -51,7 +52,7 @@ _DRAINER: Final = Role(
         store.RETIRE,
         store.STATUS,
     ),
-    ("SCRIPT|LOAD",),
+    ("SADD", "SCRIPT|LOAD"),
 )
 _OPERATOR: Final = Role(
     tuple(value for value in vars(store).values() if isinstance(value, Script)),

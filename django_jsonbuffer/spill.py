@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from .exceptions import SpillFull, SpillUnavailable
+from .exceptions import JSONBufferError, SpillFull, SpillUnavailable
 from .producers import Producer, Stamp
 
 if TYPE_CHECKING:
@@ -62,9 +62,11 @@ class Spill:
         self._file = (0, 0)
         """Device and inode of what the connection has open."""
         self._producer = Producer()
+        self._is_in_use = False
         self._forwarder: sqlite3.Connection | None = None
         """Holds the lock while this process forwards."""
         self._holds: dict[str, tuple[bool, float]] = {}
+        self._resumes_at: dict[str, float] = {}
 
     def put(
         self, key: str, events: Sequence[bytes], *, stamp: Stamp | None, max_bytes: int
@@ -115,12 +117,14 @@ class Spill:
         """Send at most so many appends, the oldest first, and remove them. Returns their events.
 
         When `send` raises, that append and all behind it stay. Does nothing while another thread or
-        process forwards.
+        process forwards, and with a limit, as appends have it, in the second after it failed.
         """
-        if not self._begin_forwarding():
+        if limit is not None and time.monotonic() < self._resumes_at.get(key, 0):
             return 0
-        total = 0
+        total, is_ours = 0, False
         try:
+            if not (is_ours := self._begin_forwarding()):
+                return 0
             while limit != 0:
                 portion = min(_PORTION, limit or _PORTION)
                 count, events = self._forward_portion(key, send, portion)
@@ -128,8 +132,12 @@ class Spill:
                 limit = None if limit is None else limit - count
                 if count < portion:
                     break
+        except JSONBufferError:
+            self._resumes_at[key] = time.monotonic() + LOOK_AGAIN_SECONDS
+            raise
         finally:
-            self._end_forwarding()
+            if is_ours:
+                self._end_forwarding()
         return total
 
     def close(self) -> None:
@@ -140,29 +148,47 @@ class Spill:
         self, key: str, send: Callable[[Sequence[bytes], Stamp], None], portion: int
     ) -> tuple[int, int]:
         sent = events = last = 0
+        file = None
         try:
-            while sent < portion and (row := self._next(key, last)):
-                id, producer, sequence, packed = row
-                unpacked = _unpacked(packed)
+            while sent < portion and (row := self._next(key, last, file)):
+                id, producer, sequence, packed, file = row
+                unpacked = self._unpacked(id, packed)
                 send(unpacked, Stamp(producer, sequence))
                 sent, events, last = sent + 1, events + len(unpacked), id
         finally:
             if sent:
-                self._remove(key, last)
+                self._remove(key, last, file)
         return sent, events
 
-    def _next(self, key: str, last: int) -> tuple[int, str, int, bytes] | None:
-        """One at a time: all that may be spilled of a bucket is too much for the memory."""
+    def _next(
+        self, key: str, last: int, file: tuple[int, int] | None
+    ) -> tuple[int, str, int, bytes, tuple[int, int]] | None:
+        """One at a time: all that may be spilled of a bucket is too much for the memory. None
+        behind the last, and when this is no longer the file that the ones before came from.
+        """
         with self._read() as connection:
-            row: tuple[int, str, int, bytes] | None = connection.execute(
+            if file not in (None, self._file):
+                return None
+            row = connection.execute(
                 "SELECT id, producer, sequence, events FROM appends "
                 "WHERE bucket = ? AND id > ? ORDER BY id LIMIT 1",
                 [key, last],
             ).fetchone()
-        return row
+            return None if row is None else (*row, self._file)
 
-    def _remove(self, key: str, last: int) -> None:
+    def _unpacked(self, id: int, packed: bytes) -> list[bytes]:
+        try:
+            return _unpacked(packed)
+        except (TypeError, ValueError) as error:
+            raise SpillUnavailable(
+                f"Row {id} of the table appends in {self.path} is damaged, and keeps those behind "
+                "it. Look at it, and delete it."
+            ) from error
+
+    def _remove(self, key: str, last: int, file: tuple[int, int] | None) -> None:
         with self._write() as connection:
+            if file != self._file:
+                return  # somebody has moved it away, and rows of another have these ids now
             connection.execute(
                 "UPDATE sizes SET bytes = bytes - (SELECT coalesce(sum(length(events)), 0) "
                 "FROM appends WHERE bucket = :key AND id <= :last) WHERE bucket = :key",
@@ -186,7 +212,7 @@ class Spill:
     @contextmanager
     def _read(self) -> Iterator[sqlite3.Connection]:
         """The one connection of this process, for one thread at a time."""
-        with _lock:
+        with self._alone():
             try:
                 yield self._connected()
             except (sqlite3.Error, OSError) as error:
@@ -195,6 +221,20 @@ class Spill:
                     "owner and the room on the disk. If it is damaged, stop what uses it, move it "
                     "away together with its -wal and -shm, and keep them: they hold events."
                 ) from error
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with _lock:
+            if self._is_in_use:
+                raise SpillUnavailable(
+                    f"{self.path} is in use by the very code that a signal's handler, or a "
+                    "finalizer, has interrupted to append. Let it leave that to others."
+                )
+            self._is_in_use = True
+            try:
+                yield
+            finally:
+                self._is_in_use = False
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is not None and not self._producer.is_ours:
@@ -241,8 +281,9 @@ class Spill:
             self._forwarder = None
 
 
-_lock: Final = threading.Lock()
-"""Held by the one thread that uses SQLite, and by the one that forks."""
+_lock: Final = threading.RLock()
+"""Held by the one thread that uses SQLite, and by the one that forks. What a signal's handler
+appends meanwhile, in the same thread, gets an error: waiting, it would wait for ever."""
 
 _opened: Final[set[Spill]] = set()
 """Those that have, or had, a connection."""
@@ -272,8 +313,7 @@ def _after_fork_in_child() -> None:
     # copy does nothing to it.
     for opened in _opened:
         opened._give_up_forwarding()
-    if _lock.locked():
-        _lock.release()
+    _lock.release()
 
 
 def _close_all() -> None:
@@ -390,9 +430,11 @@ def _packed(events: Sequence[bytes]) -> bytes:
 
 
 def _unpacked(packed: bytes) -> list[bytes]:
-    lengths, _, rest = packed.partition(b"\n")
-    events, start = [], 0
-    for length in json.loads(lengths):
+    head, _, rest = packed.partition(b"\n")
+    lengths, events, start = json.loads(head), [], 0
+    if sum(lengths) != len(rest):
+        raise ValueError(f"It has {len(rest)} bytes of events.")
+    for length in lengths:
         events.append(rest[start : start + length])
         start += length
     return events

@@ -69,7 +69,9 @@ def produce(plain: Redis) -> None:
 
 
 def drain(plain: Redis) -> None:
-    """All that a drainer may come upon. What is pending was put there by others."""
+    """All that a drainer may come upon. What is pending was put there by others, or spilled."""
+    produce(plain)
+    plain.flushdb()
     bucket = Bucket("orders", lease=NOW, max_attempts=1)
     key, batches = bucket.key, bucket.wiring.store.keys.batches
 

@@ -18,6 +18,7 @@ import pytest
 
 from django_jsonbuffer import Bucket
 from django_jsonbuffer import spill as module
+from django_jsonbuffer.acl import ROLES
 from django_jsonbuffer.exceptions import (
     BucketFull,
     BufferMisconfigured,
@@ -254,6 +255,57 @@ class TestForward:
         (folder / module.LOCK_FILE).unlink()
         assert spilled.forward(ORDERS, Receiver()) == 1
 
+    def test_lock_is_given_back_whatever_interrupts(
+        self, folder: Path, spilled: Spill, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        put(spilled, b"1")
+
+        def interrupted(*args: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Spill, "_forward_portion", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            spilled.forward(ORDERS, Receiver())
+        monkeypatch.undo()
+        with closing(Spill(folder)) as another:
+            assert another.forward(ORDERS, Receiver()) == 1
+
+    def test_of_a_file_that_is_moved_away_meanwhile_removes_nothing_of_the_next(
+        self, folder: Path, spilled: Spill
+    ) -> None:
+        for number in range(5):
+            put(spilled, str(number).encode())
+        receiver = Receiver()
+
+        def send(events: Sequence[bytes], stamp: Stamp) -> None:
+            receiver(events, stamp)
+            if events == [b"3"]:
+                folder.rename(folder.with_name("moved"))
+                with closing(Spill(folder)) as another:
+                    for number in range(10, 15):
+                        put(another, str(number).encode())
+
+        spilled.forward(ORDERS, send)
+        spilled.forward(ORDERS, receiver)
+        assert receiver.events[:4] == [b"0", b"1", b"2", b"3"]
+        assert receiver.events[4:] == [str(number).encode() for number in range(10, 15)]
+
+    @pytest.mark.parametrize("damage", [b"", b"rubbish", b"[1]\n", b"[1]\n12", b'["x"]\n1', b"5"])
+    def test_damaged_row_is_named_and_kept(self, spilled: Spill, damage: bytes) -> None:
+        put(spilled, b"1")
+        put(spilled, b"2")
+        with sqlite3.connect(spilled.path) as other:
+            other.execute("UPDATE appends SET events = ? WHERE id = 1", [damage])
+        other.close()
+        with pytest.raises(SpillUnavailable, match=r"Row 1 .* is damaged"):
+            spilled.forward(ORDERS, Receiver())
+        with sqlite3.connect(spilled.path) as other:
+            other.execute("DELETE FROM appends WHERE id = 1")
+        other.close()
+        receiver = Receiver()
+        spilled.forward(ORDERS, receiver)
+        assert receiver.events == [b"2"]
+
 
 class TestHolds:
     def test_nothing_without_a_file_and_makes_none(self, spilled: Spill) -> None:
@@ -277,6 +329,39 @@ class TestHolds:
         now = time.monotonic()
         monkeypatch.setattr(time, "monotonic", lambda: now + 1.1)
         assert spilled.holds(ORDERS)
+
+
+class TestSignal:
+    def test_handler_that_interrupts_gets_an_error_and_does_not_wait_for_itself(
+        self, folder: Path, spilled: Spill, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        told: list[str] = []
+
+        def append_too(number: int, frame: object) -> None:
+            try:
+                put(spilled, b"of the handler")
+            except SpillUnavailable as error:
+                told.append(str(error))
+
+        connect: Any = module._connect
+
+        def interrupted(path: Path) -> sqlite3.Connection:
+            found: sqlite3.Connection = connect(path)
+            os.kill(os.getpid(), signal.SIGUSR1)
+            return found
+
+        monkeypatch.setattr(module, "_connect", interrupted)
+        before = signal.signal(signal.SIGUSR1, append_too)
+        try:
+            put(spilled, b"1")
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+        assert len(told) == 1
+        assert "interrupted" in told[0]
+        put(spilled, b"2")
+        receiver = Receiver()
+        spilled.forward(ORDERS, receiver)
+        assert receiver.events == [b"1", b"2"]
 
 
 PUT = """
@@ -614,6 +699,55 @@ class TestBucket:
             assert small.take() == [3, 1]
             small.processor(lambda batch: None)
             assert small.drain().processed == 1
+
+    def test_what_cannot_be_forwarded_is_not_said_by_every_append(
+        self, server: EmbeddedRedis, folder: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        small = Bucket("orders", max_pending=100, on_unavailable="spill", spill_dir=folder)
+        small.extend(range(100))
+        with server:
+            time.sleep(0.11)
+            for number in range(50):
+                small.append(number)
+        assert caplog.text.count("still waits") == 1
+
+    def test_full_server_is_drained_though_what_is_spilled_waits(
+        self, private_server: Redis, bucket: Bucket
+    ) -> None:
+        bucket.extend(range(10))
+        private_server.config_set("maxmemory", 1)
+        bucket.append("spilled")
+        got: list[Any] = []
+        bucket.processor(got.extend)
+        assert bucket.drain().processed == 10
+        private_server.config_set("maxmemory", 0)
+        assert bucket.drain().processed == 1
+        assert got == [*range(10), "spilled"]
+
+    def test_damaged_row_ends_no_drain_and_fails_no_append(
+        self, bucket: Bucket, folder: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with closing(Spill(folder)) as spilled:
+            put(spilled, b"1", bucket=bucket.key)
+            with sqlite3.connect(spilled.path) as other:
+                other.execute("UPDATE appends SET events = x'00'")
+            other.close()
+        bucket.append("stored")
+        bucket.processor(lambda batch: None)
+        assert bucket.drain().processed == 1
+        assert "is damaged" in caplog.text
+
+    def test_worker_with_the_least_permissions_forwards(
+        self, private_server: Redis, use_cache: Callable[..., str], bucket: Bucket
+    ) -> None:
+        rules = ROLES["drainer"].permissions()
+        private_server.execute_command("ACL", "SETUSER", "worker", "on", ">secret", "~*", *rules)
+        path = private_server.get_connection_kwargs()["path"]
+        use_cache(f"unix://worker:secret@{path}?db=0")
+        with closing(Spill(str(bucket.options.spill_dir))) as spilled:
+            put(spilled, b"1", bucket=bucket.key)
+        bucket.processor(lambda batch: None)
+        assert bucket.drain().processed == 1
 
     def test_full_server_spills_too(self, private_server: Redis, bucket: Bucket) -> None:
         private_server.config_set("maxmemory", 1)
