@@ -228,8 +228,11 @@ class Drain:
                 attempt=claim.deliveries,
                 bucket=self.bucket,
             )
-        except Exception as error:  # noqa: BLE001  (of the project's own encoder, anything)
+        except ValueError as error:
             self._isolate(claim, f"The batch cannot be read: {_kind(error)}.", attempts=0)
+            return True
+        except Exception as error:  # noqa: BLE001  (of an encoder that may be mended)
+            self._fail(claim, error)
             return True
         try:
             with self._lease.held(claim), no_transaction_left_open():

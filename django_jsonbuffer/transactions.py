@@ -18,7 +18,8 @@ def committed(alias: str, *, confirm: Callable[[], None]) -> Iterator[None]:
 
     What an on-commit function raises is logged: what the block has written is there.
     """
-    is_committed = False
+    connection = connections[alias]
+    is_outermost, is_committed = not connection.in_atomic_block, False
 
     def note() -> None:
         nonlocal is_committed
@@ -29,9 +30,10 @@ def committed(alias: str, *, confirm: Callable[[], None]) -> Iterator[None]:
             yield
             _check_commit(alias)
             confirm()
-            # In Django's form, and before all others, none of which runs behind one that raises.
-            functions: list[Any] = connections[alias].run_on_commit
-            functions.insert(0, (set(), note, False))
+            if is_outermost:
+                # In Django's form, and before all others: none runs behind one that raises.
+                functions: list[Any] = connection.run_on_commit
+                functions.insert(0, (set(), note, False))
     except Exception:
         if not is_committed:
             raise
