@@ -101,6 +101,12 @@ class TestReplay:
         assert bucket.dead.replay() == 0
         assert bucket.take() == [1]
 
+    def test_that_arrives_again_leaves_no_empty_batch(self, bucket: Bucket) -> None:
+        [letter] = bury(bucket, 1)
+        assert bucket.wiring.store.replay([letter.id]) == 1
+        assert bucket.wiring.store.replay([letter.id]) == 0
+        assert bucket.status().batches == 1
+
     def test_begins_a_new_life(self) -> None:
         bucket = Bucket("orders", batch_size=1, lease=timedelta(0), max_attempts=2)
         bucket.append(1)

@@ -1,5 +1,5 @@
 """A seeded search over schedules: what the scripts do when the network, the workers, the producers
-and the server fail, in any order.
+and the server fail, in any order, and when its memory is full.
 
 A schedule is a random row of steps, all of it determined by its seed. Producers and workers are as
 simple as can be, and every command is one of :class:`Store`. Between them and the server stands a
@@ -16,6 +16,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
@@ -23,7 +24,7 @@ from typing import Any, Final, NamedTuple
 from django_jsonbuffer import store as scripts
 from django_jsonbuffer.conf import Configuration
 from django_jsonbuffer.encoding import spans
-from django_jsonbuffer.exceptions import BucketFull, LeaseLost
+from django_jsonbuffer.exceptions import BucketFull, BufferOutOfMemory, LeaseLost
 from django_jsonbuffer.producers import Producer, Stamp
 from django_jsonbuffer.store import Burial, Claim, Script, Store
 from tests.server import Redis
@@ -199,10 +200,15 @@ class Network(Store):
     def deliver_late_copy(self) -> None:
         if self.sent:
             script, keys, args = self.chance.choice(self.sent)
-            self._carry_out(script, keys, *args)
+            with suppress(Lost):
+                self._carry_out(script, keys, *args)
 
     def _carry_out(self, script: Script, keys: list[str], *args: Any) -> Any:
-        reply = super()._run(script, keys, *args)
+        try:
+            reply = super()._run(script, keys, *args)
+        except BufferOutOfMemory:
+            self._judge.hear_of_refusal(script)
+            raise Lost("refused") from None
         self._judge.hear(script, keys, args, reply)
         return reply
 
@@ -222,6 +228,13 @@ class Judge:
         self._observe = plain.register_script(OBSERVE)
         self._tell = tell
         self.keys: list[str] = []
+        self.is_full = False
+        """Whether the server has no memory left."""
+
+    def hear_of_refusal(self, script: Script) -> None:
+        check(self.is_full, "a server with memory refused")
+        check(script in (scripts.APPEND, scripts.REPLAY), f"a full server refused to {script.name}")
+        check(self.look() == self.state, "what was refused changed something")
 
     def look(self) -> State:
         open_, batches, dead, pending = self._observe(keys=self.keys)
@@ -623,6 +636,7 @@ class Schedule:
                 self._step()
             self._finish()
         finally:
+            self._make_room()
             self._plain.delete(*self._keys())
 
     def _step(self) -> None:
@@ -666,10 +680,20 @@ class Schedule:
         except Lost:
             return
 
+    def _fill(self) -> None:
+        self._plain.config_set("maxmemory", 1)
+        self.judge.is_full = True
+
+    def _make_room(self) -> None:
+        if self.judge.is_full:
+            self._plain.config_set("maxmemory", 0)
+            self.judge.is_full = False
+
     def _restart(self) -> None:
         self._plain.script_flush()
 
     def _save(self) -> None:
+        self._make_room()  # which MULTI takes, in some versions
         with self._plain.pipeline(transaction=True) as pipeline:
             keys = self._keys()
             for key in keys:
@@ -690,6 +714,7 @@ class Schedule:
         """The server is killed, and comes back without its last writes."""
         if self._snapshot is None:
             return
+        self._make_room()
         with self._plain.pipeline(transaction=True) as pipeline:
             pipeline.delete(*self._keys())
             for key, (dumped, ttl) in self._snapshot.keys.items():
@@ -702,7 +727,7 @@ class Schedule:
         time.sleep(0.002)
 
     def _count(self) -> None:
-        """The counters of the bucket, against what is there."""
+        """The counters of the bucket, and what it shows, against what is there."""
         status = self._direct.status()
         state, past = self.judge.state, self.judge.past
         held = {id for id, batch in past.batches.items() if batch.holder is not None}
@@ -716,11 +741,39 @@ class Schedule:
         gone = past.gone
         told = (gone["newest"], gone["oldest"], gone["purged"], gone["discarded"])
         check(tuple(status.dropped) == told, "what was dropped is counted wrong")
+        self._peek([events for id, events in state.batches.items() if id not in held])
+        self._list_dead([*state.dead.items()])
+
+    def _peek(self, sealed: list[list[int]]) -> None:
+        limit, shown = self.chance.randint(1, 12), list[list[int]]()
+        for events in [*sealed, self.judge.state.open]:
+            if events and sum(map(len, shown)) < limit:
+                shown.append(events)
+        found = [json.loads(array) for array in self._direct.peek(limit)]
+        check(found == shown, "other events are shown than the oldest")
+
+    def _list_dead(self, dead: list[tuple[str, int]]) -> None:
+        store, limit = self._direct, self.chance.randint(1, 5)
+        first = [(letter.id, int(letter.fields["event"])) for letter in store.list_dead(limit)]
+        check(first == dead[:limit], "other dead letters are listed than the oldest")
+        newest = store.newest_dead()
+        check(newest == (dead[-1][0] if dead else None), "the newest dead letter is another")
+        if newest is None:
+            return
+        at = self.chance.randrange(len(dead))
+        behind = store.list_dead(limit, after=dead[at][0])
+        check(
+            [letter.id for letter in behind] == [id for id, _ in dead[at + 1 : at + 1 + limit]],
+            "other dead letters are listed than those behind",
+        )
+        until = store.dead_ids(1000, last=dead[at][0])
+        check(until == [id for id, _ in dead[: at + 1]], "other ids are listed than asked for")
 
     def _finish(self) -> None:
         """All faults are over: what was appended is processed, and nothing is left."""
         self.tell("faults are over")
         self.store.is_faulty = False
+        self._make_room()
         self._count()
         for call in self.undecided:
             call.send(self, is_last=True)
@@ -780,8 +833,10 @@ STEPS: Final = {
     "look_after": 5,
     "save": 3,
     "set_back": 2,
+    "fill": 1.5,
+    "make_room": 3,
     "restart": 0.3,
-    "count": 3,
+    "count": 4,
 }
 """And how likely each is."""
 

@@ -14,10 +14,10 @@ KEPT_SEEDS: list[int] = []
 
 
 @pytest.mark.parametrize("portion", range(PORTIONS))
-def test_search(client_of_server: Redis, portion: int) -> None:
+def test_search(private_server: Redis, portion: int) -> None:
     size = scale(full=20_000, short=1_000) // PORTIONS
-    search(client_of_server, configuration(), range(portion * size, (portion + 1) * size))
+    search(private_server, configuration(), range(portion * size, (portion + 1) * size))
 
 
-def test_kept(client_of_server: Redis) -> None:
-    search(client_of_server, configuration(), KEPT_SEEDS)
+def test_kept(private_server: Redis) -> None:
+    search(private_server, configuration(), KEPT_SEEDS)
