@@ -16,6 +16,7 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
 )
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from .exceptions import BufferMisconfigured, BufferUnavailable
 
@@ -74,9 +75,11 @@ def wrong_option(error: BaseException) -> str:
 _REFUSALS: Final = (
     AuthenticationError,
     BusyLoadingError,
-    MaxConnectionsError,
     ResponseError,
 )
+# What redis-py says when all connections of its pool are in use: a BlockingConnectionPool at any
+# version, and other pools before 6.3, which have no error of its own for it.
+_ALL_IN_USE: Final = ("Too many connections", "No connection available.")
 
 
 def execute_once(raw: "Redis", *args: Any, key: str, **options: Any) -> Any:
@@ -109,11 +112,18 @@ def was_not_sent(error: BaseException, *, around: BaseException | None) -> bool:
 
     `around` is the error that the caller was handling already.
     """
-    if isinstance(error, _REFUSALS):
+    if isinstance(error, _REFUSALS) or is_pool_exhausted(error):
         return True
     reason = error.__context__
     return reason is not around and isinstance(
         reason, socket.gaierror | ConnectionRefusedError | FileNotFoundError
+    )
+
+
+def is_pool_exhausted(error: BaseException) -> bool:
+    """Whether all connections of the client's pool are in use, which says nothing of the server."""
+    return isinstance(error, MaxConnectionsError) or (
+        isinstance(error, RedisConnectionError) and str(error) in _ALL_IN_USE
     )
 
 

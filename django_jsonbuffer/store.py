@@ -800,9 +800,9 @@ def _translated(error: Exception, name: str | None = None, *, key: str = "") -> 
         return BufferUnavailable(f"Redis does not let this site in{bucket}: {text}")
     if isinstance(error, redis.exceptions.TimeoutError | redis.exceptions.ConnectionError):
         unavailable = BufferUnavailable(f"Redis cannot be reached{bucket}: {text}")
-        # A pool whose connections are all in use says nothing of the server.
-        unavailable.is_unreachable = not isinstance(
-            error, redis.exceptions.BusyLoadingError | redis.exceptions.MaxConnectionsError
+        unavailable.is_unreachable = not (
+            isinstance(error, redis.exceptions.BusyLoadingError)
+            or connections.is_pool_exhausted(error)
         )
         return unavailable
     return BufferUnavailable(f"Redis refused a command{bucket}: {text}")

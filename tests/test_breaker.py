@@ -3,6 +3,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -194,11 +195,21 @@ def test_turn_that_is_never_given_back_ends(
     guarding.guard(Calls())
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"CONNECTION_POOL_KWARGS": {"max_connections": 1}},
+        {
+            "CONNECTION_POOL_CLASS": "redis.BlockingConnectionPool",
+            "CONNECTION_POOL_KWARGS": {"max_connections": 1, "timeout": 0.01},
+        },
+    ],
+    ids=["pool", "blocking pool"],
+)
 def test_connections_that_are_all_in_use_are_no_outage(
-    private_server: Redis, use_cache: Callable[..., str]
+    private_server: Redis, use_cache: Callable[..., str], options: dict[str, Any]
 ) -> None:
     path = private_server.get_connection_kwargs()["path"]
-    options = {"CONNECTION_POOL_KWARGS": {"max_connections": 1}}
     pool = client(use_cache(f"unix://{path}?db=0", OPTIONS=options)).connection_pool
     bucket = Bucket("orders")
     bucket.append(1)
