@@ -56,7 +56,7 @@ _DRAINER: Final = Role(
 )
 _OPERATOR: Final = Role(
     tuple(value for value in vars(store).values() if isinstance(value, Script)),
-    ("SADD", "SCRIPT|LOAD", "SMEMBERS", "INFO", "CONFIG|GET"),
+    ("SADD", "SCRIPT|LOAD", "SMEMBERS", "LRANGE", "INFO", "CONFIG|GET"),
 )
 ROLES: Final = {"producer": _PRODUCER, "drainer": _DRAINER, "operator": _OPERATOR}
 

@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from inspect import isasyncgenfunction, isgeneratorfunction
+from itertools import chain, islice
 from typing import Any, Final, NamedTuple, TypeVar, overload
 
 from asgiref.sync import sync_to_async
@@ -21,7 +22,7 @@ from .encoding import JSONEncoder
 from .exceptions import BufferMisconfigured, InvalidEvent, JSONBufferError, NoProcessor
 from .keys import is_valid_name, validated_name
 from .options import Options, checked_options
-from .store import BucketStatus, Store
+from .store import BucketStatus, Deliveries, Sample, Store
 
 logger = logging.getLogger("django_jsonbuffer")
 
@@ -288,6 +289,33 @@ class Bucket:
         """Events pending, in flight and dead, batches, bytes and age, all of one moment."""
         return self.wiring.store.status()
 
+    def pause(self) -> bool:
+        """Let no worker claim a batch until :meth:`resume`. Appends go on.
+
+        What a worker holds already it finishes. Returns whether this call did it: False when the
+        bucket was paused before.
+        """
+        return self.wiring.store.pause()
+
+    def resume(self) -> bool:
+        """Let workers drain the bucket again. Returns whether it was paused."""
+        return self.wiring.store.resume()
+
+    def deliveries(self, limit: int = 100) -> Deliveries:
+        """The workers, and the oldest batches that they hold or have given back."""
+        return self.wiring.store.deliveries(limit)
+
+    def leading_events(self, limit: int, *, most_bytes: int) -> list[tuple[bytes, bool]]:
+        """The oldest pending events as JSON, and whether each is whole. They stay."""
+        arrays = self.wiring.store.peek(limit, most_bytes=most_bytes)
+        return [*islice(chain.from_iterable(map(encoding.leading_events, arrays)), limit)]
+
+    def redacted(self, raw: bytes) -> bytes:
+        """What the option ``redact`` makes of an event, as JSON. Raises what that raises."""
+        redact, encoder = self.options.redact, self.wiring.encoder
+        (event,) = encoder.decode(b"[%b]" % raw)
+        return encoder.encode(redact(event) if redact else event)
+
     def peek(self, limit: int = 10) -> list[Any]:
         """The oldest pending events, at most `limit` of them. They stay where they are."""
         if limit < 1:
@@ -437,6 +465,11 @@ def known_buckets() -> list[Bucket]:
 def statuses(buckets: Sequence[Bucket]) -> list[BucketStatus | JSONBufferError]:
     """The status of each bucket, or what is wrong with that one, in one round trip for all."""
     return store.statuses([bucket.name for bucket in buckets], configuration())
+
+
+def histories(buckets: Sequence[Bucket]) -> list[list[Sample]]:
+    """The samples of each bucket, oldest first, in one round trip for all."""
+    return store.histories([bucket.name for bucket in buckets], configuration())
 
 
 def _place_of_caller() -> str:

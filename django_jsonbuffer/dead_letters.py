@@ -26,6 +26,9 @@ class DeadLetter:
     raw: bytes = field(repr=False)
     """The event, byte for byte. Of a batch that nobody could read, the whole batch."""
 
+    size: int
+    """Bytes of the event; more than those of `raw` where that was cut."""
+
     error: str = field(repr=False)
     """What is wrong with it: of what a processor raised, its kind and message."""
 
@@ -82,11 +85,17 @@ class DeadLetters:
             raise KeyError(id)
         return self._read(letter)
 
-    def page(self, limit: int = _PAGE, *, after: str | None = None) -> list[DeadLetter]:
-        """At most so many: the oldest, or those that follow on the id `after`."""
+    def page(
+        self, limit: int = _PAGE, *, after: str | None = None, most_bytes: int = 0
+    ) -> list[DeadLetter]:
+        """At most so many: the oldest, or those that follow on the id `after`.
+
+        With `most_bytes`, no more than these of each event.
+        """
         if after is not None and not _is_id(after):
             raise ValueError(f"{after!r} is no id of a dead letter.")
-        return [self._read(letter) for letter in self._store.list_dead(limit, after=after)]
+        letters = self._store.list_dead(limit, after=after, most_bytes=most_bytes)
+        return [self._read(letter) for letter in letters]
 
     def replay(self, *letters: DeadLetter | str) -> int:
         """Let these be processed again, in this order, behind all that is pending. An id will do
@@ -115,9 +124,15 @@ class DeadLetters:
             for start in range(0, len(ids), _MOST_DISCARDED)
         )
 
-    def discard_all(self) -> int:
-        """Remove all for ever. Returns how many there were."""
-        total, last = 0, self._store.newest_dead()
+    def newest(self) -> str | None:
+        """The id of the newest. None when there is none."""
+        return self._store.newest_dead()
+
+    def discard_all(self, *, up_to: str | None = None) -> int:
+        """Remove all for ever, or those up to the id `up_to`. Returns how many there were."""
+        if up_to is not None and not _is_id(up_to):
+            raise ValueError(f"{up_to!r} is no id of a dead letter.")
+        total, last = 0, up_to or self._store.newest_dead()
         while last and (ids := self._store.dead_ids(_MOST_DISCARDED, last=last)):
             total += self._store.discard(ids)
         return total
@@ -146,9 +161,11 @@ class DeadLetters:
 
     def _read(self, letter: Letter) -> DeadLetter:
         text = {name: value.decode(errors="replace") for name, value in letter.fields.items()}
+        raw = letter.fields.get("event", b"")
         return DeadLetter(
             id=letter.id,
-            raw=letter.fields.get("event", b""),
+            raw=raw,
+            size=_whole(text.get("event_bytes")) or len(raw),
             error=text.get("error", ""),
             traceback=text.get("traceback", ""),
             batch=text.get("batch", ""),

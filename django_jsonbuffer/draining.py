@@ -229,7 +229,8 @@ class Drain:
                 bucket=self.bucket,
             )
         except ValueError as error:
-            self._isolate(claim, f"The batch cannot be read: {_kind(error)}.", attempts=0)
+            told = f"The batch cannot be read: {_kind(error)}."
+            self._isolate(claim, told, kind=_kind(error), attempts=0)
             return True
         except Exception as error:  # noqa: BLE001  (of an encoder that may be mended)
             self._fail(claim, error)
@@ -377,7 +378,7 @@ class Drain:
             if claim.count > 1 and claim.outages >= self._options.max_attempts:
                 # Which was not away for others. It is never buried for that.
                 self._log_failure(claim, error, "has failed while others were processed")
-                self._isolate(claim, *_told(error), attempts=claim.failures)
+                self._isolate(claim, *_told(error), kind=_kind(error), attempts=claim.failures)
             else:
                 self._release(claim, error, failed=False)
             return
@@ -387,7 +388,7 @@ class Drain:
             self._release(claim, error, failed=True)
             return
         self._log_failure(claim, error, "has used up its attempts")
-        self._isolate(claim, *_told(error), attempts=attempts)
+        self._isolate(claim, *_told(error), kind=_kind(error), attempts=attempts)
 
     def _release(self, claim: Claim, error: BaseException, *, failed: bool) -> None:
         backoff = _backoff(claim.deliveries, most=self._options.lease)
@@ -395,7 +396,13 @@ class Drain:
         self._log_failure(claim, error, comes_again)
         self.failing.add(claim.id)
         try:
-            self._store.release(claim, lease=self._options.lease, backoff=backoff, failed=failed)
+            self._store.release(
+                claim,
+                lease=self._options.lease,
+                backoff=backoff,
+                failed=failed,
+                error=_kind(error),
+            )
         except LeaseLost as lost:
             logger.warning("%s Whoever holds it goes on.", lost)
 
@@ -418,10 +425,12 @@ class Drain:
         if claim.count == 1 and claim.deaths < DEATHS_TO_BURY:
             return False
         error = f"{claim.deaths} workers died, or were silent for a lease, while they processed it."
-        self._isolate(claim, error, attempts=claim.failures)
+        self._isolate(claim, error, kind="", attempts=claim.failures)
         return True
 
-    def _isolate(self, claim: Claim, error: str, traceback: str = "", *, attempts: int) -> None:
+    def _isolate(
+        self, claim: Claim, error: str, traceback: str = "", *, kind: str, attempts: int
+    ) -> None:
         """Halve the batch, or bury it when it is one event or cannot be told apart."""
         try:
             places = spans(claim.array)
@@ -429,7 +438,7 @@ class Drain:
             places = [(0, len(claim.array))]
         try:
             if len(places) > 1:
-                self._split(claim, places, attempts=attempts)
+                self._split(claim, places, kind=kind, attempts=attempts)
             else:
                 burial = Burial(*places[0], error, traceback)
                 self._store.bury(claim, [burial], processed=0, attempts=attempts)
@@ -443,10 +452,12 @@ class Drain:
             logger.warning("%s Whoever holds it goes on.", lost)
         self.failing.discard(claim.id)
 
-    def _split(self, claim: Claim, places: Sequence[tuple[int, int]], *, attempts: int) -> None:
+    def _split(
+        self, claim: Claim, places: Sequence[tuple[int, int]], *, kind: str, attempts: int
+    ) -> None:
         deaths = min(claim.deaths, DEATHS_TO_SPLIT - 1)
         newest = self._store.split(
-            claim, places, failures=attempts, deaths=deaths, outages=claim.outages
+            claim, places, failures=attempts, deaths=deaths, outages=claim.outages, error=kind
         )
         if self._newest is not None and not _is_behind(self._newest, newest):
             self._newest = newest

@@ -7,7 +7,7 @@ made here are the bytes that reach the processor's decoder: nothing on the way t
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -26,7 +26,7 @@ MAX_DEPTH: Final = 100
 """Arrays and objects within each other in one event. ``json`` and ``cjson`` fail at about 1,000."""
 
 _STRING_OR_BRACKET: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}]', re.DOTALL)
-_STRING_BRACKET_OR_COMMA: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},]', re.DOTALL)
+_STRING_BRACKET_OR_COMMA: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["\[\]{},]', re.DOTALL)
 _DIGITS_TO_ZERO: Final = bytes(48 if 48 <= byte <= 57 else byte for byte in range(256))
 
 
@@ -181,6 +181,30 @@ def spans(array: bytes) -> list[tuple[int, int]]:
     if depth or not found or array[start:].strip():
         raise ValueError("its brackets are those of no JSON array")
     return found
+
+
+def leading_events(array: bytes) -> Iterator[tuple[bytes, bool]]:
+    """The events of a JSON array that may have been cut anywhere, and whether each is whole.
+
+    They are told apart by brackets and commas alone, and may be what nothing can decode.
+    """
+    depth = start = 0
+    for token in _STRING_BRACKET_OR_COMMA.finditer(array):
+        kind = token[0]
+        if kind in (b"[", b"{"):
+            depth += 1
+            start = start if depth > 1 else token.end()
+        elif kind == b'"':
+            break  # of a string that was cut
+        elif kind in (b"]", b"}"):
+            depth -= 1
+        if depth == 0 or (depth == 1 and kind == b","):
+            yield array[slice(*_stripped(array, start, token.start()))], True
+            start = token.end()
+        if depth == 0:
+            return
+    if rest := array[start:].strip():
+        yield rest, False
 
 
 def _stripped(array: bytes, start: int, end: int) -> tuple[int, int]:

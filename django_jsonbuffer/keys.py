@@ -46,10 +46,16 @@ class Keys:
     """HASH of counters."""
 
     attempts: str
-    """HASH of what has failed of each batch that is sealed."""
+    """HASH of what became of each sealed batch so far."""
 
     workers: str
     """HASH of the workers, and when each was last heard of."""
+
+    history: str
+    """LIST of samples of how the bucket stood."""
+
+    paused: str
+    """STRING, since when the bucket is paused; absent when it is not."""
 
     def producer(self, id: str) -> str:
         """STRING, expires: the sequence number of what this producer appended last."""
@@ -58,10 +64,8 @@ class Keys:
 
 def bucket_keys(prefix: str, name: str) -> Keys:
     tagged = f"{prefix}:{{{name}}}"
-    return Keys(
-        tagged,
-        *(f"{tagged}:{part}" for part in ("batches", "dead", "stats", "attempts", "workers")),
-    )
+    _, *parts = Keys.__dataclass_fields__
+    return Keys(tagged, *(f"{tagged}:{part}" for part in parts))
 
 
 def register_key(prefix: str) -> str:

@@ -24,7 +24,12 @@ class Bucket(models.Model):
     class Meta:
         managed = False
         base_manager_name = "objects"
-        default_permissions = ("view",)
+        default_permissions = ("view", "change")
+        permissions = [
+            ("drain_bucket", "Can drain bucket"),
+            ("view_events", "Can view events of a bucket"),
+            ("delete_events", "Can discard dead letters and purge a bucket"),
+        ]
         verbose_name = _("bucket")
         verbose_name_plural = _("buckets")
 

@@ -86,6 +86,14 @@ class Options:
     """Called with each event before it is appended. What it returns is appended, and what it raises
     refuses the event. The ``model_validate`` of a pydantic model will do."""
 
+    behind_after: timedelta = timedelta(minutes=2)
+    """How long an event may wait, `linger` aside, before the admin and ``show_buckets`` call the
+    bucket behind; or stalled, when no worker was heard of for as long."""
+
+    redact: Callable[[Any], object] | None = None
+    """Called with each event that the admin is about to show. It shows what this returns in its
+    place, and of errors nothing that may quote the event."""
+
     def __post_init__(self) -> None:
         for option, most in _MOST.items():
             value = getattr(self, option)
@@ -95,7 +103,7 @@ class Options:
                 raise BufferMisconfigured(f"{option} must be a positive integer, not {value!r}.")
             if value > most:
                 raise BufferMisconfigured(f"{option} must be at most {most:,}.")
-        for option in ("linger", "lease", "append_timeout"):
+        for option in ("linger", "lease", "append_timeout", "behind_after"):
             value = getattr(self, option)
             if not isinstance(value, timedelta) or value < timedelta(0):
                 raise BufferMisconfigured(
@@ -122,8 +130,10 @@ class Options:
             raise BufferMisconfigured(
                 f"outage_errors must be a tuple of exception classes, not {self.outage_errors!r}."
             )
-        if self.schema is not None and not callable(self.schema):
-            raise BufferMisconfigured(f"schema must be callable, unlike {self.schema!r}.")
+        for option in ("schema", "redact"):
+            value = getattr(self, option)
+            if value is not None and not callable(value):
+                raise BufferMisconfigured(f"{option} must be callable, unlike {value!r}.")
 
     @property
     def limits(self) -> dict[str, Any]:

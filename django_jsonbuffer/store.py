@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from importlib import resources
 from types import NoneType, TracebackType
@@ -72,6 +72,9 @@ class BucketStatus:
     pending: int
     """Events that are waiting: open, or sealed and not claimed."""
 
+    open: int
+    """Those of them that are in the open batch."""
+
     in_flight: int
     """Events that a worker has claimed and not yet acknowledged. Those of a worker that died stay
     here until their lease has run out and another worker claims them."""
@@ -82,6 +85,8 @@ class BucketStatus:
     batches: int
     """Batches that hold the events: the open one, those sealed, those in flight."""
 
+    batches_in_flight: int
+
     bytes: int
     """Bytes of JSON in these batches."""
 
@@ -91,6 +96,39 @@ class BucketStatus:
     workers: int
     """Workers that drain the bucket: those that were heard of within the last 30 seconds."""
 
+    paused: timedelta | None
+    """For how long the bucket has been paused; None when it is not."""
+
+    failing: int
+    """Batches that have failed, and not succeeded since: of the oldest 100 that were delivered."""
+
+    attempt: int
+    """How often the oldest of these was delivered."""
+
+    error: str
+    """The kind of the error that it last failed with. Empty when its worker died."""
+
+    sampled: timedelta | None
+    """How long ago a worker last noted how the bucket stood. None when none ever did."""
+
+    appended_per_minute: float | None
+    """Over the last minute or two; longer if no worker was there to note how the bucket stood. None
+    when that is not known."""
+
+    processed_per_minute: float | None
+
+    appended: int
+    """Events in all that were appended."""
+
+    processed: int
+    """Events in all that were processed, or taken by ``take()``."""
+
+    buried: int
+    """Events in all that became dead letters."""
+
+    replayed: int
+    """Dead letters in all that were replayed."""
+
     lost: int
     """Events in all that could not be handed to Redis, and for which no caller got an error. Their
     process reports them with its next append to the bucket that succeeds; if the reply to that
@@ -98,6 +136,66 @@ class BucketStatus:
 
     dropped: "Drops"
     """Events in all that were given up, by reason."""
+
+    @property
+    def batches_open(self) -> int:
+        return 1 if self.open else 0
+
+    @property
+    def batches_sealed(self) -> int:
+        """Those that no worker holds."""
+        return self.batches - self.batches_open - self.batches_in_flight
+
+
+class Sample(NamedTuple):
+    """How a bucket stood when a worker noted it."""
+
+    at: datetime
+    pending: int
+    dead: int
+    appended: int
+    """Events in all, as `processed`."""
+
+    processed: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Delivery:
+    """A batch that was delivered and is not acknowledged."""
+
+    batch: str
+    """Its id."""
+
+    worker: str
+    """Name of the worker that holds it. Empty when it was given back, to be claimed again."""
+
+    attempt: int
+    """How often it was delivered."""
+
+    claimed: timedelta | None
+    """How long ago that last was. None when that is not known."""
+
+    idle: timedelta
+    """How long ago its lease was last renewed."""
+
+    failures: int
+    """How often the processor failed with it."""
+
+    deaths: int
+    """How many workers died with it."""
+
+    error: str
+    """The kind of the error that it last failed with. Empty when there was none."""
+
+
+class Deliveries(NamedTuple):
+    """Who drains a bucket, and what they hold."""
+
+    workers: Mapping[str, timedelta]
+    """By name, how long ago each was heard of."""
+
+    batches: Sequence[Delivery]
+    """The oldest first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -202,6 +300,15 @@ def _letters(reply: Any) -> bool:
     )
 
 
+def _told_deliveries(reply: Any) -> bool:
+    is_batch = _row(bytes, bytes, int, int, int, int, int, bytes)
+    return (
+        _row(list, list)(reply)
+        and len(reply[0]) % 2 == 0
+        and all(is_batch(each) for each in reply[1])
+    )
+
+
 _STORED: Final = (b"stored", b"repeated", b"dropped")
 
 APPEND: Final = Script("append", returns=_row(bytes, int, int, int))
@@ -219,7 +326,10 @@ RETIRE: Final = Script("retire", returns=_number)
 TAKE: Final = Script("take", returns=_row(int, int, int, list))
 SET_ASIDE: Final = Script("set_aside", returns=_number)
 PEEK: Final = Script("peek", returns=_texts)
-STATUS: Final = Script("status", returns=_row(*[int] * 13))
+STATUS: Final = Script("status", returns=_row(*[int] * 25, bytes))
+DELIVERIES: Final = Script("deliveries", returns=_told_deliveries)
+PAUSE: Final = Script("pause", returns=_number)
+RESUME: Final = Script("resume", returns=_number)
 LOSE: Final = Script("lose", returns=_number)
 LIST_DEAD: Final = Script("list_dead", returns=_letters)
 LIST_DEAD_IDS: Final = Script("list_dead", returns=_texts)
@@ -334,10 +444,10 @@ class Store:
     def seal(self) -> tuple[str | None, int]:
         """Seal the open batch, whatever its age.
 
-        Returns the id of the newest batch, None when there is none, and how many values were found
-        that are no batch and went to the dead letters, whole.
+        Returns the id of the newest batch, None when there is none or the bucket is paused, and how
+        many values were found that are no batch and went to the dead letters, whole.
         """
-        newest, rubbish = self._run(SEAL, self._event_keys)
+        newest, rubbish = self._run(SEAL, [*self._event_keys, self.keys.paused])
         self._report_rubbish(rubbish)
         return newest.decode() if newest else None, rubbish
 
@@ -347,14 +457,15 @@ class Store:
         """Claim the oldest batch that nobody holds, or again the one that `consumer` holds.
 
         An open batch as old as `linger` is sealed for it; None leaves it open. Batches that were
-        delivered before are claimed only past the id `after`. Returns the claim, and how many
-        values were found that are no batches and went to the dead letters, whole.
+        delivered before are claimed only past the id `after`, and of a paused bucket none that
+        `consumer` does not hold. Returns the claim, and how many values were found that are no
+        batches and went to the dead letters, whole.
         """
         all_rubbish = 0
         while True:
             rubbish, *found = self._run(
                 CLAIM,
-                [*self._event_keys, self.keys.attempts],
+                [*self._event_keys, self.keys.attempts, self.keys.paused],
                 consumer,
                 milliseconds(lease),
                 -1 if linger is None else milliseconds(linger),
@@ -388,16 +499,24 @@ class Store:
         self._run_held(ACK, keys, claim, claim.count, len(claim.array))
 
     def release(
-        self, claim: Claim, *, lease: timedelta, backoff: timedelta, failed: bool = False
+        self,
+        claim: Claim,
+        *,
+        lease: timedelta,
+        backoff: timedelta,
+        failed: bool = False,
+        error: str = "",
     ) -> None:
         """Give a batch back, to be claimed again after the backoff, which the lease bounds.
 
-        `failed` counts it as one of the batch's attempts; otherwise its sink was away. Raises
-        :class:`LeaseLost`.
+        `failed` counts it as one of the batch's attempts; otherwise its sink was away. `error` is
+        the kind of what was raised. Raises :class:`LeaseLost`.
         """
         keys = [self.keys.batches, self.keys.stats, self.keys.attempts]
         idle = max(lease - backoff, timedelta(0))
-        self._run_held(RELEASE, keys, claim, claim.count, milliseconds(idle), int(failed))
+        self._run_held(
+            RELEASE, keys, claim, claim.count, milliseconds(idle), int(failed), _as_kind(error)
+        )
 
     def split(
         self,
@@ -407,11 +526,12 @@ class Store:
         failures: int,
         deaths: int,
         outages: int = 0,
+        error: str = "",
     ) -> str:
         """Replace a batch by its two halves, and return the id of the second, the newest batch.
 
         `spans` tells where its events begin and end; the others are what both halves have behind
-        them. Raises :class:`LeaseLost`.
+        them, `error` the kind of what they last failed with. Raises :class:`LeaseLost`.
         """
         middle = len(spans) // 2
         keys = [self.keys.batches, self.keys.stats, self.keys.attempts]
@@ -426,6 +546,7 @@ class Store:
             failures,
             deaths,
             outages,
+            _as_kind(error),
         )
         return newest.decode()  # type: ignore[no-any-return]
 
@@ -444,8 +565,9 @@ class Store:
         self._run_held(BURY, keys, claim, processed, attempts, *letters)
 
     def beat(self, consumer: str) -> None:
-        """Note that a worker lives."""
-        self._run(BEAT, [self.keys.workers], consumer)
+        """Note that a worker lives, and once a minute how the bucket stands."""
+        keys = [self.keys.open, self.keys.batches, self.keys.dead, self.keys.stats]
+        self._run(BEAT, [*keys, self.keys.workers, self.keys.history], consumer)
 
     def retire(self, consumer: str, *, lease: timedelta) -> None:
         """Let a worker go: what it still holds can be claimed at once, and its name is removed."""
@@ -484,35 +606,62 @@ class Store:
         """Count events that were lost before they came here."""
         self._run(LOSE, [self.keys.stats], count)
 
-    def peek(self, limit: int) -> list[bytes]:
-        """JSON arrays, oldest first, that hold at least `limit` pending events if there are."""
+    def pause(self) -> bool:
+        """Let no batch be claimed from now on. False when the bucket was paused already."""
+        return bool(self._run(PAUSE, [self.keys.paused]))
+
+    def resume(self) -> bool:
+        """Let batches be claimed again. False when the bucket was not paused."""
+        return bool(self._run(RESUME, [self.keys.paused]))
+
+    def peek(self, limit: int, *, most_bytes: int = 0) -> list[bytes]:
+        """JSON arrays, oldest first, that hold at least `limit` pending events if there are.
+
+        With `most_bytes` no more than these, so the last array may be cut.
+        """
         return self._run(  # type: ignore[no-any-return]
-            PEEK, [self.keys.open, self.keys.batches, self.keys.stats], limit
+            PEEK, [self.keys.open, self.keys.batches, self.keys.stats], limit, most_bytes
+        )
+
+    def deliveries(self, limit: int) -> Deliveries:
+        """The workers, and the oldest batches that were delivered and are not acknowledged."""
+        keys = [self.keys.batches, self.keys.attempts, self.keys.workers]
+        heard, batches = self._run(DELIVERIES, keys, limit)
+        return Deliveries(
+            {
+                name.decode(errors="replace"): timedelta(milliseconds=ms)
+                for name, ms in zip(heard[::2], heard[1::2], strict=True)
+            },
+            [_delivery(*batch) for batch in batches],
         )
 
     def status(self) -> BucketStatus:
         return _status(self._run(STATUS, self.status_keys))
 
-    def list_dead(self, limit: int, *, after: str | None = None) -> list[Letter]:
-        """Dead letters, oldest first: the first of all, or those behind the id `after`."""
+    def list_dead(
+        self, limit: int, *, after: str | None = None, most_bytes: int = 0
+    ) -> list[Letter]:
+        """Dead letters, oldest first: the first of all, or those behind the id `after`.
+
+        With `most_bytes` no more than these of each event.
+        """
         first = "-" if after is None else f"({after}"
-        return [
-            _letter(reply) for reply in self._run(LIST_DEAD, [self.keys.dead], first, "+", limit, 1)
-        ]
+        letters = self._run(LIST_DEAD, [self.keys.dead], first, "+", limit, most_bytes)
+        return [_letter(letter) for letter in letters]
 
     def find_dead(self, id: str) -> Letter | None:
         """The dead letter of that id."""
-        found = self._run(LIST_DEAD, [self.keys.dead], id, id, 1, 1)
+        found = self._run(LIST_DEAD, [self.keys.dead], id, id, 1, 0)
         return _letter(found[0]) if found else None
 
     def newest_dead(self) -> str | None:
         """The id of the newest dead letter."""
-        newest = self._run(LIST_DEAD_IDS, [self.keys.dead], "newest", "", 1, 0)
+        newest = self._run(LIST_DEAD_IDS, [self.keys.dead], "newest", "", 1, -1)
         return newest[0].decode() if newest else None
 
     def dead_ids(self, limit: int, *, last: str) -> list[str]:
         """Ids of the oldest dead letters, as far as the id `last`."""
-        ids = self._run(LIST_DEAD_IDS, [self.keys.dead], "-", last, limit, 0)
+        ids = self._run(LIST_DEAD_IDS, [self.keys.dead], "-", last, limit, -1)
         return [id.decode() for id in ids]
 
     def replay(self, ids: Sequence[str]) -> int:
@@ -533,7 +682,13 @@ class Store:
 
     @property
     def status_keys(self) -> list[str]:
-        return [*self._event_keys, self.keys.workers]
+        return [
+            *self._event_keys,
+            self.keys.attempts,
+            self.keys.workers,
+            self.keys.history,
+            self.keys.paused,
+        ]
 
     def _run(self, script: Script, keys: list[str], *args: bytes | str | int) -> Any:
         with _Asking(self._configuration.cache, self.name) as client:
@@ -585,6 +740,22 @@ def statuses(
         if isinstance(outcome, BufferUnavailable):
             raise outcome
     return outcomes
+
+
+def histories(names: Sequence[str], configuration: Configuration) -> list[list[Sample]]:
+    """The samples of each bucket, oldest first, in one round trip."""
+    with _Asking(configuration.cache) as client, client.pipeline(transaction=False) as pipeline:
+        queue: Callable[..., Any] = pipeline.execute_command
+        for name in names:
+            key = bucket_keys(configuration.prefix, name).history
+            queue("LRANGE", key, 0, -1, NEVER_DECODE=True)
+        replies = pipeline.execute(raise_on_error=False)
+    for reply in replies:
+        if isinstance(reply, Exception):
+            translated = _translated(reply)
+            if not isinstance(translated, KeyOccupied):
+                raise translated
+    return [_samples(reply) for reply in replies]
 
 
 def registered_names(configuration: Configuration) -> set[str]:
@@ -740,23 +911,86 @@ def _status_replies(client: "Redis", stores: Iterable[Store]) -> list[Any]:
         queue: Callable[..., Any] = pipeline.execute_command
         for store in stores:
             keys = store.status_keys
-            queue("EVALSHA", STATUS.sha, len(keys), *keys)
+            queue("EVALSHA", STATUS.sha, len(keys), *keys, NEVER_DECODE=True)
         return pipeline.execute(raise_on_error=False)
 
 
-def _status(reply: list[int]) -> BucketStatus:
-    open_, sealed, claimed, batches, size, dead, waited_ms, workers, lost, *drops = reply
+def _status(reply: list[Any]) -> BucketStatus:
+    open_, sealed, claimed, batches, batches_in_flight, size, dead, waited_ms, *rest = reply
+    workers, paused_ms, failing, attempt, sampled_ms, since_ms, *rest = rest
+    appended_then, processed_then, *rest = rest
+    appended, processed, buried, replayed, lost, *drops, error = rest
     return BucketStatus(
         pending=open_ + sealed,
+        open=open_,
         in_flight=claimed,
         dead=dead,
         batches=batches,
+        batches_in_flight=batches_in_flight,
         bytes=size,
-        oldest=None if waited_ms < 0 else timedelta(milliseconds=waited_ms),
+        oldest=_duration(waited_ms),
         workers=workers,
+        paused=_duration(paused_ms),
+        failing=failing,
+        attempt=attempt,
+        error=error.decode(errors="replace"),
+        sampled=_duration(sampled_ms),
+        appended_per_minute=_per_minute(appended - appended_then, since_ms),
+        processed_per_minute=_per_minute(processed - processed_then, since_ms),
+        appended=appended,
+        processed=processed,
+        buried=buried,
+        replayed=replayed,
         lost=lost,
         dropped=Drops(*drops),
     )
+
+
+def _duration(ms: int) -> timedelta | None:
+    return None if ms < 0 else timedelta(milliseconds=ms)
+
+
+def _per_minute(events: int, ms: int) -> float | None:
+    """None over less than half a minute, which tells little, and when a total began again."""
+    return None if ms < _SHORTEST_MS or events < 0 else events * 60_000 / ms
+
+
+def _delivery(
+    id: bytes,
+    worker: bytes,
+    deliveries: int,
+    claimed_ms: int,
+    idle_ms: int,
+    failures: int,
+    deaths: int,
+    error: bytes,
+) -> Delivery:
+    return Delivery(
+        batch=id.decode(),
+        worker=worker.decode(errors="replace"),
+        attempt=deliveries,
+        claimed=_duration(claimed_ms),
+        idle=timedelta(milliseconds=idle_ms),
+        failures=failures,
+        deaths=deaths,
+        error=error.decode(errors="replace"),
+    )
+
+
+def _samples(texts: Any) -> list[Sample]:
+    """Without those that another client has spoilt."""
+    if not _texts(texts):
+        return []
+    rows = [text.split(b" ") for text in texts if _SAMPLE.fullmatch(text)]
+    return [
+        Sample(datetime.fromtimestamp(int(ms) / 1000, UTC), *map(int, figures))
+        for ms, *figures in rows
+    ]
+
+
+def _as_kind(error: str) -> str:
+    """Of the name of a class as much as anybody reads."""
+    return " ".join(error.split())[:100]
 
 
 def _letter(reply: tuple[bytes, list[bytes]]) -> Letter:
@@ -764,6 +998,11 @@ def _letter(reply: tuple[bytes, list[bytes]]) -> Letter:
     names = (name.decode(errors="replace") for name in fields[::2])
     return Letter(id.decode(), dict(zip(names, fields[1::2], strict=True)))
 
+
+_SHORTEST_MS: Final = 30_000
+
+_SAMPLE: Final = re.compile(rb"[0-9]{1,14}( [0-9]{1,15}){4}")
+"""Fourteen digits of ms reach to the year 5138."""
 
 _ARGUMENTS: Final = ", with args beginning with"
 """Behind it, a server that does not know a command repeats what it was sent: events, a password."""

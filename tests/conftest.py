@@ -54,6 +54,13 @@ def no_recording_is_left() -> Iterator[None]:
 
 
 @pytest.fixture
+def nothing_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No bucket but those that the test makes."""
+    monkeypatch.setattr(register, "declarations", [])
+    monkeypatch.setattr(register, "processors", {})
+
+
+@pytest.fixture
 def configure(settings: Settings) -> Callable[..., None]:
     """Changes JSONBUFFER by keyword, the rest staying as it is."""
 

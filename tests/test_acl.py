@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 
 from django_jsonbuffer import Batch, Bucket
 from django_jsonbuffer.acl import ROLES
-from django_jsonbuffer.buckets import known_buckets, statuses
+from django_jsonbuffer.buckets import histories, known_buckets, statuses
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.exceptions import BucketFull, BufferUnavailable
 from django_jsonbuffer.store import Store, server_facts
@@ -98,7 +98,10 @@ def drain(plain: Redis) -> None:
     held.claim("another", lease=NOW, linger=None, after=None)
     held.beat("another")
     plain.hset(held.keys.workers, "gone", 1)
+    plain.rpush(held.keys.history, *["1 0 0 0 0"] * 300)
     held.beat("another")
+    assert len(set(plain.lrange(held.keys.history, 0, -1))) == 2
+    assert plain.llen(held.keys.history) == 240
     held.retire("another", lease=NOW)
     bucket.status()
     bucket.drain()
@@ -119,6 +122,11 @@ def operate(plain: Redis) -> None:
     bucket.dead.discard_all()
     bucket.take()
     bucket.purge()
+    bucket.pause()
+    bucket.resume()
+    assert bucket.deliveries().batches == []
+    [history] = histories([bucket])
+    assert len(history) == 240
     bucket.wiring.store.set_aside([b"x"], error="no")
     known_buckets()
     server_facts(configuration())

@@ -63,7 +63,17 @@ class TestFile:
 
     def test_touches_only_keys_that_it_was_given(self, name: str) -> None:
         _, body = parts(name)
-        keys = {"open", "batches", "dead", "stats", "attempts", "workers", "producer"}
+        keys = {
+            "open",
+            "batches",
+            "dead",
+            "stats",
+            "attempts",
+            "workers",
+            "producer",
+            "history",
+            "paused",
+        }
         keyless = {"TIME"}
         subcommands = {"XGROUP", "XINFO"}
         body = without_comments(body)

@@ -27,7 +27,10 @@ from django_jsonbuffer.store import (
     BucketStatus,
     Burial,
     Claim,
+    Deliveries,
+    Sample,
     Store,
+    histories,
     registered_names,
     server_facts,
     statuses,
@@ -1660,3 +1663,317 @@ class TestConnections:
             True,
             True,
         )
+
+
+class TestPause:
+    def test_lets_no_batch_be_claimed_until_resumed(self, store: Store) -> None:
+        append(store, 1, 2, batch_size=2)
+        append(store, 3)
+        assert store.pause() is True
+        assert claim(store) is None
+        assert store.seal() == (None, 0)
+        append(store, 4)
+        assert facts(store.status())[:3] == (4, 0, 2)
+        assert store.resume() is True
+        assert claimed(store).array == b"[1,2]"
+        assert store.seal()[0] is not None
+
+    def test_lets_a_worker_have_again_what_it_holds(self, store: Store) -> None:
+        append(store, 1, 2, batch_size=1)
+        held = claimed(store)
+        store.pause()
+        assert claimed(store) == held
+        assert claim(store, "another", lease=NOW) is None
+        store.ack(held)
+        assert claim(store) is None
+
+    def test_counts_no_death_of_a_worker_while_it_lasts(self, store: Store) -> None:
+        append(store, 1)
+        claimed(store)
+        store.pause()
+        for _ in range(5):
+            assert claim(store, "another", lease=NOW) is None
+        store.resume()
+        assert claimed(store, "another", lease=NOW).deaths == 1
+
+    def test_keeps_the_time_of_the_first(self, store: Store, client_of_server: Redis) -> None:
+        assert store.status().paused is None
+        store.pause()
+        client_of_server.decrby(store.keys.paused, 60_000)
+        assert store.pause() is False
+        paused = store.status().paused
+        assert paused is not None
+        assert MINUTE <= paused < 2 * MINUTE
+
+    def test_of_another_hand_counts_from_now(self, store: Store, client_of_server: Redis) -> None:
+        client_of_server.set(store.keys.paused, "by hand")
+        append(store, 1)
+        assert store.status().paused == NOW
+        assert claim(store) is None
+
+    def test_resume_of_what_is_not_paused(self, store: Store) -> None:
+        assert store.resume() is False
+
+    def test_and_resume_on_a_full_server(self, private_server: Redis) -> None:
+        store = Store("orders", configuration())
+        append(store, 1)
+        private_server.config_set("maxmemory", 1)
+        assert store.pause() is True
+        assert claim(store) is None
+        assert store.resume() is True
+        assert claimed(store).array == b"[1]"
+
+    def test_leaves_take_and_purge_alone(self, store: Store) -> None:
+        append(store, 1)
+        store.pause()
+        assert store.take() == [b"[1]"]
+        append(store, 2)
+        assert store.purge() == 1
+
+    def test_lets_no_worker_through_among_many(self, store: Store) -> None:
+        for value in range(50):
+            append(store, value, batch_size=1)
+        store.pause()
+        at_once(partial(claim, store, f"worker-{n}") for n in range(10))
+        assert store.status().in_flight == 0
+
+
+class TestDeliveries:
+    def test_of_a_bucket_that_nobody_drains(self, store: Store) -> None:
+        append(store, 1, batch_size=1)
+        assert store.deliveries(10) == Deliveries({}, [])
+
+    def test_tell_who_holds_which_batch_since_when_at_which_attempt(self, store: Store) -> None:
+        append(store, 1, 2, batch_size=1)
+        store.beat("one")
+        first, second = claimed(store, "one"), claimed(store, "two")
+        told = store.deliveries(10)
+        assert set(told.workers) == {"one"}
+        assert told.workers["one"] < MINUTE
+        assert [(batch.batch, batch.worker, batch.attempt) for batch in told.batches] == [
+            (first.id, "one", 1),
+            (second.id, "two", 1),
+        ]
+        for batch in told.batches:
+            assert batch.claimed is not None
+            assert NOW <= batch.claimed < MINUTE
+            assert (batch.failures, batch.deaths, batch.error) == (0, 0, "")
+
+    def test_hold_for_as_long_as_the_lease_is_renewed(self, store: Store) -> None:
+        append(store, 1)
+        held = claimed(store)
+        time.sleep(0.05)
+        store.renew(held)
+        [batch] = store.deliveries(10).batches
+        assert batch.claimed is not None
+        assert batch.claimed >= timedelta(milliseconds=50)
+        assert batch.idle < batch.claimed
+
+    def test_tell_what_a_batch_that_was_given_back_failed_with(self, store: Store) -> None:
+        append(store, 1)
+        store.release(claimed(store), lease=MINUTE, backoff=NOW, failed=True, error="KeyError")
+        [batch] = store.deliveries(10).batches
+        assert (batch.worker, batch.failures, batch.error) == ("", 1, "KeyError")
+        assert MINUTE <= batch.idle < 2 * MINUTE
+        again = claimed(store, "another")
+        store.release(again, lease=MINUTE, backoff=NOW, failed=False, error="Operational\nError")
+        [batch] = store.deliveries(10).batches
+        assert (batch.attempt, batch.failures, batch.error) == (2, 1, "Operational Error")
+
+    def test_tell_how_many_workers_died(self, store: Store) -> None:
+        append(store, 1)
+        claimed(store, "one")
+        claimed(store, "two", lease=NOW)
+        [batch] = store.deliveries(10).batches
+        assert (batch.worker, batch.attempt, batch.deaths) == ("two", 2, 1)
+
+    def test_are_the_oldest(self, store: Store) -> None:
+        append(store, 1, 2, 3, batch_size=1)
+        ids = [claimed(store, f"worker-{n}").id for n in range(3)]
+        assert [batch.batch for batch in store.deliveries(2).batches] == ids[:2]
+
+    def test_survive_what_another_client_has_spoilt(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1)
+        held = claimed(store, "one")
+        client_of_server.hset(store.keys.attempts, held.id, b"\xff\x00")
+        client_of_server.hset(store.keys.workers, b"\xff", "x")
+        [batch] = store.deliveries(10).batches
+        assert (batch.claimed, batch.failures) == (None, 0)
+        assert list(store.deliveries(10).workers) == ["\ufffd"]
+
+
+def history(store: Store) -> list[Sample]:
+    [samples] = histories([store.name], configuration())
+    return samples
+
+
+class TestHistory:
+    def test_has_a_sample_a_minute_however_many_workers_beat(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1, 2, 3, batch_size=2)
+        store.ack(claimed(store))
+        for consumer in ("one", "two", "one"):
+            store.beat(consumer)
+        [sample] = history(store)
+        assert abs(sample.at.timestamp() - time.time()) < 60
+        assert sample[1:] == (1, 0, 3, 2)
+        client_of_server.lset(store.keys.history, 0, f"{int(time.time() * 1000) - 60_000} 1 0 3 2")
+        store.beat("one")
+        assert len(history(store)) == 2
+
+    def test_takes_one_sample_among_many_workers(self, store: Store) -> None:
+        at_once(partial(store.beat, f"worker-{n}") for n in range(20))
+        assert len(history(store)) == 1
+
+    def test_is_some_hours_long_and_small(self, store: Store, client_of_server: Redis) -> None:
+        sample = "1 123456 0 123456789 123456789"
+        client_of_server.rpush(store.keys.history, *[sample] * 300)
+        store.beat("one")
+        assert client_of_server.llen(store.keys.history) == 240
+        now_ms = int(time.time() * 1000)
+        client_of_server.delete(store.keys.history)
+        samples = [f"{now_ms - 60_000 * n} 123456 12 123456789 123456789" for n in range(240)]
+        client_of_server.rpush(store.keys.history, *samples)
+        assert client_of_server.memory_usage(store.keys.history) < 20_000
+
+    @pytest.mark.parametrize(
+        "text", ["", "x", "1 2 3", "-1 1 1 1 1", "9" * 30 + " 1 1 1 1", b"\xff"]
+    )
+    def test_has_no_sample_that_is_spoilt(
+        self, store: Store, client_of_server: Redis, text: str | bytes
+    ) -> None:
+        client_of_server.rpush(store.keys.history, text)
+        assert history(store) == []
+        assert store.status().sampled is None
+        store.beat("one")
+        assert len(history(store)) == 1
+
+    def test_of_a_clock_that_was_set_back_goes_on(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        client_of_server.rpush(store.keys.history, f"{int(time.time() * 1000) + 3_600_000} 1 0 1 1")
+        store.beat("one")
+        assert len(history(store)) == 2
+
+    def test_is_worth_no_heartbeat(self, store: Store, client_of_server: Redis) -> None:
+        for key in (store.keys.history, store.keys.open, store.keys.stats):
+            client_of_server.sadd(key, "theirs")
+            store.beat("one")
+            assert client_of_server.hexists(store.keys.workers, "one")
+            client_of_server.delete(key, store.keys.workers)
+
+    def test_of_another_type_is_none(self, store: Store, client_of_server: Redis) -> None:
+        client_of_server.set(store.keys.history, "theirs")
+        assert histories(["orders", "other"], configuration()) == [[], []]
+
+    def test_is_taken_on_a_full_server(self, private_server: Redis) -> None:
+        store = Store("orders", configuration())
+        private_server.config_set("maxmemory", 1)
+        store.beat("one")
+        assert len(history(store)) == 1
+
+    def test_of_a_server_that_is_away(self, unreachable: str) -> None:
+        with pytest.raises(BufferUnavailable):
+            histories(["orders"], configuration())
+
+
+class TestRates:
+    def put(self, store: Store, plain: Redis, *samples: tuple[int, int, int]) -> None:
+        """Each so many seconds ago, with the totals at the time."""
+        now_ms = int(time.time() * 1000)
+        texts = [f"{now_ms - ago * 1000} 0 0 {one} {other}" for ago, one, other in samples]
+        plain.rpush(store.keys.history, *texts)
+
+    def test_are_those_of_the_last_minute_or_two(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, *range(1000))
+        self.put(store, client_of_server, (500, 0, 0), (100, 0, 0), (40, 500, 0))
+        status = store.status()
+        assert status.appended_per_minute == pytest.approx(600, rel=0.05)
+        assert status.processed_per_minute == 0
+        assert status.sampled is not None
+        assert 39 < status.sampled.total_seconds() < 60
+
+    def test_are_not_known_without_a_history(self, store: Store) -> None:
+        append(store, 1)
+        status = store.status()
+        assert (status.appended_per_minute, status.processed_per_minute) == (None, None)
+
+    def test_are_not_known_over_a_few_seconds(self, store: Store, client_of_server: Redis) -> None:
+        self.put(store, client_of_server, (10, 0, 0))
+        assert store.status().appended_per_minute is None
+
+    def test_are_not_known_when_a_total_began_again(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1)
+        self.put(store, client_of_server, (60, 500, 500))
+        status = store.status()
+        assert (status.appended_per_minute, status.processed_per_minute) == (None, None)
+
+
+class TestFailing:
+    def test_is_a_batch_from_its_failure_to_its_success(self, store: Store) -> None:
+        append(store, 1, 2, 3, batch_size=1)
+        store.release(claimed(store), lease=MINUTE, backoff=NOW, failed=True, error="KeyError")
+        status = store.status()
+        assert (status.failing, status.attempt, status.error) == (1, 1, "KeyError")
+        assert (status.batches_sealed, status.batches_in_flight) == (3, 0)
+        again = claimed(store, "another")
+        status = store.status()
+        assert (status.failing, status.attempt, status.error) == (1, 2, "KeyError")
+        assert (status.batches_sealed, status.batches_in_flight) == (2, 1)
+        store.ack(again)
+        assert store.status().failing == 0
+
+    def test_is_one_whose_worker_died(self, store: Store) -> None:
+        append(store, 1)
+        claimed(store, "one")
+        assert store.status().failing == 0
+        claimed(store, "two", lease=NOW)
+        status = store.status()
+        assert (status.failing, status.attempt, status.error) == (1, 2, "")
+
+    def test_is_none_that_was_only_given_back(self, store: Store) -> None:
+        append(store, 1)
+        claimed(store, "one")
+        store.retire("one", lease=MINUTE)
+        status = store.status()
+        assert (status.failing, status.batches_in_flight, status.batches_sealed) == (0, 0, 1)
+
+    def test_is_each_half_of_what_was_split(self, store: Store) -> None:
+        append(store, 1, 2, batch_size=2)
+        held = claimed(store)
+        store.split(held, spans(held.array), failures=1, deaths=0, error="KeyError")
+        claimed(store, "one")
+        claimed(store, "two")
+        status = store.status()
+        assert (status.failing, status.attempt, status.error) == (2, 1, "KeyError")
+
+
+class TestGlance:
+    """What is shown of large values, cut on the server."""
+
+    def test_peek_is_cut_where_it_has_so_many_bytes(self, store: Store) -> None:
+        append(store, "aaaa", "bbbb", batch_size=2)
+        append(store, "cccc")
+        assert store.peek(10) == [b'["aaaa", "bbbb"]'.replace(b" ", b""), b'["cccc"]']
+        assert store.peek(10, most_bytes=10) == [b'["aaaa","b']
+        assert store.peek(10, most_bytes=18) == [b'["aaaa","bbbb"]', b'["c']
+        assert store.peek(10, most_bytes=15) == [b'["aaaa","bbbb"]']
+
+    def test_dead_letters_are_cut_and_tell_their_size(self, store: Store) -> None:
+        append(store, "x" * 100, 2, batch_size=2)
+        held = claimed(store)
+        burials = [Burial(*span, "no") for span in spans(held.array)]
+        store.bury(held, burials, processed=0, attempts=1)
+        large, small = store.list_dead(10, most_bytes=10)
+        assert large.fields["event"] == b'"xxxxxxxxx'
+        assert large.fields["event_bytes"] == b"102"
+        assert small.fields["event"] == b"2"
+        assert "event_bytes" not in small.fields
+        assert [len(letter.fields["event"]) for letter in store.list_dead(10)] == [102, 1]

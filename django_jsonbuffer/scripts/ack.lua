@@ -5,7 +5,7 @@
 --
 -- KEYS[1]  batches     STREAM of sealed batches
 -- KEYS[2]  stats       HASH of the bucket's counters
--- KEYS[3]  attempts    HASH of what has failed of each batch
+-- KEYS[3]  attempts    HASH of what became of each batch so far
 -- ARGV[1]  consumer    name of the worker that holds the lease
 -- ARGV[2]  id          id of the batch
 -- ARGV[3]  deliveries  how often the batch had been delivered when it was claimed

@@ -8,7 +8,7 @@
 -- KEYS[2]  batches   STREAM of sealed batches
 -- KEYS[3]  dead      STREAM of dead letters
 -- KEYS[4]  stats     HASH of the bucket's counters
--- KEYS[5]  attempts  HASH of what has failed of each batch
+-- KEYS[5]  attempts  HASH of what became of each batch so far
 -- KEYS[6]  producer  STRING, the sequence number of what this producer appended last
 -- ARGV[1]  sequence           number of this call among those of the producer, from 1
 -- ARGV[2]  remembered_ms      how long the bucket remembers the producer

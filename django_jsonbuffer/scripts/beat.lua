@@ -1,14 +1,21 @@
--- Note that a worker lives.
+-- Note that a worker lives, and once a minute how the bucket stands.
 --
--- Atomic so that the names of workers that are long gone do not pile up.
+-- Atomic so that the names of workers that are long gone do not pile up, and so that several workers
+-- take one sample.
 --
--- KEYS[1]  workers   HASH of the workers, and when each was last heard of
+-- KEYS[1]  open      STRING, the open batch
+-- KEYS[2]  batches   STREAM of sealed batches
+-- KEYS[3]  dead      STREAM of dead letters
+-- KEYS[4]  stats     HASH of the bucket's counters
+-- KEYS[5]  workers   HASH of the workers, and when each was last heard of
+-- KEYS[6]  history   LIST of samples of how the bucket stood
 -- ARGV[1]  consumer  name of the worker
 --
 -- Returns how many workers are noted.
--- @include clock.lua counters.lua workers.lua
+-- @include clock.lua counters.lua dead_letters.lua sealed_batches.lua open_batch.lua workers.lua history.lua
 
-local workers = KEYS[1]
+local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local workers, history = KEYS[5], KEYS[6]
 local consumer = ARGV[1]
 
 local noted = redis.call('HGETALL', workers)
@@ -22,4 +29,11 @@ for i = 1, #noted, 2 do
   end
 end
 redis.call('HSET', workers, consumer, now)
+-- Protected: a lease is worth more than its bucket's history.
+pcall(function()
+  if is_due(history) then
+    take_sample(history, look(open, stats).count + look_sealed(batches, stats).sealed,
+      redis.call('XLEN', dead), total(stats, 'appended'), total(stats, 'processed'))
+  end
+end)
 return redis.call('HLEN', workers)

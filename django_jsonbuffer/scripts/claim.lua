@@ -1,5 +1,6 @@
--- Claim one batch: what this worker holds already, else the oldest whose lease has run out or
--- whose backoff is over, else the oldest sealed one, else the open batch if it has lingered.
+-- Claim one batch: what this worker holds already, else, unless the bucket is paused, the oldest whose
+-- lease has run out or whose backoff is over, else the oldest sealed one, else the open batch if it
+-- has lingered.
 --
 -- Atomic so that no two workers ever hold one batch under valid leases. Repeatable: a worker that
 -- did not learn what it claimed claims the same again. A lease that ran out counts as the death of
@@ -9,7 +10,8 @@
 -- KEYS[2]  batches   STREAM of sealed batches
 -- KEYS[3]  dead      STREAM of dead letters
 -- KEYS[4]  stats     HASH of the bucket's counters
--- KEYS[5]  attempts  HASH of what has failed of each batch
+-- KEYS[5]  attempts  HASH of what became of each batch so far
+-- KEYS[6]  paused    STRING, since when (ms) the bucket is paused
 -- ARGV[1]  consumer   name of the worker
 -- ARGV[2]  lease_ms   how long a claim holds
 -- ARGV[3]  linger_ms  how old an open batch must be to be sealed; -1 leaves it open
@@ -21,6 +23,7 @@
 -- @include clock.lua counters.lua attempts.lua dead_letters.lua sealed_batches.lua open_batch.lua
 
 local open, batches, dead, stats, attempts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local paused = KEYS[6]
 local consumer, lease_ms, linger_ms, after = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 
 local batch = linger_ms >= 0 and look(open, stats) or { count = 0 }
@@ -41,10 +44,11 @@ local function claimed(entry, deliveries, was_claimed, has_died)
     held.sealed, held.claimed = held.sealed - count, held.claimed + count
   end
   local past = attempts_at(attempts, entry[1])
+  past.claimed_ms = now_ms()
   if has_died then
-    past.deaths = past.deaths + 1
-    remember_attempts(attempts, entry[1], past)
+    past.deaths, past.first_ms = past.deaths + 1, past.first_ms or past.claimed_ms
   end
+  remember_attempts(attempts, entry[1], past)
   return {
     rubbish, entry[1], deliveries, count, events, past.failures, past.deaths, past.outages,
   }
@@ -86,7 +90,8 @@ local function has_lingered()
   return age and (age >= linger_ms or age < 0)
 end
 
-local lingered = has_lingered()
+local is_paused = redis.call('GET', paused) ~= false
+local lingered = not is_paused and has_lingered()
 if not (held.entries > 0 or lingered or batch.text) then return { 0 } end
 
 -- A write that needs no memory, and nothing from the key: a full server decides at the first write
@@ -98,8 +103,9 @@ local reply
 if held.entries > 0 then
   ensure_group(batches)
   reply = claim_delivered(true, '-', '+', 1, consumer)
-    or claim_delivered(false, 'IDLE', lease_ms, after, '+', 1)
-    or claim_sealed()
+  if not reply and not is_paused then
+    reply = claim_delivered(false, 'IDLE', lease_ms, after, '+', 1) or claim_sealed()
+  end
 end
 if not reply and lingered and rubbish < MOST_SET_ASIDE then
   local stuck = seal(open, batches, batch, held)

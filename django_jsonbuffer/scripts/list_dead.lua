@@ -7,12 +7,13 @@
 --                    'newest' for the newest alone
 -- ARGV[2]  last      where to end: '+', or the id of a dead letter
 -- ARGV[3]  limit     most of them
--- ARGV[4]  is_whole  1 for all that they hold, 0 for their ids alone
+-- ARGV[4]  bytes     of each event, the first ones; 0 for all of it, -1 for the ids alone
 --
--- Returns a list of {id, list of names and values}, or of ids. Writes nothing.
+-- Returns a list of {id, list of names and values}, or of ids. A value that was cut has `event_bytes`,
+-- its whole size, behind it. Writes nothing.
 
 local dead = KEYS[1]
-local first, last, limit, is_whole = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
+local first, last, limit, bytes = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 
 local letters
 if first == 'newest' then
@@ -20,7 +21,17 @@ if first == 'newest' then
 else
   letters = redis.call('XRANGE', dead, first, last, 'COUNT', limit)
 end
-if is_whole then return letters end
+if bytes == 0 then return letters end
 local ids = {}
-for at, letter in ipairs(letters) do ids[at] = letter[1] end
-return ids
+for at, letter in ipairs(letters) do
+  ids[at] = letter[1]
+  local fields = letter[2]
+  for i = 1, #fields, 2 do
+    if fields[i] == 'event' and #fields[i + 1] > bytes and bytes > 0 then
+      table.insert(fields, 'event_bytes')
+      table.insert(fields, tostring(#fields[i + 1]))
+      fields[i + 1] = string.sub(fields[i + 1], 1, bytes)
+    end
+  end
+end
+return bytes < 0 and ids or letters

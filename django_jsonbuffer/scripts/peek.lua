@@ -6,23 +6,26 @@
 -- KEYS[2]  batches  STREAM of sealed batches
 -- KEYS[3]  stats    HASH of the bucket's counters
 -- ARGV[1]  limit    events that the caller wants
+-- ARGV[2]  bytes    most bytes that the caller wants; 0 for any number
 --
--- Returns as many JSON arrays, oldest first, as hold that many events. Writes nothing.
+-- Returns as many JSON arrays, oldest first, as hold that many events, the last one cut where there
+-- were too many bytes. Writes nothing.
 -- @include clock.lua counters.lua dead_letters.lua sealed_batches.lua open_batch.lua
 
 local open, batches, stats = KEYS[1], KEYS[2], KEYS[3]
-local limit = tonumber(ARGV[1])
+local limit, bytes = tonumber(ARGV[1]), tonumber(ARGV[2])
+if bytes == 0 then bytes = math.huge end
 
 local arrays, total = {}, 0
 each_entry(batches, 1, function(entry, is_claimed)
   local events, count = contents(entry)
   if events and not is_claimed then
-    table.insert(arrays, events)
-    total = total + count
+    table.insert(arrays, #events > bytes and string.sub(events, 1, bytes) or events)
+    total, bytes = total + count, bytes - #arrays[#arrays]
   end
-  return total >= limit
+  return total >= limit or bytes == 0
 end)
-if total < limit and look(open, stats).count > 0 then
-  table.insert(arrays, redis.call('GET', open))
+if total < limit and bytes > 0 and look(open, stats).count > 0 then
+  table.insert(arrays, redis.call('GETRANGE', open, 0, bytes == math.huge and -1 or bytes - 1))
 end
 return arrays

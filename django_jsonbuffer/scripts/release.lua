@@ -5,20 +5,21 @@
 --
 -- KEYS[1]  batches     STREAM of sealed batches
 -- KEYS[2]  stats       HASH of the bucket's counters
--- KEYS[3]  attempts    HASH of what has failed of each batch
+-- KEYS[3]  attempts    HASH of what became of each batch so far
 -- ARGV[1]  consumer    name of the worker that holds the lease
 -- ARGV[2]  id          id of the batch
 -- ARGV[3]  deliveries  how often the batch had been delivered when it was claimed
 -- ARGV[4]  count       events of the batch
 -- ARGV[5]  idle_ms     idle time to begin with: the lease less the backoff
 -- ARGV[6]  failed      1 when the processor failed with the batch, 0 when its sink was away
+-- ARGV[7]  error       kind of the error that it failed with
 --
 -- Returns 1, or 0 when another worker holds the lease or the batch is gone.
 -- @include clock.lua counters.lua attempts.lua dead_letters.lua sealed_batches.lua
 
 local batches, stats, attempts = KEYS[1], KEYS[2], KEYS[3]
 local consumer, id, deliveries = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local count, idle_ms, failed = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
+local count, idle_ms, failed, error = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
 
 if not is_held(batches, consumer, id, deliveries) then return 0 end
 if #redis.call('XRANGE', batches, id, id) == 0 then return 0 end
@@ -30,6 +31,7 @@ else
   if past.processed and past.processed ~= processed then past.outages = past.outages + 1 end
   past.processed = processed
 end
+past.first_ms, past.error = past.first_ms or now_ms(), error
 
 -- XCLAIM needs no memory, so a full server lets the script run to its end.
 redis.call('XCLAIM', batches, GROUP, NOBODY, 0, id, 'IDLE', idle_ms, 'JUSTID')

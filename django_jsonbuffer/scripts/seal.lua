@@ -1,4 +1,4 @@
--- Seal the open batch, whatever its size and age.
+-- Seal the open batch, whatever its size and age, unless the bucket is paused.
 --
 -- Atomic so that every event is in the open batch or in a sealed one, never in both.
 --
@@ -6,12 +6,15 @@
 -- KEYS[2]  batches  STREAM of sealed batches
 -- KEYS[3]  dead     STREAM of dead letters
 -- KEYS[4]  stats    HASH of the bucket's counters
+-- KEYS[5]  paused   STRING, since when (ms) the bucket is paused
 --
--- Returns {id of the newest batch or false, 1 when rubbish was set aside}.
+-- Returns {id of the newest batch, or false when there is none or the bucket is paused; 1 when rubbish
+-- was set aside}.
 -- @include clock.lua counters.lua dead_letters.lua sealed_batches.lua open_batch.lua
 
-local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local open, batches, dead, stats, paused = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 
+if redis.call('GET', paused) then return { false, 0 } end
 local batch, held = look(open, stats), look_sealed(batches, stats)
 redis.call('XLEN', dead)
 local rubbish = batch.rubbish

@@ -5,7 +5,7 @@
 --
 -- KEYS[1]  batches     STREAM of sealed batches
 -- KEYS[2]  stats       HASH of the bucket's counters
--- KEYS[3]  attempts    HASH of what has failed of each batch
+-- KEYS[3]  attempts    HASH of what became of each batch so far
 -- ARGV[1]  consumer    name of the worker that holds the lease
 -- ARGV[2]  id          id of the batch
 -- ARGV[3]  deliveries  how often the batch had been delivered when it was claimed
@@ -16,6 +16,7 @@
 -- ARGV[8]  failures    that both halves begin with
 -- ARGV[9]  deaths      that both halves begin with
 -- ARGV[10] outages     that both halves begin with
+-- ARGV[11] error       kind of the error that the batch failed with
 --
 -- Returns {id of the second half}, or nothing in it when another worker holds the lease or the
 -- batch is gone.
@@ -25,7 +26,7 @@ local batches, stats, attempts = KEYS[1], KEYS[2], KEYS[3]
 local consumer, id, deliveries = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local last, following = tonumber(ARGV[4]), tonumber(ARGV[5])
 local left, right = tonumber(ARGV[6]), tonumber(ARGV[7])
-local failures, deaths, outages = ARGV[8], ARGV[9], ARGV[10]
+local failures, deaths, outages, error = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 
 if not is_held(batches, consumer, id, deliveries) then return {} end
 local entry = redis.call('XRANGE', batches, id, id)[1]
@@ -35,7 +36,7 @@ local opened = field(entry[2], 'opened')
 local held = look_sealed(batches, stats)
 local past = {
   failures = failures, deaths = deaths, outages = outages,
-  first_ms = attempts_at(attempts, id).first_ms,
+  first_ms = attempts_at(attempts, id).first_ms, error = error,
 }
 
 -- A write that needs no memory, so that a full server lets the script run to its end.

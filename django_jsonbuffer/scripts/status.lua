@@ -2,18 +2,29 @@
 --
 -- Atomic so that its figures are of one moment and agree with each other.
 --
--- KEYS[1]  open     STRING, the open batch
--- KEYS[2]  batches  STREAM of sealed batches
--- KEYS[3]  dead     STREAM of dead letters
--- KEYS[4]  stats    HASH of the bucket's counters
--- KEYS[5]  workers  HASH of the workers, and when each was last heard of
+-- KEYS[1]  open      STRING, the open batch
+-- KEYS[2]  batches   STREAM of sealed batches
+-- KEYS[3]  dead      STREAM of dead letters
+-- KEYS[4]  stats     HASH of the bucket's counters
+-- KEYS[5]  attempts  HASH of what became of each batch so far
+-- KEYS[6]  workers   HASH of the workers, and when each was last heard of
+-- KEYS[7]  history   LIST of samples of how the bucket stood
+-- KEYS[8]  paused    STRING, since when (ms) the bucket is paused
 --
--- Returns {events in the open batch, events sealed and not claimed, events claimed, batches, bytes
--- in them, dead letters, ms that the oldest pending event has waited or -1, workers, events lost in
--- all, and dropped as the newest, dropped as the oldest, purged, discarded}. Writes nothing.
--- @include clock.lua counters.lua dead_letters.lua sealed_batches.lua open_batch.lua workers.lua
+-- Returns events in the open batch, sealed and not claimed, claimed; batches, those claimed; bytes in
+-- them; dead letters; ms that the oldest pending event has waited, or -1; workers; ms that the bucket
+-- has been paused, or -1; batches that have failed and not succeeded since, of 100 at the most, and
+-- how often the oldest of them was delivered; ms since the newest sample, or -1; ms since the one before, or else
+-- the newest, and the totals appended and processed then, or -1; the totals appended, processed,
+-- buried, replayed, lost, and dropped as the newest, dropped as the oldest, purged, discarded; and the
+-- kind of the error that the oldest failing batch last failed with. Writes nothing.
+-- @include clock.lua counters.lua attempts.lua dead_letters.lua sealed_batches.lua open_batch.lua workers.lua history.lua
 
-local open, batches, dead, stats, workers = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local attempts, workers, history, paused = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+
+local now = now_ms()
+local function ms_since(ms) return ms and math.max(0, now - ms) or -1 end
 
 -- The oldest entry that no worker holds. A released one is older than any never delivered.
 local function oldest_pending()
@@ -28,20 +39,42 @@ local function oldest_pending()
   return redis.call('XRANGE', batches, from, '+', 'COUNT', 1)[1]
 end
 
-local function total(name)
-  return whole(redis.call('HGET', stats, name)) or 0
+-- How many batches workers hold, how many have failed, how often the oldest of these was delivered,
+-- and what it last failed with.
+local function deliveries()
+  local summary = deliveries_of(batches)
+  local held, failing, times, error = summary[1] or 0, 0, 0, ''
+  for _, consumer in ipairs(summary[4] or {}) do
+    if consumer[1] == NOBODY then held = held - consumer[2] end
+  end
+  for _, delivery in ipairs((summary[1] or 0) > 0 and deliveries_of(batches, '-', '+', 100) or {}) do
+    local past = attempts_at(attempts, delivery[1])
+    if past.error ~= '' or past.deaths > 0 then
+      if failing == 0 then times, error = delivery[4], past.error end
+      failing = failing + 1
+    end
+  end
+  return held, failing, times, error
 end
 
 local batch, held = look(open, stats), look_sealed(batches, stats)
-local opened = batch.opened
+redis.call('HLEN', attempts)
+local opened, claimed, failing, times, error = batch.opened, 0, 0, 0, ''
 if held.entries > 0 then
   local entry = oldest_pending()
   opened = entry and whole(field(entry[2], 'opened')) or opened
+  claimed, failing, times, error = deliveries()
 end
+local paused_ms = redis.call('GET', paused)
+local newest = sample_at(history, -1)
+local before = sample_at(history, -2) or newest
 return {
-  batch.count, held.sealed, held.claimed, held.entries + (batch.count > 0 and 1 or 0),
-  held.bytes + batch.bytes, redis.call('XLEN', dead),
-  opened and math.max(0, now_ms() - opened) or -1, count_workers(workers),
-  total('lost'), total('dropped_newest'), total('dropped_oldest'), total('dropped_purged'),
-  total('dropped_discarded'),
+  batch.count, held.sealed, held.claimed, held.entries + (batch.count > 0 and 1 or 0), claimed,
+  held.bytes + batch.bytes, redis.call('XLEN', dead), ms_since(opened), count_workers(workers),
+  ms_since(paused_ms and (whole(paused_ms) or now)), failing, times, ms_since(newest and newest.ms), ms_since(before and before.ms),
+  before and before.appended or -1, before and before.processed or -1,
+  total(stats, 'appended'), total(stats, 'processed'), total(stats, 'buried'),
+  total(stats, 'replayed'), total(stats, 'lost'), total(stats, 'dropped_newest'),
+  total(stats, 'dropped_oldest'), total(stats, 'dropped_purged'), total(stats, 'dropped_discarded'),
+  error,
 }

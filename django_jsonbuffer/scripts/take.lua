@@ -7,7 +7,7 @@
 -- KEYS[2]  batches   STREAM of sealed batches
 -- KEYS[3]  dead      STREAM of dead letters
 -- KEYS[4]  stats     HASH of the bucket's counters
--- KEYS[5]  attempts  HASH of what has failed of each batch
+-- KEYS[5]  attempts  HASH of what became of each batch so far
 -- ARGV[1]  counter  what to count the events as: processed, or purged
 -- ARGV[2]  returns  1 to return the events
 -- ARGV[3]  limit    most sealed batches of one call; 0 for all

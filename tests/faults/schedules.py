@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
@@ -103,6 +103,7 @@ class Past:
     """Events by what became of them."""
     oldest: set[int] = field(default_factory=set)
     """Those that were dropped as such, taken, purged or discarded."""
+    is_paused: bool = False
 
 
 class Outcome(NamedTuple):
@@ -299,8 +300,14 @@ class Judge:
         rubbish, *found = reply
         check(rubbish == 0, "an event was taken for rubbish")
         have_ended = int(lease_ms) == 0
+        if self.past.is_paused:
+            own = [id for id, batch in self.past.batches.items() if batch.holder == worker]
+            check(
+                bool(found) == bool(own), "a paused bucket was drained, or what a worker holds kept"
+            )
+            check(not found or found[0].decode() in own, "a paused bucket was drained")
         if not found:
-            if behind == "-":
+            if behind == "-" and not self.past.is_paused:
                 for batch in self.past.batches.values():
                     waits = batch.is_backing_off and not have_ended
                     is_free = batch.holder in (None, worker) and not waits
@@ -322,6 +329,16 @@ class Judge:
         check(failures == batch.failures, "failures were counted wrong")
         check(outages == batch.outages, "outages were counted wrong")
         batch.holder, batch.is_backing_off = worker, False
+
+    def _after_pause(self, before: State, after: State, args: Any, reply: Any) -> None:
+        self._after_nothing(before, after, args, reply)
+        check(reply == (not self.past.is_paused), "a pause was told wrong")
+        self.past.is_paused = True
+
+    def _after_resume(self, before: State, after: State, args: Any, reply: Any) -> None:
+        self._after_nothing(before, after, args, reply)
+        check(reply == self.past.is_paused, "the end of a pause was told wrong")
+        self.past.is_paused = False
 
     def _is_held(self, id: str) -> bool:
         batch = self.past.batches.get(id)
@@ -667,7 +684,12 @@ class Schedule:
         """What people do now and then."""
         ids = [*self.judge.state.dead]
         some = [id for id in ids if self.chance.random() < 0.5]
-        call = self.chance.choice(["take", "purge", "seal", "replay", "replay", "discard", "beat"])
+        call = self.chance.choice(
+            [
+                *("take", "purge", "seal", "replay", "replay", "discard", "beat"),
+                *("pause", "resume", "resume"),
+            ]
+        )
         self.tell(f"  {call}")
         try:
             if call in ("replay", "discard"):
@@ -774,6 +796,7 @@ class Schedule:
         self.tell("faults are over")
         self.store.is_faulty = False
         self._make_room()
+        self.store.resume()
         self._count()
         for call in self.undecided:
             call.send(self, is_last=True)
@@ -819,7 +842,7 @@ class Schedule:
         keys = self.store.keys
         producers = {sent[1][-1] for sent in self.store.sent if sent[0] is scripts.APPEND}
         return [
-            *(keys.open, keys.batches, keys.dead, keys.stats, keys.attempts, keys.workers),
+            *(getattr(keys, field.name) for field in fields(keys)),
             *sorted(producers),
         ]
 

@@ -1,0 +1,164 @@
+"""Charts of a bucket's history, as shapes for the templates that draw them in SVG."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from operator import attrgetter
+from typing import Final, NamedTuple
+
+from django.utils import timezone
+from django.utils.formats import time_format
+from django.utils.translation import gettext as _
+
+from django_jsonbuffer.figures import rounded
+from django_jsonbuffer.store import BucketStatus, Sample
+
+PERIOD: Final = timedelta(hours=4)
+"""That a chart shows: as long as the history is, with a sample a minute."""
+
+_MINUTE: Final = timedelta(minutes=1)
+
+
+class Point(NamedTuple):
+    at: datetime
+    value: float
+
+
+class Line(NamedTuple):
+    label: str
+    name: str
+    """For the style sheet."""
+
+    points: str
+    """As the attribute ``points`` of SVG has them."""
+
+
+class Tick(NamedTuple):
+    place: float
+    """From the left, or from the top."""
+
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chart:
+    """Lines over the last hours, until now at the right."""
+
+    label: str
+    """What can be seen, in words."""
+
+    width: int
+    height: int
+    lines: Sequence[Line]
+    times: Sequence[Tick] = ()
+    values: Sequence[Tick] = ()
+
+
+class History:
+    """The samples of a bucket, and how it stands now."""
+
+    def __init__(self, samples: Sequence[Sample], status: BucketStatus) -> None:
+        if samples and status.sampled is not None:
+            self.now = samples[-1].at + status.sampled  # by the clock that the samples are of
+        else:
+            self.now = datetime.now(UTC)
+        self._start = self.now - PERIOD
+        within = [sample for sample in samples if self._start <= sample.at < self.now]
+        # In the order of time, though that clock may have been set back meanwhile.
+        self._samples = sorted(within, key=attrgetter("at"))
+        last = Sample(self.now, status.pending, status.dead, status.appended, status.processed)
+        self._samples.append(last)
+
+    def sparkline(self) -> Chart | None:
+        """The backlog, of the size of a word. None when there is no history."""
+        points = self._backlog()
+        if len(points) < 2:
+            return None
+        width, height, highest = 120, 24, _highest(points)
+        label = _("Pending over the last 4 hours: at most %(most)s, at the end %(last)s.")
+        return Chart(
+            label=label % {"most": rounded(highest), "last": rounded(points[-1].value)},
+            width=width,
+            height=height,
+            lines=[Line("", "pending", self._drawn(points, width, height, top=highest or 1))],
+        )
+
+    def backlog(self) -> Chart | None:
+        return self._chart((_("Pending"), "pending", self._backlog()))
+
+    def throughput(self) -> Chart | None:
+        return self._chart(
+            (_("In per minute"), "appended", self._per_minute("appended")),
+            (_("Out per minute"), "processed", self._per_minute("processed")),
+        )
+
+    def _backlog(self) -> list[Point]:
+        return [Point(sample.at, sample.pending) for sample in self._samples]
+
+    def _per_minute(self, total: str) -> list[Point]:
+        """A total that begins anew is no rate. Over less than half a minute a rate tells little."""
+        value = attrgetter(total)
+        return [
+            Point(
+                after.at, max(value(after) - value(before), 0) / ((after.at - before.at) / _MINUTE)
+            )
+            for before, after in pairwise(self._samples)
+            if after.at - before.at >= _MINUTE / 2
+        ]
+
+    def _chart(self, *series: tuple[str, str, list[Point]]) -> Chart | None:
+        """With axes. None when there is no history."""
+        if any(len(points) < 2 for *_names, points in series):
+            return None
+        width, height = 640, 160
+        top = _rounded_up(max(_highest(points) for *_names, points in series))
+        told = _("%(what)s: at most %(most)s, at the end %(last)s.")
+        return Chart(
+            label=" ".join(
+                told
+                % {
+                    "what": label,
+                    "most": rounded(_highest(points)),
+                    "last": rounded(points[-1].value),
+                }
+                for label, _name, points in series
+            ),
+            width=width,
+            height=height,
+            lines=[
+                Line(label, name, self._drawn(points, width, height, top=top))
+                for label, name, points in series
+            ],
+            times=self._hours(width),
+            values=[Tick(height, "0"), Tick(height / 2, rounded(top / 2)), Tick(0, rounded(top))],
+        )
+
+    def _drawn(self, points: Sequence[Point], width: int, height: int, *, top: float) -> str:
+        return " ".join(
+            f"{(at - self._start) / PERIOD * width:.1f},{height - value / top * height:.1f}"
+            for at, value in points
+        )
+
+    def _hours(self, width: int) -> list[Tick]:
+        first = timezone.localtime(self._start).replace(minute=0, second=0, microsecond=0)
+        hours = (first + timedelta(hours=n) for n in range(1, 6))
+        return [
+            Tick(round((at - self._start) / PERIOD * width, 1), time_format(at, "TIME_FORMAT"))
+            for at in hours
+            if at <= self.now
+        ]
+
+
+def _highest(points: Sequence[Point]) -> float:
+    return max(point.value for point in points)
+
+
+def _rounded_up(value: float) -> float:
+    """To 1, 2, 5, 10, 20, 50 and so on."""
+    power = 1
+    while True:
+        for step in (1, 2, 5):
+            if value <= step * power:
+                return step * power
+        power *= 10

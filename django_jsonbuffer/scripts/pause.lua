@@ -1,0 +1,18 @@
+-- Pause a bucket: it takes appends, and no worker claims a batch of it any more.
+--
+-- Atomic so that a bucket that is paused already keeps the time since when it is.
+--
+-- KEYS[1]  paused  STRING, since when (ms) the bucket is paused
+--
+-- Returns 1, or 0 when it was paused already.
+-- @include clock.lua
+
+local paused = KEYS[1]
+
+local is_paused = redis.call('GET', paused)
+
+-- A write that needs no memory, so that a full server lets the script run to its end.
+redis.call('PERSIST', paused)
+if is_paused then return 0 end
+redis.call('SET', paused, now_ms())
+return 1

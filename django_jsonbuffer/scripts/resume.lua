@@ -1,0 +1,12 @@
+-- Let a paused bucket be drained again.
+--
+-- Atomic so that of several calls one has ended the pause.
+--
+-- KEYS[1]  paused  STRING, since when (ms) the bucket is paused
+--
+-- Returns 1, or 0 when it was not paused.
+
+local paused = KEYS[1]
+
+redis.call('GET', paused) -- a key of another type must fail here
+return redis.call('DEL', paused)

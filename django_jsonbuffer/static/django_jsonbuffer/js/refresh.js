@@ -1,0 +1,71 @@
+// Reads the page anew every few seconds, and puts its live parts in the place of those shown.
+"use strict";
+
+{
+    const SHORTEST_MS = 5000;
+    const TIMES_AS_LONG_AS_READING = 20;
+
+    const toggle = document.getElementById("refresh-toggle");
+    const trouble = document.getElementById("refresh-trouble");
+    let timer = null;
+
+    const isOn = () => toggle.getAttribute("aria-pressed") === "true";
+
+    // What to find again in the new part: whatever had the focus in the old one.
+    const selectorOf = (element) => {
+        const link = element.getAttribute("href");
+        if (element.id) return `#${CSS.escape(element.id)}`;
+        return link ? `a[href="${CSS.escape(link)}"]` : null;
+    };
+
+    const replace = (fresh) => {
+        for (const part of document.querySelectorAll("[data-live]")) {
+            const replacement = fresh.getElementById(part.id);
+            if (!replacement || replacement.innerHTML === part.innerHTML) continue;
+            const active = document.activeElement;
+            const selector = part.contains(active) ? selectorOf(active) : null;
+            part.replaceChildren(...replacement.childNodes);
+            if (selector) part.querySelector(selector)?.focus({ preventScroll: true });
+        }
+    };
+
+    const read = async () => {
+        const response = await fetch(window.location.href, { credentials: "same-origin" });
+        if (response.redirected) return trouble.dataset.loggedOut;
+        const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+        if (!response.ok) {
+            const told = fresh.querySelector("#content-main .errornote");
+            return `${trouble.dataset.away} ${told ? told.textContent : ""}`;
+        }
+        replace(fresh);
+        return "";
+    };
+
+    const refresh = async () => {
+        const begun = performance.now();
+        let told = "";
+        if (!document.hidden) {
+            try {
+                told = await read();
+            } catch {
+                told = trouble.dataset.away;
+            }
+            // Told again, it would be read out again.
+            if (trouble.textContent !== told) trouble.textContent = told;
+        }
+        // A page that takes long to make is not to keep the server busy.
+        wait(Math.max(SHORTEST_MS, TIMES_AS_LONG_AS_READING * (performance.now() - begun)));
+    };
+
+    const wait = (ms) => {
+        window.clearTimeout(timer);
+        if (isOn()) timer = window.setTimeout(refresh, ms);
+    };
+
+    toggle.hidden = false;
+    toggle.addEventListener("click", () => {
+        toggle.setAttribute("aria-pressed", String(!isOn()));
+        wait(0);
+    });
+    wait(SHORTEST_MS);
+}
