@@ -86,7 +86,7 @@ def run(command: str, folder: Path) -> str:
 def test_quickstart_does_what_it_says(project: Path) -> None:
     _, *consoles = blocks("console")
     ran = [line for block in consoles for line in commands(block)]
-    assert len(ran) == 4
+    assert len(ran) == 5
     for command, expected in ran:
         printed = run(command, project)
         if expected:

@@ -1,11 +1,9 @@
-import argparse
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from fnmatch import fnmatchcase
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, Final
@@ -16,10 +14,15 @@ from django.db import close_old_connections
 from django_jsonbuffer.buckets import Bucket, declared_buckets, statuses
 from django_jsonbuffer.draining import Drain
 from django_jsonbuffer.exceptions import BufferUnavailable, JSONBufferError
+from django_jsonbuffer.management.arguments import (
+    counted,
+    positive_int,
+    positive_seconds,
+    selected,
+)
 from django_jsonbuffer.store import BucketStatus
 
 MISCONFIGURED_OR_UNREACHABLE: Final = 1
-WRONG_USAGE: Final = 2
 SOME_BATCH_FAILED: Final = 3
 STOPPED: Final = 130
 
@@ -49,17 +52,17 @@ class Command(BaseCommand):
         parser.add_argument("--watch", action="store_true", help="Go on for ever: for a service.")
         parser.add_argument(
             "--interval",
-            type=_positive_seconds,
+            type=positive_seconds,
             default=1.0,
             metavar="SECONDS",
             help="With --watch, how long to wait when nothing is pending. Default: 1.",
         )
         parser.add_argument(
-            "--max-batches", type=_positive_int, metavar="N", help="Stop after so many batches."
+            "--max-batches", type=positive_int, metavar="N", help="Stop after so many batches."
         )
         parser.add_argument(
             "--max-seconds",
-            type=_positive_seconds,
+            type=positive_seconds,
             metavar="SECONDS",
             help="Claim no batch after that time.",
         )
@@ -135,8 +138,9 @@ class Command(BaseCommand):
     def _report_what_is_left(self, buckets: Sequence[Bucket]) -> None:
         """So that nobody takes a silence for an empty bucket."""
         left = [
-            f"{bucket.name}: {_counted(status.pending, 'event', 'events')} pending and "
+            f"{bucket.name}: {counted(status.pending, 'event', 'events')} pending and "
             f"{status.in_flight:,} in flight are left"
+            + (": the bucket is paused" if status.paused is not None else "")
             for bucket, status in zip(buckets, statuses(buckets), strict=True)
             if isinstance(status, BucketStatus) and status.pending + status.in_flight
         ]
@@ -252,30 +256,16 @@ class Rounds:
 
 def _selected(patterns: Sequence[str]) -> list[Bucket]:
     declared = {bucket.name: bucket for bucket in declared_buckets()}
-    with_processor = [bucket for bucket in declared.values() if bucket.has_processor]
-    if not patterns:
-        if not with_processor:
-            raise CommandError(
-                "No bucket has a processor. Declare one with @bucket.processor in a buckets.py "
-                "of an installed app.",
-                returncode=MISCONFIGURED_OR_UNREACHABLE,
-            )
-        return with_processor
-    selected: dict[str, Bucket] = {}
-    for pattern in patterns:
-        if pattern in declared:  # without a processor, it is to fail
-            selected[pattern] = declared[pattern]
-            continue
-        matching = [bucket for bucket in with_processor if fnmatchcase(bucket.name, pattern)]
-        if not matching:
-            raise CommandError(
-                f"No declared bucket matches {pattern!r}. There are: "
-                f"{', '.join(declared) or 'none'}. One that is declared outside of a buckets.py is "
-                "found only when its module is imported.",
-                returncode=WRONG_USAGE,
-            )
-        selected |= {bucket.name: bucket for bucket in matching}
-    return list(selected.values())
+    with_processor = {name: bucket for name, bucket in declared.items() if bucket.has_processor}
+    if not patterns and not with_processor:
+        raise CommandError(
+            "No bucket has a processor. Declare one with @bucket.processor in a buckets.py of an "
+            "installed app.",
+            returncode=MISCONFIGURED_OR_UNREACHABLE,
+        )
+    # One that is named, and has no processor, is to fail.
+    named = {name: declared[name] for name in patterns if name in declared}
+    return selected(patterns or ["*"], among=with_processor | named)
 
 
 class Stop:
@@ -344,29 +334,11 @@ def _figures(drain: Drain) -> tuple[int, int, int]:
 def _summary(drain: Drain) -> str:
     processed, failed, buried = _figures(drain)
     parts = [
-        f"{_counted(processed, 'event', 'events')} in "
-        f"{_counted(drain.report.batches, 'batch', 'batches')}"
+        f"{counted(processed, 'event', 'events')} in "
+        f"{counted(drain.report.batches, 'batch', 'batches')}"
     ]
     if failed:
-        parts.append(f"{_counted(failed, 'attempt', 'attempts')} failed")
+        parts.append(f"{counted(failed, 'attempt', 'attempts')} failed")
     if buried:
-        parts.append(_counted(buried, "dead letter", "dead letters"))
+        parts.append(counted(buried, "dead letter", "dead letters"))
     return f"{drain.bucket}: {', '.join(parts)}"
-
-
-def _counted(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"
-
-
-def _positive_seconds(text: str) -> float:
-    with suppress(ValueError):
-        if 0 < (seconds := float(text)) < threading.TIMEOUT_MAX:
-            return seconds
-    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
-
-
-def _positive_int(text: str) -> int:
-    with suppress(ValueError):
-        if (number := int(text)) > 0:
-            return number
-    raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
