@@ -4,12 +4,14 @@ BIN = $(VENV)/bin
 SECONDS ?=
 PORT ?= 8000
 
-.PHONY: help demo test test-faults bench lint types tox clean
+.PHONY: help demo test test-browser screenshots test-faults bench lint types tox clean
 
 help:
 	@echo "make demo [SECONDS=20] [PORT=8000]"
 	@echo "                        the example shop with real traffic, on http://127.0.0.1:8000"
 	@echo "make test               the whole suite"
+	@echo "make test-browser       the admin in a real Chromium: a minute"
+	@echo "make screenshots        the pictures of the docs, anew"
 	@echo "make test-faults        the promises, broken on purpose, at full scale: ten minutes"
 	@echo "make bench              what an append and a recorded save() cost, as ratios"
 	@echo "make lint types tox     what a change must pass besides"
@@ -28,6 +30,12 @@ demo: $(VENV)/.installed-demo
 
 test: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest
+
+test-browser: $(VENV)/.installed-browser
+	@$(BIN)/python -m pytest tests/browser
+
+screenshots: $(VENV)/.installed-browser
+	@$(BIN)/python -m pytest tests/browser/screenshots.py
 
 test-faults: $(VENV)/.installed-test $(VENV)/.installed-postgres
 	@rm -f .faults-report

@@ -1,0 +1,103 @@
+"""A real browser in front of the admin, which keeps to the strictest policy for content."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import Permission, User
+from django.http import HttpRequest, HttpResponse
+from django.test import Client
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from pytest_django import Settings
+from pytest_django.live_server_helper import LiveServer
+
+PAGE = "/admin/django_jsonbuffer/bucket/"
+BUCKET = f"{PAGE}orders/change/"
+POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+
+# Playwright runs an event loop in the thread of the tests, whose queries are yet synchronous.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+
+
+def strict_content(get_response: Callable[[HttpRequest], HttpResponse]) -> object:
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        response["Content-Security-Policy"] = POLICY
+        return response
+
+    return middleware
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The Chromium of the distribution, or the one that the environment names."""
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    assert path, "Install Chromium (apt-get install chromium), or name it in CHROMIUM."
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(autouse=True)
+def _strict(settings: Settings, nothing_declared: None) -> None:
+    settings.MIDDLEWARE = [f"{__name__}.strict_content", *settings.MIDDLEWARE]
+
+
+@pytest.fixture
+def context(browser: Browser, live_server: LiveServer) -> Iterator[BrowserContext]:
+    context = browser.new_context(
+        base_url=live_server.url, viewport={"width": 1440, "height": 900}, reduced_motion="reduce"
+    )
+    context.set_default_timeout(20_000)
+    # Which every browser asks for, and this site does not have.
+    context.route("**/favicon.ico", lambda route: route.fulfill(status=204))
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the browser finds wrong with pages. A test that expects some takes them out."""
+    return []
+
+
+@pytest.fixture
+def page(context: BrowserContext, complaints: list[str]) -> Iterator[Page]:
+    """Of a visitor who has not logged in."""
+    page = context.new_page()
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
+    yield page
+    page.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def log_in_with(page: Page, live_server: LiveServer) -> Callable[..., User]:
+    """Lets the page be that of a member of staff with these permissions, and no others."""
+
+    def log_in_with(*codenames: str) -> User:
+        user, _ = User.objects.get_or_create(username="staff", is_staff=True)
+        user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+        _enter(page, live_server.url, user)
+        return user
+
+    return log_in_with
+
+
+@pytest.fixture
+def admin_page(page: Page, live_server: LiveServer, admin_user: User) -> Page:
+    """Of one who may do everything."""
+    _enter(page, live_server.url, admin_user)
+    return page
+
+
+def _enter(page: Page, url: str, user: User) -> None:
+    client = Client()
+    client.force_login(user)
+    name = settings.SESSION_COOKIE_NAME
+    page.context.add_cookies([{"name": name, "value": client.cookies[name].value, "url": url}])

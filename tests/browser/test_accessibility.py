@@ -1,0 +1,96 @@
+"""What axe-core finds in the pages: nothing, in both themes and on a narrow screen."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
+from playwright.sync_api import Page, expect
+
+from django_jsonbuffer import Bucket
+from tests.browser.conftest import BUCKET, PAGE
+from tests.server import Redis
+from tests.test_admin import bury, make_old, put_history
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+STANDARDS = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+
+
+@pytest.fixture
+def _buckets_of_all_states(client_of_server: Redis) -> None:
+    orders = bury(*range(25), reason=ValueError("no good"))
+    orders.processor(lambda batch: 1 / 0)
+    orders.extend({"n": n} for n in range(5))
+    orders.drain()
+    orders.wiring.store.beat("host:1:a")
+    put_history(client_of_server, "orders", pending=[1, 7, 3])
+    for name in ("stalled", "paused", "broken"):
+        Bucket(name).append(1)
+    make_old(client_of_server, "stalled")
+    Bucket("paused").pause()
+    Bucket("empty").processor(print)
+    client_of_server.delete(Bucket("broken").key)
+    client_of_server.lpush(Bucket("broken").key, "theirs")
+
+
+def violations(page: Page) -> list[str]:
+    """Of our part of the page; the frame around it is Django's."""
+    # The policy for content keeps out what is not a file of the site, axe-core as well.
+    results = Axe().run(page, context="#content-main", options=STANDARDS)
+    assert results.response["passes"]
+    return [
+        f"{found['id']}: {found['help']} {[node['html'][:200] for node in found['nodes']]}"
+        for found in results.response["violations"]
+    ]
+
+
+@pytest.mark.usefixtures("_buckets_of_all_states")
+@pytest.mark.parametrize("width", [1440, 400])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_pages_have_no_violation(admin_page: Page, theme: str, width: int) -> None:
+    admin_page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+    admin_page.set_viewport_size({"width": width, "height": 900})
+    admin_page.goto(PAGE)
+    assert violations(admin_page) == []
+    admin_page.goto(BUCKET)
+    admin_page.locator("summary").first.click()
+    assert violations(admin_page) == []
+    admin_page.get_by_role("button", name="Purge…").click()
+    expect(admin_page.get_by_role("heading", name="Purge orders?")).to_be_visible()
+    assert violations(admin_page) == []
+
+
+def test_what_is_focused_is_seen(admin_page: Page) -> None:
+    bury({"a": 1})
+    Bucket("orders").append({"a": 1})
+    admin_page.goto(BUCKET)
+    admin_page.locator("#refresh-toggle").focus()
+    reached = []
+    for _ in range(12):
+        admin_page.keyboard.press("Tab")
+        told = admin_page.evaluate(
+            """() => {
+                const style = getComputedStyle(document.activeElement);
+                const isSeen = style.outlineStyle !== "none" || style.boxShadow !== "none";
+                const isBody = document.activeElement === document.body;
+                return isBody ? null : [document.activeElement.innerText, isSeen];
+            }"""
+        )
+        if told:
+            reached.append(told)
+    texts = [text for text, _ in reached]
+    for name in ("Drain now", "Pause", "Purge…", "Replay selected", "Discard all 1…"):
+        assert name in texts
+    assert [text for text, is_seen in reached if not is_seen] == []
+
+
+def test_no_colour_is_the_only_sign(admin_page: Page, client_of_server: Redis) -> None:
+    """Lines of a chart differ in their dashes, states in their words."""
+    put_history(client_of_server, "orders", pending=[1, 7, 3])
+    admin_page.goto(BUCKET)
+    dashes = {
+        name: admin_page.locator(f".charts .line.{name}").first.evaluate(
+            "line => getComputedStyle(line).strokeDasharray"
+        )
+        for name in ("appended", "processed")
+    }
+    assert dashes["appended"] == "none"
+    assert dashes["processed"] != "none"
