@@ -247,7 +247,8 @@ class Bucket:
         """Process everything that is pending by now, the open batch too, and return.
 
         What the processor raises is logged and counted in the report, not raised. Raises
-        :class:`NoProcessor`, and :class:`BufferUnavailable` when Redis is away.
+        :class:`NoProcessor`, and :class:`BufferUnavailable` when Redis is away. A paused bucket is
+        left alone.
 
         Within ``atomic()`` a batch is acknowledged before its rows are committed, and a rollback
         loses them: drain outside of it.

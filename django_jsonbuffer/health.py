@@ -23,7 +23,7 @@ class State(Enum):
     """Something else lies at one of its keys."""
 
     STALLED = "stalled"
-    """Events wait, and nobody drains."""
+    """Events wait, or are held by a worker that is gone, and nobody drains."""
 
     FAILING = "failing"
     """A batch has failed, or killed its worker, and has not succeeded since."""
@@ -104,7 +104,7 @@ def _state(status: BucketStatus, options: Options) -> State:
     if status.paused is not None:
         return State.PAUSED
     waits_too_long = _waits_too_long(status, options)
-    if waits_too_long and not _is_attended(status, options):
+    if (waits_too_long or status.in_flight) and not _is_attended(status, options):
         return State.STALLED
     if status.failing:
         return State.FAILING
@@ -132,8 +132,16 @@ def _moves(status: BucketStatus) -> bool:
 def _reasons(bucket: Bucket, status: BucketStatus, options: Options, state: State) -> Iterator[str]:
     if status.paused is not None:
         yield _("Paused for %(time)s.") % {"time": in_words(status.paused)}
-    if status.oldest is not None and state in (State.STALLED, State.BEHIND):
+    is_late = state in (State.STALLED, State.BEHIND) and _waits_too_long(status, options)
+    if is_late and status.oldest is not None:
         yield _("The oldest event has waited for %(time)s.") % {"time": in_words(status.oldest)}
+    if state == State.STALLED and status.in_flight:
+        held = ngettext(
+            "%(number)s event is held by a worker that is gone.",
+            "%(number)s events are held by a worker that is gone.",
+            status.in_flight,
+        )
+        yield held % {"number": whole(status.in_flight)}
     if state == State.STALLED:
         if bucket.has_processor:
             yield _("No worker was heard of: run drain_buckets.")

@@ -67,6 +67,21 @@ class TestState:
         assert (state, reasons[-1]) == (State.STALLED, "No other client has taken it.")
         assert is_for_other_clients(Bucket("orders", batch_size=None))
 
+    def test_is_stalled_when_what_is_in_flight_is_held_by_nobody(self) -> None:
+        Bucket("orders").processor(print)
+        Bucket("orders").extend([1, 2])
+        store = Bucket("orders").wiring.store
+        store.claim("worker", lease=MINUTE, linger=NOW, after=None)
+        assert told() == (
+            State.STALLED,
+            [
+                "2 events are held by a worker that is gone.",
+                "No worker was heard of: run drain_buckets.",
+            ],
+        )
+        store.beat("worker")
+        assert told()[0] == State.FLOWING
+
     def test_is_behind_when_events_wait_though_a_worker_drains(
         self, client_of_server: Redis
     ) -> None:
@@ -121,6 +136,7 @@ class TestState:
         store = Bucket("orders").wiring.store
         for worker in ("one", "two"):
             store.claim(worker, lease=NOW, linger=NOW, after=None)
+        store.beat("two")
         state, reasons = told()
         assert state == State.FAILING
         assert reasons[-1] == "A worker died with the oldest at attempt 2."

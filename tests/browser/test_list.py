@@ -102,6 +102,12 @@ class TestRefresh:
         expect(cell).to_have_text("42", timeout=15_000)
         expect_buckets(admin_page, "orders", "views")
 
+    def test_shows_the_first_bucket_when_it_comes(self, admin_page: Page) -> None:
+        admin_page.goto(PAGE)
+        expect(admin_page.get_by_text("No bucket has been declared")).to_be_visible()
+        Bucket("orders").append(1)
+        expect(admin_page.locator("#bucket-rows th")).to_have_text("orders", timeout=15_000)
+
     def test_keeps_focus_search_and_scroll(self, admin_page: Page) -> None:
         Bucket("orders").append(1)
         Bucket("views").append(1)

@@ -19,7 +19,7 @@ class Command(BaseCommand):
             "role",
             choices=ROLES,
             help="producer: a site that appends. drainer: a worker with drain_buckets. operator: "
-            "both, and what the admin page, `check --deploy` and your own calls do besides.",
+            "both, and what the admin, the other commands and your own calls do besides.",
         )
         parser.add_argument(
             "bucket", nargs="*", help="Name of a bucket. All of the prefix, if there is none."

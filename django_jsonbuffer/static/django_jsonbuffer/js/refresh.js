@@ -18,10 +18,15 @@
         return link ? `a[href="${CSS.escape(link)}"]` : null;
     };
 
+    const parts = (page) => [...page.querySelectorAll("[data-live]")];
+    const names = (page) => parts(page).map((part) => part.id).join();
+
     const replace = (fresh) => {
-        for (const part of document.querySelectorAll("[data-live]")) {
+        // As when the first bucket appears in an empty list.
+        if (names(fresh) !== names(document)) return window.location.reload();
+        for (const part of parts(document)) {
             const replacement = fresh.getElementById(part.id);
-            if (!replacement || replacement.innerHTML === part.innerHTML) continue;
+            if (replacement.innerHTML === part.innerHTML) continue;
             const active = document.activeElement;
             const selector = part.contains(active) ? selectorOf(active) : null;
             part.replaceChildren(...replacement.childNodes);
