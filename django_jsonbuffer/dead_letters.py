@@ -80,7 +80,7 @@ class DeadLetters:
 
     def __getitem__(self, id: str) -> DeadLetter:
         """The dead letter of that id. Raises ``KeyError``."""
-        letter = self._store.find_dead(id) if _is_id(id) else None
+        letter = self._store.find_dead(id) if is_id(id) else None
         if letter is None:
             raise KeyError(id)
         return self._read(letter)
@@ -92,7 +92,7 @@ class DeadLetters:
 
         With `most_bytes`, no more than these of each event.
         """
-        if after is not None and not _is_id(after):
+        if after is not None and not is_id(after):
             raise ValueError(f"{after!r} is no id of a dead letter.")
         letters = self._store.list_dead(limit, after=after, most_bytes=most_bytes)
         return [self._read(letter) for letter in letters]
@@ -106,19 +106,22 @@ class DeadLetters:
         found = {
             raw.id: self._read(raw)
             for id in _ids(letters)
-            if _is_id(id) and (raw := self._store.find_dead(id))
+            if is_id(id) and (raw := self._store.find_dead(id))
         }
         for letter in found.values():
             letter.event  # noqa: B018  (raises when there is none)
         return self._replay(found.values())
 
-    def replay_all(self) -> int:
-        """Let all be processed again, but those that hold no event. Returns how many there were."""
-        return self._replay(letter for letter in self._present() if _holds_an_event(letter))
+    def replay_all(self, *, up_to: str | None = None) -> int:
+        """Let all be processed again, or those up to the id `up_to`; but none that holds no event.
+        Returns how many there were.
+        """
+        present = self._up_to(up_to or self._store.newest_dead())
+        return self._replay(letter for letter in present if _holds_an_event(letter))
 
     def discard(self, *letters: DeadLetter | str) -> int:
         """Remove these for ever. An id will do for a letter. Returns how many there were."""
-        ids = [id for id in _ids(letters) if _is_id(id)]
+        ids = [id for id in _ids(letters) if is_id(id)]
         return sum(
             self._store.discard(ids[start : start + _MOST_DISCARDED])
             for start in range(0, len(ids), _MOST_DISCARDED)
@@ -130,16 +133,16 @@ class DeadLetters:
 
     def discard_all(self, *, up_to: str | None = None) -> int:
         """Remove all for ever, or those up to the id `up_to`. Returns how many there were."""
-        if up_to is not None and not _is_id(up_to):
+        if up_to is not None and not is_id(up_to):
             raise ValueError(f"{up_to!r} is no id of a dead letter.")
         total, last = 0, up_to or self._store.newest_dead()
         while last and (ids := self._store.dead_ids(_MOST_DISCARDED, last=last)):
             total += self._store.discard(ids)
         return total
 
-    def _present(self) -> Iterator[DeadLetter]:
-        """All that there are at this moment, and none of those that are buried meanwhile."""
-        if (last := self._store.newest_dead()) is None:
+    def _up_to(self, last: str | None) -> Iterator[DeadLetter]:
+        """Those that there are, and none of those that are buried meanwhile."""
+        if last is None:
             return
         for letter in self:
             if position(letter.id) > position(last):
@@ -180,7 +183,8 @@ def _ids(letters: Iterable[DeadLetter | str]) -> list[str]:
     return [letter.id if isinstance(letter, DeadLetter) else letter for letter in letters]
 
 
-def _is_id(id: str) -> bool:
+def is_id(id: object) -> bool:
+    """Whether it may be the id of a dead letter."""
     return isinstance(id, str) and _ID.fullmatch(id) is not None and max(position(id)) <= _LARGEST
 
 

@@ -722,7 +722,7 @@ def statuses(
 ) -> list[BucketStatus | JSONBufferError]:
     """The status of each bucket, in one round trip, or what is wrong with that one bucket.
 
-    Raises :class:`BufferUnavailable` when Redis gives none.
+    Raises :class:`BufferUnavailable` when Redis is away, or gives none.
     """
     stores = [Store(name, configuration) for name in names]
     with _Asking(configuration.cache) as client:
@@ -736,9 +736,10 @@ def statuses(
         _translated(reply, name) if isinstance(reply, Exception) else _status(reply)
         for name, reply in zip(names, replies, strict=True)
     ]
-    for outcome in outcomes:
-        if isinstance(outcome, BufferUnavailable):
-            raise outcome
+    refusals = [outcome for outcome in outcomes if isinstance(outcome, BufferUnavailable)]
+    # Some may be of buckets whose keys this user of Redis may not read.
+    if refusals and not any(isinstance(outcome, BucketStatus) for outcome in outcomes):
+        raise refusals[0]
     return outcomes
 
 
@@ -750,11 +751,6 @@ def histories(names: Sequence[str], configuration: Configuration) -> list[list[S
             key = bucket_keys(configuration.prefix, name).history
             queue("LRANGE", key, 0, -1, NEVER_DECODE=True)
         replies = pipeline.execute(raise_on_error=False)
-    for reply in replies:
-        if isinstance(reply, Exception):
-            translated = _translated(reply)
-            if not isinstance(translated, KeyOccupied):
-                raise translated
     return [_samples(reply) for reply in replies]
 
 
@@ -978,7 +974,7 @@ def _delivery(
 
 
 def _samples(texts: Any) -> list[Sample]:
-    """Without those that another client has spoilt."""
+    """Without those that another client has spoilt; none of a key that cannot be read."""
     if not _texts(texts):
         return []
     rows = [text.split(b" ") for text in texts if _SAMPLE.fullmatch(text)]

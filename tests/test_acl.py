@@ -14,6 +14,7 @@ from django_jsonbuffer.acl import ROLES
 from django_jsonbuffer.buckets import histories, known_buckets, statuses
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.exceptions import BucketFull, BufferUnavailable
+from django_jsonbuffer.health import State, health
 from django_jsonbuffer.store import Store, server_facts
 from tests.server import Redis
 from tests.stamps import a_stamp
@@ -181,6 +182,20 @@ class TestRole:
             ):
                 with pytest.raises(redis.ResponseError, match=r"(?i)permission|access"):
                     user.execute_command(*command)
+
+
+def test_operator_of_one_bucket_sees_it_beside_those_that_it_may_not_read(
+    become: Callable[..., None], private_server: Redis
+) -> None:
+    for name in ("orders", "views"):
+        Bucket(name).append(1)
+    become("operator", "orders")
+    orders, views = health([Bucket("orders"), Bucket("views")])
+    assert (orders.state, views.state) == (State.FLOWING, State.UNREADABLE)
+    assert "No permissions" in views.reasons[0]
+    assert histories([Bucket("views")]) == [[]]
+    with pytest.raises(BufferUnavailable):
+        statuses([Bucket("views")])
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,12 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import fields
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from html.parser import HTMLParser
 from io import StringIO
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import django
 import pytest
@@ -17,15 +19,18 @@ from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Permission, User
 from django.core.management import call_command
 from django.db import connection
+from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import reverse
-from django.utils import translation
-from pytest_django import DjangoAssertNumQueries
+from django.utils import timezone, translation
+from django.utils.formats import date_format
+from pytest_django import DjangoAssertNumQueries, Settings
 from redis.client import Pipeline
 
 from django_jsonbuffer import Batch, Bucket
 from django_jsonbuffer.admin import actions
 from django_jsonbuffer.conf import configuration
+from django_jsonbuffer.middleware import actor
 from django_jsonbuffer.models import Bucket as BucketModel
 from django_jsonbuffer.options import Options
 from tests.server import Redis
@@ -93,6 +98,16 @@ class TableParser(HTMLParser):
 
 def content(response: "Response") -> str:
     return response.content.decode().partition('<div id="content-main"')[2].partition("</main>")[0]
+
+
+def in_german(get_response: Callable[[HttpRequest], HttpResponse]) -> object:
+    """Middleware."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        with translation.override("de"), timezone.override("Asia/Tokyo"):
+            return get_response(request)
+
+    return middleware
 
 
 def crumbs(page: str) -> tuple[list[str], str]:
@@ -253,7 +268,7 @@ class TestList:
     def test_says_what_to_do_when_there_is_no_bucket(self, admin_client: Client) -> None:
         text = content(admin_client.get(PAGE))
         assert "No bucket has been declared or appended to." in text
-        assert "<table" not in text
+        assert "0 buckets" in text
 
     def test_shows_the_figures_of_each_bucket(self, admin_client: Client) -> None:
         Bucket("orders", batch_size=2).extend(["first", "second", "third"])
@@ -435,7 +450,7 @@ class TestList:
         assert 'name="q" value="ORDER"' in content(found)
         nothing = content(admin_client.get(PAGE, {"q": "nobody"}))
         assert "No bucket is like that." in nothing
-        assert "<table" not in nothing
+        assert '<a href="?">Show all</a>' in nothing
 
     def test_filters_by_state(self, admin_client: Client) -> None:
         for name in ("orders", "mails", "views"):
@@ -663,6 +678,28 @@ class TestBucketPage:
         assert 'aria-label="In per minute: at most 20, at the end 20. Out per minute:' in page
         assert page.count('<polyline class="line processed"') == 2
 
+    @pytest.mark.parametrize("language", ["de", "fr", "ar", "fa", "hi"])
+    def test_draws_charts_in_any_language(
+        self, admin_client: Client, client_of_server: Redis, language: str
+    ) -> None:
+        put_history(client_of_server, "orders", pending=[5, 4000, 10])
+        with translation.override(language):
+            for path in (PAGE, BUCKET):
+                page = content(admin_client.get(path))
+                shapes = re.findall(r' (?:points|[xy][12]?|viewBox)="([^"]*)"', page)
+                assert shapes
+                assert all(re.fullmatch(r"[0-9., -]+", shape) for shape in shapes)
+
+    def test_needs_no_time_zones(self, admin_client: Client, settings: Settings) -> None:
+        settings.USE_TZ = False
+        bury(1)
+        settings.TIME_ZONE = "Asia/Tokyo"
+        assert admin_client.get(PAGE).status_code == 200
+        page = content(admin_client.get(BUCKET))
+        now = datetime.now(ZoneInfo("Asia/Tokyo"))
+        about_now = {date_format(now - timedelta(minutes=n), "DATETIME_FORMAT") for n in (0, 1)}
+        assert any(f"<dd>{moment}</dd>" in page for moment in about_now)
+
     def test_says_that_there_is_no_history(self, admin_client: Client) -> None:
         Bucket("orders").append(1)
         assert "There is no history yet" in content(admin_client.get(BUCKET))
@@ -728,6 +765,26 @@ class TestBucketPage:
         assert "4111" not in page
         assert page.count("&quot;card&quot;: &quot;hidden&quot;") == 3
         assert page.count("is too large to be redacted here") == 1
+
+    def test_shows_no_foreign_value_where_events_are_redacted(
+        self, admin_client: Client, configure: Callable[..., None], client_of_server: Redis
+    ) -> None:
+        configure(BUCKETS={"orders": {"redact": lambda event: {**event, "card": "hidden"}}})
+        orders = Bucket("orders")
+        client_of_server.set(orders.key, '{"events":[{"card":"4111"}]}')
+        orders.append({})
+        page = admin_client.get(BUCKET).content.decode()
+        assert "4111" not in page
+        assert "no processor has seen it" in page
+
+    def test_shows_no_argument_of_an_option(
+        self, admin_client: Client, configure: Callable[..., None]
+    ) -> None:
+        configure(BUCKETS={"orders": {"schema": partial(print, "s3cret")}})
+        Bucket("orders").processor(print)
+        response = admin_client.get(BUCKET)
+        assert figures_of(response)["schema"] == "partial"
+        assert b"s3cret" not in response.content
 
     def test_shows_no_event_while_it_is_not_clear_how_to_redact(
         self, admin_client: Client, configure: Callable[..., None]
@@ -836,6 +893,31 @@ class TestActions:
         admin_client.post(f"{PAGE}orders/drain/")
         assert within == [False]
 
+    def test_drain_knows_nothing_of_the_request(
+        self, admin_client: Client, settings: Settings
+    ) -> None:
+        """A processor finds what it finds in a worker: its appends are made before it is done."""
+        settings.MIDDLEWARE = [
+            *settings.MIDDLEWARE,
+            "django_jsonbuffer.middleware.gathering_middleware",
+            "django_jsonbuffer.middleware.actor_middleware",
+            "tests.test_admin.in_german",
+        ]
+        seen: list[object] = []
+
+        def forward(batch: Batch) -> None:
+            Bucket("next").extend(batch)
+            seen.extend([Bucket("next").peek(), actor(), translation.get_language()])
+            seen.append(timezone.get_current_timezone_name())
+
+        orders = Bucket("orders")
+        orders.append(1, now=True)
+        orders.processor(forward)
+        response = admin_client.post(f"{PAGE}orders/drain/", follow=True)
+        assert seen == [[1], {}, settings.LANGUAGE_CODE, settings.TIME_ZONE]
+        assert said(response) == ["Drained: 1 event."]
+        assert translation.get_language() == settings.LANGUAGE_CODE
+
     def test_pause_and_resume(self, admin_client: Client) -> None:
         orders = Bucket("orders")
         orders.append(1)
@@ -860,13 +942,14 @@ class TestActions:
         for sent, message in (
             ({"letter": ids[2]}, "Replayed: 1 dead letter."),
             ({"letter": [ids[0], ids[4]]}, "Replayed: 2 dead letters."),
-            ({"all": "1", "up_to": ids[1]}, "Replayed: 3 dead letters."),
+            ({"all": "1", "newest": ids[1]}, "Replayed: 1 dead letter."),
+            ({"all": "1", "newest": ids[5]}, "Replayed: 2 dead letters."),
             ({"letter": ids}, "Replayed: 0 dead letters."),
         ):
             response = admin_client.post(f"{PAGE}orders/replay/", sent, follow=True)
             assert said(response) == [message]
         assert orders.take() == [2, 0, 4, 1, 3, 5]
-        assert LogEntry.objects.count() == 3
+        assert LogEntry.objects.count() == 4
 
     def test_replay_of_what_is_no_event_says_so(
         self, admin_client: Client, client_of_server: Redis
@@ -895,13 +978,15 @@ class TestActions:
     def test_discard_of_all_leaves_those_that_nobody_has_seen(self, admin_client: Client) -> None:
         orders = bury(1, 2, 3)
         page = content(admin_client.get(BUCKET))
-        [up_to] = re.findall(r'name="up_to" value="([^"]*)"', page)
+        [newest] = re.findall(r'name="newest" value="([^"]*)"', page)
         bury(4)
-        asked = content(admin_client.post(f"{PAGE}orders/discard/", {"all": "1", "up_to": up_to}))
-        assert f'name="up_to" value="{up_to}"' in asked
-        response = admin_client.post(
-            f"{PAGE}orders/discard/", {"up_to": up_to, "confirmed": "1"}, follow=True
-        )
+        sent = {"all": "1", "newest": newest}
+        asked = content(admin_client.post(f"{PAGE}orders/discard/", sent))
+        assert "3 dead letters will be gone for ever." in asked
+        assert '<input type="hidden" name="all" value="1">' in asked
+        assert f'<input type="hidden" name="newest" value="{newest}">' in asked
+        sent["confirmed"] = "1"
+        response = admin_client.post(f"{PAGE}orders/discard/", sent, follow=True)
         assert said(response) == ["Discarded: 3 dead letters."]
         assert [letter.event for letter in orders.dead] == [4]
 
@@ -910,33 +995,45 @@ class TestActions:
     ) -> None:
         orders = bury(1, 2)
         grant("view_bucket", "delete_events")
-        asked = content(staff_client.post(f"{PAGE}orders/discard/", {"all": "1"}))
+        page = content(staff_client.get(BUCKET))
+        [newest] = re.findall(r'name="newest" value="([^"]*)"', page)
+        assert newest == [letter.id for letter in orders.dead][-1]
+        sent = {"all": "1", "newest": newest}
+        asked = content(staff_client.post(f"{PAGE}orders/discard/", sent))
         assert "2 dead letters will be gone for ever." in asked
-        newest = [letter.id for letter in orders.dead][-1]
-        assert f'name="up_to" value="{newest}"' in asked
 
+    @pytest.mark.parametrize("sent", [{}, {"confirmed": "1"}])
     @pytest.mark.parametrize("action", ["replay", "discard"])
-    def test_of_no_dead_letter_says_so(self, admin_client: Client, action: str) -> None:
-        bury(1)
-        response = admin_client.post(f"{PAGE}orders/{action}/", follow=True)
+    def test_of_no_dead_letter_says_so(
+        self, admin_client: Client, action: str, sent: dict[str, str]
+    ) -> None:
+        """Whatever else the form of the page holds."""
+        orders = bury(1, 2)
+        [newest] = re.findall(r'name="newest" value="(.*?)"', content(admin_client.get(BUCKET)))
+        sent = {**sent, "newest": newest}
+        response = admin_client.post(f"{PAGE}orders/{action}/", sent, follow=True)
         assert said(response) == ["Nothing was done: select dead letters first."]
         assert LogEntry.objects.count() == 0
+        assert orders.status().dead == 2
 
-    @pytest.mark.parametrize("sent", [{"letter": ["x", "1-1", "<b>"]}, {"up_to": "x"}])
+    @pytest.mark.parametrize(
+        "sent", [{"letter": ["x", "1-1", "<b>"]}, {"all": "1", "newest": "x"}, {"all": "1"}]
+    )
     def test_discard_of_what_is_no_dead_letter(
         self, admin_client: Client, sent: dict[str, Any]
     ) -> None:
         orders = bury(1)
         response = admin_client.post(f"{PAGE}orders/discard/", {**sent, "confirmed": "1"})
-        assert response.status_code == (400 if "up_to" in sent else 302)
+        assert response.status_code == (400 if "all" in sent else 302)
         assert orders.status().dead == 1
+        assert LogEntry.objects.count() == 0
 
     def test_purge_asks_before(self, admin_client: Client) -> None:
         orders = Bucket("orders")
         orders.extend([1, 2, 3])
         asked = admin_client.post(f"{PAGE}orders/purge/")
         assert "<h1>Purge orders?</h1>" in asked.content.decode()
-        assert "3 pending events will be gone for ever" in content(asked)
+        assert "3 pending events will be gone for ever, and what is appended" in content(asked)
         assert orders.status().pending == 3
         response = admin_client.post(f"{PAGE}orders/purge/", {"confirmed": "1"}, follow=True)
         assert said(response) == ["Purged: 3 pending events."]
@@ -947,7 +1044,8 @@ class TestActions:
         orders.extend([1, 2])
         for action in ("pause", "resume", "drain"):
             admin_client.post(f"{PAGE}orders/{action}/")
-        admin_client.post(f"{PAGE}orders/replay/", {"all": "1"})
+        newest = orders.dead.newest()
+        admin_client.post(f"{PAGE}orders/replay/", {"all": "1", "newest": newest})
         admin_client.post(f"{PAGE}orders/purge/", {"confirmed": "1"})
         entries = [*LogEntry.objects.order_by("pk")]
         assert [entry.get_change_message() for entry in entries] == [
@@ -967,13 +1065,32 @@ class TestActions:
         assert "Purged: 1 pending event." in content(admin_client.get(BUCKET))
         assert f'<a href="{BUCKET}">orders</a>' in admin_client.get("/admin/").content.decode()
 
+    def test_that_end_half_way_are_logged(
+        self, admin_client: Client, private_server: Redis
+    ) -> None:
+        orders = bury(1)
+        sent = {"all": "1", "newest": orders.dead.newest()}
+        private_server.config_set("maxmemory", 1)
+        response = admin_client.post(f"{PAGE}orders/replay/", sent, follow=True)
+        private_server.config_set("maxmemory", 0)
+        assert response.redirect_chain == [(BUCKET, 302)]
+        [message] = said(response)
+        assert message.startswith("Redis has no memory left")
+        [entry] = LogEntry.objects.all()
+        assert entry.get_change_message() == f"Ended half-way: replay. {message}"
+
     @pytest.mark.parametrize("action", actions.PERMISSIONS)
     def test_are_posts_with_a_token(
         self, admin_client: Client, admin_user: User, action: str
     ) -> None:
         bury(1)
         path = f"{PAGE}orders/{action}/"
-        assert admin_client.get(path).status_code == 405
+        before = Bucket("orders").status()
+        assert admin_client.get(path)["Location"] == BUCKET  # as after a login
+        assert admin_client.put(path).status_code == 405
+        assert Bucket("orders").status().paused is None
+        assert Bucket("orders").status().dead == before.dead
+        assert LogEntry.objects.count() == 0
         strict = Client(enforce_csrf_checks=True)
         strict.force_login(admin_user)
         assert strict.post(path, {"confirmed": "1", "all": "1"}).status_code == 403

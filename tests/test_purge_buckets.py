@@ -45,6 +45,7 @@ class TestPending:
             "This discards for ever:",
             "  orders: 2 pending events",
             "  views: 2 pending events",
+            "and what is appended until you answer.",
             "orders: 2 pending events discarded",
             "views: 2 pending events discarded",
         ]

@@ -242,6 +242,24 @@ class TestProcess:
             assert (done.returncode, "orders" in done.stdout) == (code, True)
             assert ("more than 1" in done.stderr) == (code == 1)
 
+    def test_exit_code_of_what_is_misconfigured_is_not_that_of_a_limit(self, prefix: str) -> None:
+        settings = "from tests.settings import *; JSONBUFFER = {'CACHE': 'missing'}"
+        code = (
+            "import sys, types; module = types.ModuleType('unusable'); "
+            f"exec({settings!r}, vars(module)); sys.modules['unusable'] = module; "
+            "from django.core.management import execute_from_command_line as run; "
+            "run(['manage.py', 'show_buckets', '--settings', 'unusable'])"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment(prefix),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 3
+        assert "'missing'" in done.stderr
+
     def test_watch_goes_on_until_it_is_interrupted(self, prefix: str) -> None:
         Bucket("orders").append(1)
         command = [*MANAGE, "show_buckets", "--watch", "--interval", "0.05", "--format", "json"]

@@ -1563,6 +1563,14 @@ class TestForeignEntry:
         assert client_of_server.get(store.keys.open) == b"[1]"
         assert facts(store.status()) == (1, 0, 1, 3)
 
+    def test_status_of_a_stream_whose_largest_id_was_delivered(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        batch: dict[Any, Any] = {"events": "[1]", "count": 1, "opened": 1}
+        client_of_server.xadd(store.keys.batches, batch, id=LAST_ID)
+        assert claimed(store).array == b"[1]"
+        assert facts(store.status())[:2] == (0, 1)
+
     def test_that_had_the_last_id_there_is_refuses_no_append(
         self, store: Store, client_of_server: Redis
     ) -> None:
@@ -1710,6 +1718,13 @@ class TestPause:
         append(store, 1)
         assert store.status().paused == NOW
         assert claim(store) is None
+
+    def test_is_none_of_a_key_of_another_type(self, store: Store, client_of_server: Redis) -> None:
+        client_of_server.sadd(store.keys.paused, "theirs")
+        for call in (store.pause, store.resume, store.seal, store.status):
+            with pytest.raises(KeyOccupied):
+                call()
+        assert client_of_server.smembers(store.keys.paused) == {b"theirs"}
 
     def test_resume_of_what_is_not_paused(self, store: Store) -> None:
         assert store.resume() is False

@@ -2,24 +2,25 @@
 
 from collections.abc import Iterator
 from dataclasses import fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import django
 from django.conf import settings
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.options import get_content_type_for_model
 from django.contrib.admin.utils import quote, unquote
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from django_jsonbuffer import buckets
 from django_jsonbuffer.exceptions import BufferMisconfigured, BufferUnavailable, JSONBufferError
@@ -29,7 +30,15 @@ from django_jsonbuffer.models import Bucket
 from django_jsonbuffer.options import Options
 from django_jsonbuffer.store import Deliveries, Delivery
 
-from .actions import ACTIONS, DRAIN_SECONDS, PERMISSIONS, confirmation
+from .actions import (
+    ACTIONS,
+    DRAIN_SECONDS,
+    PERMISSIONS,
+    QUESTIONS,
+    Confirmation,
+    Outcome,
+    nothing_selected,
+)
 from .charts import History
 from .display import MOST_BYTES, Exhibit
 from .listing import Listing
@@ -149,6 +158,7 @@ class BucketAdmin(BucketModelAdmin):
             "figures": Figures.of(how.status),
             "backlog": history.backlog(),
             "throughput": history.throughput(),
+            "newest_letter": bucket.dead.newest(),
             "options": [*_told_options(bucket.options)],
             **_told_deliveries(bucket.deliveries(DELIVERIES_SHOWN), lease=bucket.options.lease),
         }
@@ -162,33 +172,61 @@ class BucketAdmin(BucketModelAdmin):
         )
         return entries.select_related("user").order_by("-action_time")[:10]
 
-    @method_decorator(require_POST)
+    @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
     def action_view(self, request: HttpRequest, object_id: str, action: str) -> HttpResponse:
-        """Do it, or ask first what it destroys."""
+        """Do it, or ask first what it destroys. A GET, as after a login, does nothing."""
         is_permitted = self.has_bucket_permission(request, PERMISSIONS[action])
         if not (is_permitted and self.has_view_permission(request)):
             raise PermissionDenied
         try:
             bucket = _bucket(object_id)
-            if question := confirmation(bucket, action, request):
-                context = {
-                    "title": question.title,
-                    "name": bucket.name,
-                    "confirmation": question,
-                }
-                return self._page(request, self.confirmation_template, context)
-            outcome = ACTIONS[action](bucket, request)
+            if request.method == "POST":
+                outcome = self._act(request, bucket, action)
+                if isinstance(outcome, Confirmation):
+                    return self._ask(request, bucket, outcome)
+                self.message_user(request, outcome.message, outcome.level)
         except JSONBufferError as error:
-            return self._unavailable(request, error)
-        if outcome.is_logged:
-            self.log_change(request, Bucket(name=bucket.name), outcome.message)
-        self.message_user(request, outcome.message, outcome.level)
+            if not (isinstance(error, BufferUnavailable) and not error.is_unreachable):
+                return self._unavailable(request, error)
+            self.message_user(request, str(error), messages.ERROR)
         url = reverse(
             "admin:django_jsonbuffer_bucket_change",
             args=[quote(bucket.name)],
             current_app=self.admin_site.name,
         )
         return HttpResponseRedirect(url)
+
+    def _act(
+        self, request: HttpRequest, bucket: buckets.Bucket, action: str
+    ) -> Outcome | Confirmation:
+        if action in QUESTIONS and "confirmed" not in request.POST:
+            return QUESTIONS[action](bucket, request) or nothing_selected()
+        # Before, so that what ends half-way is on record.
+        entry = self.log_change(
+            request, Bucket(name=bucket.name), _("Begun: %(action)s.") % {"action": action}
+        )
+        try:
+            outcome = ACTIONS[action](bucket, request)
+        except JSONBufferError as error:
+            told = _("Ended half-way: %(action)s. %(error)s")
+            entry.change_message = told % {"action": action, "error": error}
+            entry.save()
+            raise
+        except BadRequest:
+            entry.delete()
+            raise
+        if outcome.is_logged:
+            entry.change_message = outcome.message
+            entry.save()
+        else:
+            entry.delete()
+        return outcome
+
+    def _ask(
+        self, request: HttpRequest, bucket: buckets.Bucket, question: Confirmation
+    ) -> TemplateResponse:
+        context = {"title": question.title, "name": bucket.name, "confirmation": question}
+        return self._page(request, self.confirmation_template, context)
 
     def _unavailable(self, request: HttpRequest, error: JSONBufferError) -> TemplateResponse:
         context = {
@@ -223,6 +261,11 @@ def _bucket(object_id: str) -> buckets.Bucket:
     raise Http404(_("There is no bucket of this name."))
 
 
+def _local(moment: datetime | None) -> datetime | None:
+    """In the time zone in force, which templates see to only with USE_TZ."""
+    return None if moment is None else timezone.localtime(moment).replace(tzinfo=None)
+
+
 def _told_options(options: Options) -> Iterator[tuple[str, str]]:
     for field in fields(options):
         value = getattr(options, field.name)
@@ -234,8 +277,10 @@ def _told_options(options: Options) -> Iterator[tuple[str, str]]:
             told = ", ".join(kind.__qualname__ for kind in value) or "–"
         elif value is None:
             told = "–"
+        elif callable(value):  # whose repr may tell more than its name
+            told = getattr(value, "__qualname__", type(value).__qualname__)
         else:
-            told = str(getattr(value, "__qualname__", value))
+            told = str(value)
         yield field.name, told
 
 
@@ -279,7 +324,9 @@ def _told_events(bucket: buckets.Bucket, *, after: str | None) -> dict[str, Any]
         "letters": [
             {
                 "letter": letter,
-                "event": Exhibit.of_event(bucket, letter.raw, size=letter.size),
+                "first_failed": _local(letter.first_failed),
+                "last_failed": _local(letter.last_failed),
+                "event": Exhibit.of_letter(bucket, letter),
                 "error": Exhibit.of_error(bucket, letter),
                 "traceback": Exhibit.of_traceback(bucket, letter),
             }
@@ -287,5 +334,4 @@ def _told_events(bucket: buckets.Bucket, *, after: str | None) -> dict[str, Any]
         ],
         "is_first_page": not after,
         "next_after": letters[LETTERS_SHOWN - 1].id if len(letters) > LETTERS_SHOWN else None,
-        "newest_letter": bucket.dead.newest(),
     }

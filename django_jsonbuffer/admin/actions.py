@@ -1,9 +1,10 @@
 """What can be done to a bucket from the admin, and what is to be asked before."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import Context
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from django.contrib import messages
 from django.core.exceptions import BadRequest
@@ -12,12 +13,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from django_jsonbuffer.buckets import Bucket
-from django_jsonbuffer.draining import DrainReport
+from django_jsonbuffer.dead_letters import is_id
+from django_jsonbuffer.draining import Drain, DrainReport
 from django_jsonbuffer.exceptions import InvalidEvent, JSONBufferError, NoProcessor
 from django_jsonbuffer.figures import whole
 
 DRAIN_SECONDS: Final = 10.0
 """After which a drain within a request claims no batch any more."""
+
+_MOST_COUNTED: Final = 1000
 
 PERMISSIONS: Final[Mapping[str, str]] = {
     "drain": "drain_bucket",
@@ -52,16 +56,15 @@ class Confirmation:
 
 
 def _drain(bucket: Bucket, request: HttpRequest) -> Outcome:
-    deadline = time.monotonic() + DRAIN_SECONDS
     try:
         steps = bucket.drain_steps()
     except NoProcessor as error:
         return Outcome(str(error), messages.ERROR, is_logged=False)
     report = steps.report
     try:
-        with steps as drain:
-            while drain.step() and time.monotonic() < deadline:
-                pass
+        # A worker knows nothing of the request: of its language and time zone, of who made it, nor
+        # of a gathering, with whose appends a processor would be acknowledged before they are made.
+        Context().run(_drain_for_a_while, steps)
         status = bucket.status()
     except JSONBufferError as error:
         if not (report.batches or report.failed or report.buried):
@@ -75,6 +78,13 @@ def _drain(bucket: Bucket, request: HttpRequest) -> Outcome:
         parts.append(left % {"n": whole(status.pending)})
     is_fine = not (report.failed or report.buried) and status.paused is None
     return Outcome(" ".join(parts), messages.SUCCESS if is_fine else messages.WARNING)
+
+
+def _drain_for_a_while(steps: Drain) -> None:
+    deadline = time.monotonic() + DRAIN_SECONDS
+    with steps as drain:
+        while drain.step() and time.monotonic() < deadline:
+            pass
 
 
 def _told(report: DrainReport) -> Iterator[str]:
@@ -109,11 +119,14 @@ def _resume(bucket: Bucket, request: HttpRequest) -> Outcome:
 
 
 def _replay(bucket: Bucket, request: HttpRequest) -> Outcome:
-    is_all, ids = "all" in request.POST, request.POST.getlist("letter")
-    if not (is_all or ids):
-        return _nothing_selected()
+    selected = Selected.of(request)
+    if not selected:
+        return nothing_selected()
     try:
-        count = bucket.dead.replay_all() if is_all else bucket.dead.replay(*ids)
+        if selected.up_to:
+            count = bucket.dead.replay_all(up_to=selected.up_to)
+        else:
+            count = bucket.dead.replay(*selected.ids)
     except InvalidEvent as error:
         return Outcome(str(error), messages.ERROR, is_logged=False)
     told = ngettext("Replayed: %(n)s dead letter.", "Replayed: %(n)s dead letters.", count)
@@ -121,20 +134,15 @@ def _replay(bucket: Bucket, request: HttpRequest) -> Outcome:
 
 
 def _discard(bucket: Bucket, request: HttpRequest) -> Outcome:
-    up_to, ids = request.POST.get("up_to"), request.POST.getlist("letter")
-    if not (up_to or ids):
-        return _nothing_selected()
-    try:
-        count = bucket.dead.discard(*ids) if ids else bucket.dead.discard_all(up_to=up_to)
-    except ValueError as error:
-        raise BadRequest(str(error)) from error
+    selected = Selected.of(request)
+    if not selected:
+        return nothing_selected()
+    if selected.up_to:
+        count = bucket.dead.discard_all(up_to=selected.up_to)
+    else:
+        count = bucket.dead.discard(*selected.ids)
     told = ngettext("Discarded: %(n)s dead letter.", "Discarded: %(n)s dead letters.", count)
     return Outcome(told % {"n": whole(count)}, is_logged=bool(count))
-
-
-def _nothing_selected() -> Outcome:
-    told = _("Nothing was done: select dead letters first.")
-    return Outcome(told, messages.WARNING, is_logged=False)
 
 
 def _purge(bucket: Bucket, request: HttpRequest) -> Outcome:
@@ -143,7 +151,33 @@ def _purge(bucket: Bucket, request: HttpRequest) -> Outcome:
     return Outcome(told % {"n": whole(count)}, is_logged=bool(count))
 
 
-ACTIONS: Final = {
+class Selected(NamedTuple):
+    """The dead letters that the form of the page names."""
+
+    ids: list[str]
+    up_to: str
+    """The newest that the page knew of, when all up to there are meant: those that nobody has seen
+    yet stay."""
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> Self:
+        if "all" not in request.POST:
+            return cls(request.POST.getlist("letter"), "")
+        up_to = request.POST.get("newest", "")
+        if not is_id(up_to):
+            raise BadRequest(f"{up_to!r} is no id of a dead letter.")
+        return cls([], up_to)
+
+    def __bool__(self) -> bool:
+        return bool(self.ids or self.up_to)
+
+
+def nothing_selected() -> Outcome:
+    told = _("Nothing was done: select dead letters first.")
+    return Outcome(told, messages.WARNING, is_logged=False)
+
+
+ACTIONS: Final[Mapping[str, Callable[[Bucket, HttpRequest], Outcome]]] = {
     "drain": _drain,
     "pause": _pause,
     "resume": _resume,
@@ -153,36 +187,32 @@ ACTIONS: Final = {
 }
 
 
-def confirmation(bucket: Bucket, action: str, request: HttpRequest) -> Confirmation | None:
-    """What to ask before the action. None when it destroys nothing, or was confirmed."""
-    if "confirmed" in request.POST:
+def _confirm_purge(bucket: Bucket, request: HttpRequest) -> Confirmation | None:
+    count = bucket.status().pending
+    question = ngettext(
+        "%(n)s pending event will be gone for ever, and what is appended until you answer.",
+        "%(n)s pending events will be gone for ever, and what is appended until you answer.",
+        count,
+    )
+    return Confirmation(
+        title=_("Purge %(name)s?") % {"name": bucket.name},
+        question=question % {"n": whole(count)},
+        button=_("Purge what is pending"),
+    )
+
+
+def _confirm_discard(bucket: Bucket, request: HttpRequest) -> Confirmation | None:
+    selected = Selected.of(request)
+    if not selected:
         return None
-    if action == "purge":
-        count = bucket.status().pending
-        question = ngettext(
-            "%(n)s pending event will be gone for ever.",
-            "%(n)s pending events will be gone for ever, and what is appended until you answer.",
-            count,
-        )
-        return Confirmation(
-            title=_("Purge %(name)s?") % {"name": bucket.name},
-            question=question % {"n": whole(count)},
-            button=_("Purge what is pending"),
-        )
-    if action == "discard":
-        return _confirmation_of_discard(bucket, request)
-    return None
-
-
-def _confirmation_of_discard(bucket: Bucket, request: HttpRequest) -> Confirmation | None:
-    # Those that nobody has seen yet stay: "all" ends with the newest that the page knew of.
-    ids, up_to = request.POST.getlist("letter"), request.POST.get("up_to", "")
-    if "all" not in request.POST:
-        count, sent = len(ids), tuple(("letter", id) for id in ids)
+    sent: tuple[tuple[str, str], ...]
+    if selected.up_to:
+        sent = (("all", "1"), ("newest", selected.up_to))
+        newer = bucket.dead.page(_MOST_COUNTED, after=selected.up_to, most_bytes=1)
+        count = max(bucket.status().dead - len(newer), 0)
     else:
-        count, sent = bucket.status().dead, (("up_to", up_to or bucket.dead.newest() or ""),)
-    if not count:
-        return None
+        sent = tuple(("letter", id) for id in selected.ids)
+        count = len(selected.ids)
     question = ngettext(
         "%(n)s dead letter will be gone for ever.",
         "%(n)s dead letters will be gone for ever.",
@@ -194,3 +224,10 @@ def _confirmation_of_discard(bucket: Bucket, request: HttpRequest) -> Confirmati
         button=_("Discard"),
         fields=sent,
     )
+
+
+QUESTIONS: Final[Mapping[str, Callable[[Bucket, HttpRequest], Confirmation | None]]] = {
+    "discard": _confirm_discard,
+    "purge": _confirm_purge,
+}
+"""What destroys, and what to ask before. None when there is nothing to destroy."""

@@ -50,6 +50,14 @@ class Exhibit:
         return cls(text=shown.text, note=shown.note or _("Redacted."))
 
     @classmethod
+    def of_letter(cls, bucket: Bucket, letter: DeadLetter) -> Self:
+        """What was set aside whole may be JSON, and yet no event that ``redact`` knows."""
+        was_processed = letter.attempts > 0 or letter.traceback
+        if bucket.options.redact is not None and not was_processed:
+            return cls(text="", note=_("Not shown: no processor has seen it; it may be no event."))
+        return cls.of_event(bucket, letter.raw, size=letter.size)
+
+    @classmethod
     def of_error(cls, bucket: Bucket, letter: DeadLetter) -> Self:
         """What an error says of itself may quote the event: with ``redact``, its kind is shown."""
         if bucket.options.redact is None:
@@ -82,7 +90,15 @@ def laid_out(raw: bytes) -> str:
     It may be cut anywhere. What does not begin like an array or an object stays as it is.
     """
     text = raw[:MOST_BYTES].decode(errors="replace")
-    return "".join(_laid_out(text)) if text.lstrip()[:1] in ("[", "{") else text
+    if text.lstrip()[:1] not in ("[", "{"):
+        return text
+    pieces, size = [], 0
+    for piece in _laid_out(text):
+        pieces.append(piece)
+        size += len(piece)
+        if size > MOST_CHARACTERS:
+            break
+    return "".join(pieces)
 
 
 def _laid_out(text: str) -> Iterator[str]:

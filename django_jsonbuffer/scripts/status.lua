@@ -36,6 +36,7 @@ local function oldest_pending()
   for _, info in ipairs(redis.call('XINFO', 'GROUPS', batches)) do
     if field(info, 'name') == GROUP then from = '(' .. field(info, 'last-delivered-id') end
   end
+  if from == '(' .. LARGEST_ID then return nil end -- behind which Redis refuses to look
   return redis.call('XRANGE', batches, from, '+', 'COUNT', 1)[1]
 end
 

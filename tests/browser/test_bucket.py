@@ -57,6 +57,48 @@ class TestDetail:
         expect(admin_page.get_by_role("heading", name="Traceback")).to_have_count(0)
         expect(admin_page.get_by_role("region", name="Error").first).to_be_visible()
 
+    def test_offers_what_can_be_done_as_it_changes(self, admin_page: Page) -> None:
+        orders = Bucket("orders")
+        orders.processor(lambda batch: None)
+        orders.append(1)
+        admin_page.goto(BUCKET)
+        expect(admin_page.get_by_role("button", name="Pause")).to_be_visible()
+        orders.pause()
+        resume = admin_page.get_by_role("button", name="Resume")
+        expect(resume).to_be_visible(timeout=15_000)
+        expect(admin_page.get_by_role("button", name="Drain now")).to_be_disabled()
+        resume.focus()
+        orders.resume()
+        admin_page.wait_for_timeout(7_000)
+        expect(resume).to_be_focused()  # what has the focus stays
+        resume.click()
+        expect(said(admin_page)).to_have_text("It was not paused.")
+
+    def test_tells_of_dead_letters_that_came_meanwhile(self, admin_page: Page) -> None:
+        Bucket("orders").append(0)
+        admin_page.goto(BUCKET)
+        news = admin_page.locator("#bucket-newest-letter")
+        expect(news).to_have_text("There are none.")
+        bury(1, 2)
+        expect(news).to_contain_text("3 in all", timeout=15_000)
+        news.get_by_role("link", name="Show the oldest").click()
+        expect(admin_page.get_by_role("checkbox")).to_have_count(3)
+
+    def test_keeps_a_table_where_it_was_scrolled(self, admin_page: Page) -> None:
+        orders = Bucket("orders")
+        orders.append(1)
+        orders.wiring.store.beat("a-host-with-a-long-name.example.com:12345:0123456789abcdef")
+        admin_page.set_viewport_size({"width": 400, "height": 800})
+        admin_page.goto(BUCKET)
+        table = admin_page.get_by_role("region", name="Table of workers")
+        table.focus()
+        scrolled = table.evaluate("element => (element.scrollLeft = 80, element.scrollLeft)")
+        assert scrolled > 0
+        orders.append(2)
+        expect(admin_page.locator("#bucket-figures dd").first).to_have_text("2", timeout=15_000)
+        assert table.evaluate("element => element.scrollLeft") == scrolled
+        expect(table).to_be_focused()
+
     def test_shows_a_script_as_text(self, admin_page: Page) -> None:
         bury({"text": SCRIPT}, reason=ValueError(SCRIPT))
         Bucket("orders").append({"text": SCRIPT})
@@ -134,11 +176,15 @@ class TestActions:
         expect(admin_page.get_by_text("There are none.")).to_be_visible()
         assert orders.take() == [1, 0, 3, 2, 4]
 
-    def test_replay_of_nothing_says_what_to_do(self, admin_page: Page) -> None:
-        bury(1)
+    @pytest.mark.parametrize("button", ["Replay selected", "Discard selected…"])
+    def test_of_what_is_selected_do_nothing_when_nothing_is(
+        self, admin_page: Page, button: str
+    ) -> None:
+        orders = bury(1, 2)
         admin_page.goto(BUCKET)
-        press(admin_page, "Replay selected")
+        press(admin_page, button)
         expect(said(admin_page)).to_contain_text("select dead letters first")
+        assert orders.status().dead == 2
 
     def test_discard_after_a_confirmation(self, admin_page: Page) -> None:
         orders = bury(1, 2, 3)

@@ -45,6 +45,8 @@ class Command(BaseCommand):
                     f"  {name}: {counted(status.dead if is_of_dead else status.pending, one, many)}"
                     for name, status in statuses
                 ]
+                if not is_of_dead:
+                    told.append("and what is appended until you answer.")
                 require_consent(self, "\n".join(["This discards for ever:", *told]))
             for bucket in buckets:
                 if not is_of_dead:

@@ -18,17 +18,13 @@
         return link ? `a[href="${CSS.escape(link)}"]` : null;
     };
 
-    const parts = (page) => [...page.querySelectorAll("[data-live]")];
-    const names = (page) => parts(page).map((part) => part.id).join();
-
     const replace = (fresh) => {
-        // As when the first bucket appears in an empty list.
-        if (names(fresh) !== names(document)) return window.location.reload();
-        for (const part of parts(document)) {
+        for (const part of document.querySelectorAll("[data-live]")) {
             const replacement = fresh.getElementById(part.id);
-            if (replacement.innerHTML === part.innerHTML) continue;
+            if (!replacement || replacement.innerHTML === part.innerHTML) continue;
             const active = document.activeElement;
             const selector = part.contains(active) ? selectorOf(active) : null;
+            if (part.contains(active) && !selector) continue; // a button that is about to be pressed
             part.replaceChildren(...replacement.childNodes);
             if (selector) part.querySelector(selector)?.focus({ preventScroll: true });
         }
