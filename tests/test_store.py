@@ -1931,6 +1931,72 @@ class TestRates:
         assert (status.appended_per_minute, status.processed_per_minute) == (None, None)
 
 
+class TestAgeOfHalves:
+    def put(self, store: Store, plain: Redis, *ages: int) -> None:
+        """A batch of two events for each, opened so many seconds ago."""
+        now_ms = int(time.time() * 1000)
+        for ago in ages:
+            batch: dict[Any, Any] = {"events": "[1,2]", "count": 2, "opened": now_ms - ago * 1000}
+            plain.xadd(store.keys.batches, batch)
+
+    def split(self, store: Store, held: Claim) -> None:
+        store.split(held, spans(held.array), failures=1, deaths=0)
+
+    def age(self, store: Store) -> float:
+        oldest = store.status().oldest
+        assert oldest is not None
+        return round(oldest.total_seconds(), -1)
+
+    def test_is_that_of_the_batch_though_they_lie_behind_younger_ones(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        self.put(store, client_of_server, 7200, 60)
+        held = claimed(store)
+        assert self.age(store) == 60
+        self.split(store, held)
+        assert self.age(store) == 7200
+        self.put(store, client_of_server, 10)
+        store.ack(claimed(store))
+        assert self.age(store) == 7200
+        store.ack(claimed(store))
+        store.ack(claimed(store))
+        assert self.age(store) == 10
+
+    def test_is_that_of_the_oldest_of_several(self, store: Store, client_of_server: Redis) -> None:
+        self.put(store, client_of_server, 7200, 3600, 60)
+        for consumer in ("one", "two"):
+            self.split(store, claimed(store, consumer))
+        assert self.age(store) == 7200
+
+    def test_is_forgotten_when_they_are_gone(self, store: Store, client_of_server: Redis) -> None:
+        self.put(store, client_of_server, 7200)
+        self.split(store, claimed(store))
+        store.purge()
+        self.put(store, client_of_server, 600, 60)
+        assert self.age(store) == 600
+        self.split(store, claimed(store))
+        assert self.age(store) == 600
+
+    def test_counts_beside_a_batch_that_was_given_back(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        self.put(store, client_of_server, 7200, 60)
+        old, young = claimed(store, "one"), claimed(store, "two")
+        store.release(young, lease=MINUTE, backoff=NOW, failed=True)
+        assert self.age(store) == 60
+        self.split(store, old)
+        assert self.age(store) == 7200
+
+    @pytest.mark.parametrize("text", ["", "x", "1-", "9" * 30, b"\xff"])
+    def test_is_that_of_the_first_when_it_is_spoilt(
+        self, store: Store, client_of_server: Redis, text: str | bytes
+    ) -> None:
+        self.put(store, client_of_server, 60)
+        for name in ("split_last", "split_opened"):
+            client_of_server.hset(store.keys.stats, name, text)
+            assert self.age(store) == 60
+
+
 class TestFailing:
     def test_is_a_batch_from_its_failure_to_its_success(self, store: Store) -> None:
         append(store, 1, 2, 3, batch_size=1)

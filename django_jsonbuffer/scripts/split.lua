@@ -20,7 +20,7 @@
 --
 -- Returns {id of the second half}, or nothing in it when another worker holds the lease or the
 -- batch is gone.
--- @include clock.lua counters.lua attempts.lua dead_letters.lua sealed_batches.lua
+-- @include clock.lua counters.lua attempts.lua dead_letters.lua sealed_batches.lua undelivered.lua
 
 local batches, stats, attempts = KEYS[1], KEYS[2], KEYS[3]
 local consumer, id, deliveries = ARGV[1], ARGV[2], tonumber(ARGV[3])
@@ -33,7 +33,8 @@ local entry = redis.call('XRANGE', batches, id, id)[1]
 if not entry then return {} end
 local events, count = contents(entry)
 local opened = field(entry[2], 'opened')
-local held = look_sealed(batches, stats)
+local held, first = look_sealed(batches, stats), first_undelivered(batches)
+local halves_opened = first and oldest_halves(stats, first[1])
 local past = {
   failures = failures, deaths = deaths, outages = outages,
   first_ms = attempts_at(attempts, id).first_ms, error = error,
@@ -51,6 +52,8 @@ for _, half in ipairs({
   held.sealed, held.bytes = held.sealed + half[2], held.bytes + #half[1]
 end
 remove(batches, attempts, id)
+redis.call('HSET', stats, 'split_last', newest,
+  'split_opened', math.min(whole(opened) or 0, halves_opened or math.huge))
 held.claimed, held.bytes = held.claimed - count, held.bytes - #events
 remember_sealed(batches, stats, held)
 return { newest }

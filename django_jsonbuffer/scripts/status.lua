@@ -18,7 +18,7 @@
 -- the newest, and the totals appended and processed then, or -1; the totals appended, processed,
 -- buried, replayed, lost, and dropped as the newest, dropped as the oldest, purged, discarded; and the
 -- kind of the error that the oldest failing batch last failed with. Writes nothing.
--- @include clock.lua counters.lua attempts.lua dead_letters.lua sealed_batches.lua open_batch.lua workers.lua history.lua
+-- @include clock.lua counters.lua attempts.lua dead_letters.lua sealed_batches.lua undelivered.lua open_batch.lua workers.lua history.lua
 
 local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local attempts, workers, history, paused = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
@@ -26,18 +26,20 @@ local attempts, workers, history, paused = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local now = now_ms()
 local function ms_since(ms) return ms and math.max(0, now - ms) or -1 end
 
--- The oldest entry that no worker holds. A released one is older than any never delivered.
-local function oldest_pending()
+-- Since when the oldest event waits of those that are sealed and that no worker holds, or nil. A released
+-- batch is older than any never delivered, except for halves.
+local function oldest_sealed()
+  local entry = first_undelivered(batches)
+  local halves_opened = entry and oldest_halves(stats, entry[1])
   for _, released in ipairs(deliveries_of(batches, '-', '+', 100, NOBODY)) do
-    local entry = redis.call('XRANGE', batches, released[1], released[1])[1]
-    if entry then return entry end -- or somebody deleted it
+    local found = redis.call('XRANGE', batches, released[1], released[1])[1]
+    if found then -- or somebody deleted it
+      entry = found
+      break
+    end
   end
-  local from = '-'
-  for _, info in ipairs(redis.call('XINFO', 'GROUPS', batches)) do
-    if field(info, 'name') == GROUP then from = '(' .. field(info, 'last-delivered-id') end
-  end
-  if from == '(' .. LARGEST_ID then return nil end -- behind which Redis refuses to look
-  return redis.call('XRANGE', batches, from, '+', 'COUNT', 1)[1]
+  local opened = entry and whole(field(entry[2], 'opened'))
+  return opened and halves_opened and math.min(opened, halves_opened) or opened
 end
 
 -- How many batches workers hold, how many have failed, how often the oldest of these was delivered,
@@ -62,8 +64,7 @@ local batch, held = look(open, stats), look_sealed(batches, stats)
 redis.call('HLEN', attempts)
 local opened, claimed, failing, times, error = batch.opened, 0, 0, 0, ''
 if held.entries > 0 then
-  local entry = oldest_pending()
-  opened = entry and whole(field(entry[2], 'opened')) or opened
+  opened = oldest_sealed() or opened
   claimed, failing, times, error = deliveries()
 end
 local paused_ms = redis.call('GET', paused)
