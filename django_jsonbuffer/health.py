@@ -116,7 +116,9 @@ def _state(status: BucketStatus, options: Options) -> State:
 
 
 def _waits_too_long(status: BucketStatus, options: Options) -> bool:
-    return status.oldest is not None and status.oldest > options.linger + options.behind_after
+    # In seconds, since two timedeltas may have a sum that is none.
+    most = options.linger.total_seconds() + options.behind_after.total_seconds()
+    return status.oldest is not None and status.oldest.total_seconds() > most
 
 
 def _is_attended(status: BucketStatus, options: Options) -> bool:

@@ -116,6 +116,7 @@ class TestState:
         assert told()[0] == State.STALLED
         assert told(behind_after=timedelta(hours=1))[0] == State.FLOWING
         assert told(linger=timedelta(hours=1))[0] == State.FLOWING
+        assert told(linger=timedelta.max, behind_after=timedelta.max)[0] == State.FLOWING
 
     def test_is_failing_until_the_batch_has_succeeded(self) -> None:
         Bucket("orders").extend([1, 2])

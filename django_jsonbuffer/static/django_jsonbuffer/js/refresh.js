@@ -4,6 +4,7 @@
 {
     const SHORTEST_MS = 5000;
     const TIMES_AS_LONG_AS_READING = 20;
+    const LONGEST_READING_MS = 30000;
 
     const toggle = document.getElementById("refresh-toggle");
     const trouble = document.getElementById("refresh-trouble");
@@ -31,7 +32,8 @@
     };
 
     const read = async () => {
-        const response = await fetch(window.location.href, { credentials: "same-origin" });
+        const signal = AbortSignal.timeout(LONGEST_READING_MS);
+        const response = await fetch(window.location.href, { credentials: "same-origin", signal });
         if (response.redirected) return trouble.dataset.loggedOut;
         const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
         if (!response.ok) {
