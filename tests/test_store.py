@@ -3,6 +3,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import fields
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ from django_jsonbuffer.exceptions import (
     KeyOccupied,
     LeaseLost,
 )
+from django_jsonbuffer.keys import Keys
 from django_jsonbuffer.producers import Producer, Stamp
 from django_jsonbuffer.store import (
     MAX_APPEND_BYTES,
@@ -1931,6 +1933,18 @@ class TestRates:
         assert (status.appended_per_minute, status.processed_per_minute) == (None, None)
 
 
+@pytest.mark.parametrize("key", [field.name for field in fields(Keys)])
+def test_status_says_which_bucket_has_a_key_of_another_type(
+    store: Store, client_of_server: Redis, key: str
+) -> None:
+    append(store, 1)
+    place = getattr(store.keys, key)
+    client_of_server.delete(place)
+    client_of_server.sadd(place, "theirs")
+    with pytest.raises(KeyOccupied, match="'orders'"):
+        store.status()
+
+
 class TestAgeOfHalves:
     def put(self, store: Store, plain: Redis, *ages: int) -> None:
         """A batch of two events for each, opened so many seconds ago."""
@@ -1976,6 +1990,15 @@ class TestAgeOfHalves:
         assert self.age(store) == 600
         self.split(store, claimed(store))
         assert self.age(store) == 600
+
+    def test_is_that_of_the_first_of_those_that_were_given_back(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        self.put(store, client_of_server, 7200, 600, 60)
+        held = [claimed(store, consumer) for consumer in ("one", "two")]
+        for each in held:
+            store.release(each, lease=MINUTE, backoff=NOW, failed=True)
+        assert self.age(store) == 7200
 
     def test_counts_beside_a_batch_that_was_given_back(
         self, store: Store, client_of_server: Redis

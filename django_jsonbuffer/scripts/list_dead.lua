@@ -21,7 +21,6 @@ if first == 'newest' then
 else
   letters = redis.call('XRANGE', dead, first, last, 'COUNT', limit)
 end
-if bytes == 0 then return letters end
 local ids = {}
 for at, letter in ipairs(letters) do
   ids[at] = letter[1]
