@@ -944,6 +944,18 @@ class TestAdmin:
         assert b"See whether Redis is running" in response.content
         assert b"hunter2" not in response.content
 
+    @pytest.mark.parametrize("action", ["pause", "purge"])
+    @pytest.mark.parametrize("refusal", ["password", "permission", "away", "silent"])
+    def test_server_that_refuses_is_said_to_who_acts(
+        self, admin_client: Client, use_cache: Callable[..., str], refusal: str, action: str
+    ) -> None:
+        with refusing(refusal) as url:
+            use_cache(url)
+            response = admin_client.post(f"{PAGE}orders/{action}/")
+        assert response.status_code == 503
+        assert b"See whether Redis is running" in response.content
+        assert b"hunter2" not in response.content
+
     @pytest.mark.parametrize("reply", [b"*0", b":1", b"*1\r\n*1\r\n$1\r\nx", b"HTTP/1.1 400"])
     def test_server_that_answers_garbage_is_said(
         self, admin_client: Client, use_cache: Callable[..., str], reply: bytes

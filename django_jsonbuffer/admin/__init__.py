@@ -180,15 +180,18 @@ class BucketAdmin(BucketModelAdmin):
             raise PermissionDenied
         try:
             bucket = _bucket(object_id)
-            if request.method == "POST":
-                outcome = self._act(request, bucket, action)
-                if isinstance(outcome, Confirmation):
-                    return self._ask(request, bucket, outcome)
-                self.message_user(request, outcome.message, outcome.level)
         except JSONBufferError as error:
-            if not (isinstance(error, BufferUnavailable) and not error.is_unreachable):
-                return self._unavailable(request, error)
-            self.message_user(request, str(error), messages.ERROR)
+            return self._unavailable(request, error)
+        if request.method == "POST":
+            try:
+                outcome = self._act(request, bucket, action)
+            except JSONBufferError as error:
+                if not isinstance(error, BufferUnavailable) or error.is_unreachable:
+                    return self._unavailable(request, error)
+                outcome = Outcome(str(error), messages.ERROR)
+            if isinstance(outcome, Confirmation):
+                return self._ask(request, bucket, outcome)
+            self.message_user(request, outcome.message, outcome.level)
         url = reverse(
             "admin:django_jsonbuffer_bucket_change",
             args=[quote(bucket.name)],
