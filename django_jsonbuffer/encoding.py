@@ -12,7 +12,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from django.db.models import Model
@@ -26,7 +26,8 @@ MAX_DEPTH: Final = 100
 """Arrays and objects within each other in one event. ``json`` and ``cjson`` fail at about 1,000."""
 
 _STRING_OR_BRACKET: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}]', re.DOTALL)
-_STRING_BRACKET_OR_COMMA: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["\[\]{},]', re.DOTALL)
+_STRING_BRACKET_OR_COMMA: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},]', re.DOTALL)
+_OR_HALF_A_STRING: Final = re.compile(_STRING_BRACKET_OR_COMMA.pattern + rb'|"', re.DOTALL)
 _DIGITS_TO_ZERO: Final = bytes(48 if 48 <= byte <= 57 else byte for byte in range(256))
 
 
@@ -158,29 +159,28 @@ def checked_size(encoded: bytes, max_event_bytes: int) -> bytes:
     return encoded
 
 
+class _Span(NamedTuple):
+    """Where an event lies in an array."""
+
+    start: int
+    end: int
+    behind: int
+    """Behind the comma or bracket that ends it."""
+
+    is_last: bool
+    """Whether that was the bracket of the array."""
+
+
 def spans(array: bytes) -> list[tuple[int, int]]:
     """Where each event of a JSON array begins and ends.
 
     Reads no more of it than that takes, so an event may be what nothing can decode. Raises
     ``ValueError`` when the brackets are those of no array.
     """
-    found: list[tuple[int, int]] = []
-    depth = start = 0
-    for token in _STRING_BRACKET_OR_COMMA.finditer(array):
-        kind = token[0]
-        if depth == 0 and (kind != b"[" or found):
-            break
-        if kind in (b"[", b"{"):
-            depth += 1
-            start = start if depth > 1 else token.end()
-        elif kind in (b"]", b"}"):
-            depth -= 1
-        if depth == 0 or (depth == 1 and kind == b","):
-            found.append(_stripped(array, start, token.start()))
-            start = token.end()
-    if depth or not found or array[start:].strip():
+    found = [*_spans(array, _STRING_BRACKET_OR_COMMA)]
+    if not found or not found[-1].is_last or array[found[-1].behind :].strip():
         raise ValueError("its brackets are those of no JSON array")
-    return found
+    return [(span.start, span.end) for span in found]
 
 
 def leading_events(array: bytes) -> Iterator[tuple[bytes, bool]]:
@@ -188,23 +188,36 @@ def leading_events(array: bytes) -> Iterator[tuple[bytes, bool]]:
 
     They are told apart by brackets and commas alone, and may be what nothing can decode.
     """
+    behind = len(array) - len(array.lstrip().removeprefix(b"["))
+    for span in _spans(array, _OR_HALF_A_STRING):
+        yield array[span.start : span.end], True
+        if span.is_last:
+            return
+        behind = span.behind
+    if rest := array[behind:].strip():
+        yield rest, False
+
+
+def _spans(array: bytes, tokens: re.Pattern[bytes]) -> Iterator[_Span]:
+    """The events that end with a comma or bracket, as far as the brackets are those of an array.
+
+    With half a string among the tokens, not beyond one that was cut.
+    """
     depth = start = 0
-    for token in _STRING_BRACKET_OR_COMMA.finditer(array):
+    for token in tokens.finditer(array):
         kind = token[0]
+        if kind == b'"' or (depth == 0 and kind != b"["):
+            return
         if kind in (b"[", b"{"):
             depth += 1
             start = start if depth > 1 else token.end()
-        elif kind == b'"':
-            break  # of a string that was cut
         elif kind in (b"]", b"}"):
             depth -= 1
         if depth == 0 or (depth == 1 and kind == b","):
-            yield array[slice(*_stripped(array, start, token.start()))], True
+            yield _Span(*_stripped(array, start, token.start()), token.end(), depth == 0)
             start = token.end()
         if depth == 0:
             return
-    if rest := array[start:].strip():
-        yield rest, False
 
 
 def _stripped(array: bytes, start: int, end: int) -> tuple[int, int]:

@@ -273,7 +273,8 @@ def _told_options(options: Options) -> Iterator[tuple[str, str]]:
     for field in fields(options):
         value = getattr(options, field.name)
         if isinstance(value, timedelta):
-            told = Age.of(value).words if value >= timedelta(seconds=1) else Age.of(value).exact
+            age = Age.of(value)
+            told = age.words if value >= timedelta(seconds=1) else age.exact
         elif isinstance(value, int):
             told = whole(value)
         elif isinstance(value, tuple):
