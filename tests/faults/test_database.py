@@ -13,7 +13,7 @@ from django.db import DatabaseError, connections, transaction
 from pytest_django import DjangoDbBlocker
 
 from django_jsonbuffer import Batch, Bucket
-from tests.faults.postgres import PostgreSQL
+from example_project.postgres import PostgreSQL
 from tests.faults.scale import report
 from tests.faults.workers import Seen, Workers, wait_until_drained
 

@@ -8,11 +8,17 @@ from pathlib import Path
 from typing import Self
 
 
+class PostgreSQLMissing(Exception):
+    """No server is installed here."""
+
+
 class PostgreSQL:
     """Runs as long as the block, but for when it is stopped."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, fsync: bool = False) -> None:
+        """With `fsync`, a commit waits for the disk, as PostgreSQL has it by default."""
         self.folder = folder
+        self._fsync = "on" if fsync else "off"
         self._data = folder / "data"
         self._programs = _programs()
 
@@ -31,7 +37,7 @@ class PostgreSQL:
         self.stop()
 
     def start(self) -> None:
-        options = f"-k {self.folder} -c listen_addresses='' -c fsync=off"
+        options = f"-k {self.folder} -c listen_addresses='' -c fsync={self._fsync}"
         log = self.folder / "log"
         self._run("pg_ctl", "start", "--wait", "-D", self._data, "-l", log, "-o", options)
 
@@ -50,5 +56,5 @@ def _programs() -> str:
     """The folder of its programs: Debian keeps them apart from those that anybody calls."""
     found = sorted(glob("/usr/lib/postgresql/*/bin/pg_ctl")) or [shutil.which("pg_ctl") or ""]
     if not found[-1]:
-        raise FileNotFoundError("There is no PostgreSQL here: install its server, for this test.")
+        raise PostgreSQLMissing("There is no PostgreSQL here: install its server.")
     return str(Path(found[-1]).parent)
