@@ -19,7 +19,6 @@ from .conf import Configuration, configuration
 from .exceptions import BufferMisconfigured, JSONBufferError
 from .keys import is_valid_name, validated_name
 from .options import checked_options
-from .spill import is_writable
 
 
 @register(Tags.caches)
@@ -207,7 +206,11 @@ def _without_a_spill() -> Iterator[CheckMessage]:
             folder = bucket.options.spill_dir
         except JSONBufferError:
             continue  # reported as E001 or E004
-        if folder is not None and not is_writable(folder):
+        if folder is None:
+            continue
+        from .spill import is_writable  # SQLite is for those alone who spill
+
+        if not is_writable(folder):
             yield CheckWarning(
                 f"Bucket {bucket.name!r} is to spill to {os.fspath(folder)!r}, which is no folder "
                 "that can be written to: its events would be lost when Redis is away.",

@@ -29,7 +29,6 @@ from .exceptions import (
 )
 from .options import Options
 from .producers import append_once
-from .spill import forward, spill
 from .store import MAX_APPEND_BATCHES, MAX_APPEND_BYTES, Load, Store, checked_load
 
 logger = logging.getLogger("django_jsonbuffer")
@@ -339,6 +338,13 @@ def _send_portion(portion: Sequence[Append]) -> None:
         lambda: append_once(lambda stamp: send(stamp=stamp), timeout=timeout)
     )
     _losses.report(store)
+    if options.spill_dir is not None:
+        _forward(store, options)
+
+
+def _forward(store: Store, options: Options) -> None:
+    from .spill import forward  # SQLite is for those alone who spill
+
     try:
         forward(store, options, limit=FORWARDED_BY_AN_APPEND)
     except JSONBufferError as error:
@@ -351,6 +357,8 @@ def _spilled(portion: Sequence[Append], error: Exception) -> Exception | None:
     store, options = portion[0].store, portion[0].options
     if options.on_unavailable != "spill" or not isinstance(error, BufferUnavailable):
         return error
+    from .spill import spill
+
     try:
         spill(options.spill_dir or "").put(
             store.keys.open,

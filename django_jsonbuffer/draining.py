@@ -29,7 +29,6 @@ from .exceptions import (
 )
 from .leases import Lease
 from .options import Options
-from .spill import forward
 from .store import Burial, Claim, Store, position
 from .transactions import close_broken_connections, committed, no_transaction_left_open
 
@@ -279,6 +278,10 @@ class Drain:
 
     def _forward(self) -> None:
         """What this machine has spilled goes first. What keeps it is no reason not to drain."""
+        if self._options.spill_dir is None:
+            return
+        from .spill import forward  # SQLite is for those alone who spill
+
         try:
             forward(self._store, self._options)
         except JSONBufferError as error:
