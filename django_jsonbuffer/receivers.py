@@ -21,7 +21,7 @@ from django.dispatch import Signal
 from . import middleware
 from .cloudevents import cloud_event
 from .exceptions import BufferMisconfigured, InvalidEvent
-from .values import Values, is_told_by, plain, stored
+from .values import Values, is_told_by, plain, stored, stored_row
 
 if TYPE_CHECKING:
     from .buckets import Bucket
@@ -95,7 +95,9 @@ class Recording:
             return
         pk = self._pk(instance)
         is_wanted = pk is not None and (self.raw or not raw)
-        self._stash(instance, self._stored(pk, self.fields, using=using) if is_wanted else None)
+        self._stash(
+            instance, stored_row(self.model, pk, self.fields, using=using) if is_wanted else None
+        )
 
     def after_save(
         self,
@@ -127,7 +129,7 @@ class Recording:
         values = None
         if isinstance(origin, self.model) and self._pk(origin) == pk and self.payload is None:
             # What was set on it and never saved is not what is deleted.
-            values = self._stored(pk, self.fields, using=using)
+            values = stored_row(self.model, pk, self.fields, using=using)
         self._stash(instance, [*self.events("deleted", instance, using=using, values=values)])
 
     def after_delete(self, instance: Model, using: str, origin: Any = None, **kwargs: Any) -> None:
@@ -251,7 +253,7 @@ class Recording:
             else:
                 unknown.append(field)
         if unknown:
-            read = self._stored(self._pk(instance), unknown, using=using) or {}
+            read = stored_row(self.model, self._pk(instance), unknown, using=using) or {}
             values = self._in_order({**values, **read})
         return values
 
@@ -299,11 +301,6 @@ class Recording:
 
     def _in_order(self, values: Values) -> Values:
         return {f.attname: values[f.attname] for f in self.fields if f.attname in values}
-
-    def _stored(
-        self, pk: Any, fields: Collection["AnyField"], *, using: str | None
-    ) -> Values | None:
-        return next(iter(stored(self.model, [pk], fields, using=using).values()), None)
 
     def _event(self, action: str, instance: Model, data: Any) -> Values:
         pk = self._pk(instance)
