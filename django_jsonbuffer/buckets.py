@@ -14,7 +14,6 @@ from django.db.models import Model
 from django.dispatch import Signal
 
 from . import commits, encoding, receivers, store
-from .commits import Append
 from .conf import Configuration, configuration
 from .dead_letters import DeadLetters
 from .draining import Batch, Drain, DrainReport, Processor
@@ -83,12 +82,11 @@ class Bucket:
         refuses it, and :class:`BufferUnavailable` when it goes at once and Redis is away, unless
         the option ``on_unavailable`` has it logged.
         """
-        self.extend((event,), using=using, now=now)
+        self.hand_over((event,), using=using, now=now)
 
     def extend(self, events: Iterable[Any], *, using: str | None = None, now: bool = False) -> None:
         """Append events in their order, all or none, in one round trip. As append does."""
-        is_single = isinstance(events, _SINGLE_VALUES) or not isinstance(events, Iterable)
-        if is_single or hasattr(events, "model_dump"):
+        if _is_single(events):
             raise InvalidEvent("extend() takes a series of events. For a single one use append().")
         self.hand_over(events, using=using, now=now)
 
@@ -112,7 +110,7 @@ class Bucket:
         wiring = self.wiring
         events = [*events]
         try:
-            encoded = [self._encoded(event, wiring) for event in events]
+            encoded = self._encoded(events, wiring)
         except InvalidEvent as error:
             must_raise = not is_late or wiring.options.on_unavailable == "raise"
             if must_raise or commits.has_transaction(using):
@@ -121,8 +119,9 @@ class Bucket:
             commits.lose(wiring.store, len(events), error)
             return
         if encoded:
-            append = Append(wiring.store, wiring.options, encoded, is_late)
-            commits.hand_over(append, using=using, now=now)
+            commits.hand_over(
+                wiring.store, wiring.options, encoded, using=using, now=now, is_late=is_late
+            )
 
     def record(
         self,
@@ -389,15 +388,20 @@ class Bucket:
                 unreadable.append(array)
         return events, unreadable
 
-    def _encoded(self, event: Any, wiring: "Wiring") -> bytes:
+    def _encoded(self, events: Iterable[Any], wiring: "Wiring") -> list[bytes]:
         if wiring.options.schema is not None:
-            try:
-                event = wiring.options.schema(event)
-            except Exception as error:
-                raise InvalidEvent(
-                    f"The schema of bucket {self.name!r} refuses the event: {encoding.told(error)}"
-                ) from error
-        return encoding.checked_size(wiring.encoder.encode(event), wiring.options.max_event_bytes)
+            events = [self._validated(event, wiring.options.schema) for event in events]
+        encoded = [*map(wiring.encoder.encode, events)]
+        encoding.check_sizes(encoded, wiring.options.max_event_bytes)
+        return encoded
+
+    def _validated(self, event: Any, schema: Callable[[Any], object]) -> object:
+        try:
+            return schema(event)
+        except Exception as error:
+            raise InvalidEvent(
+                f"The schema of bucket {self.name!r} refuses the event: {encoding.told(error)}"
+            ) from error
 
 
 class Wiring(NamedTuple):
@@ -471,6 +475,14 @@ def statuses(buckets: Sequence[Bucket]) -> list[BucketStatus | JSONBufferError]:
 def histories(buckets: Sequence[Bucket]) -> list[list[Sample]]:
     """The samples of each bucket, oldest first, in one round trip for all."""
     return store.histories([bucket.name for bucket in buckets], configuration())
+
+
+def _is_single(events: object) -> bool:
+    """Whether it is an event, and no series of them."""
+    if isinstance(events, list | tuple):
+        return False
+    is_value = isinstance(events, _SINGLE_VALUES) or not isinstance(events, Iterable)
+    return is_value or hasattr(events, "model_dump")
 
 
 def _place_of_caller() -> str:

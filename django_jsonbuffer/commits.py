@@ -29,7 +29,7 @@ from .exceptions import (
 )
 from .options import Options
 from .producers import append_once
-from .store import MAX_APPEND_BATCHES, MAX_APPEND_BYTES, Load, Store, checked_load
+from .store import MAX_APPEND_BATCHES, MAX_APPEND_BYTES, Store, batches_of
 
 logger = logging.getLogger("django_jsonbuffer")
 
@@ -55,27 +55,34 @@ class Append(NamedTuple):
     they tell of is done."""
 
 
-def hand_over(append: Append, *, using: str | None, now: bool) -> None:
-    """Send the events when the transaction of the database `using` has been committed.
+def hand_over(
+    store: Store,
+    options: Options,
+    events: Sequence[bytes],
+    *,
+    using: str | None,
+    now: bool,
+    is_late: bool,
+) -> None:
+    """Send the encoded events when the transaction of the database `using` has been committed.
 
     Without `using` that is the one which is open, the default database's if there are several.
     When none is open, they are sent at the end of the surrounding ``gathered()``, or at once; with
     `now` at once, whatever is open.
     """
     connection = None if now else _in_transaction(using)
+    append = Append(store, options, events, is_late or connection is not None)
     if now or (connection is None and _open_gathering() is None):
-        _send([append])
+        _send_portions([[append]])
         return
     # What could not be sent must fail here, where its caller hears of it.
-    _load(append)
+    _batches(append)
     if connection is None:
         _leave([append])
-        return
-    append = append._replace(is_late=True)
-    if _is_test_case(connection):
-        transaction.on_commit(partial(_leave, [append]), using=connection.alias)
+    elif uncommitted := _Uncommitted.of(connection):
+        uncommitted.add(append, savepoint=connection.savepoint_state)
     else:
-        _Uncommitted.of(connection).add(append, savepoint=connection.savepoint_state)
+        transaction.on_commit(partial(_leave, [append]), using=connection.alias)
 
 
 def has_transaction(using: str | None) -> bool:
@@ -98,10 +105,13 @@ class _Uncommitted:
         self._appends: list[tuple[int, Append]] = []
 
     @classmethod
-    def of(cls, connection: BaseDatabaseWrapper) -> Self:
+    def of(cls, connection: BaseDatabaseWrapper) -> Self | None:
+        """None in a test case, where each append is an on-commit function of its own."""
         functions: list[Any] = connection.run_on_commit
         if functions and isinstance(functions[0][0], cls):
             return functions[0][0]
+        if _is_test_case(connection):
+            return None
         uncommitted = cls()
         functions.insert(0, (uncommitted, uncommitted.leave, False))
         return uncommitted
@@ -249,16 +259,12 @@ def _open_gathering() -> _Gathering | None:
 
 
 def _in_transaction(using: str | None) -> BaseDatabaseWrapper | None:
-    if using is not None:
-        connection = connections[using]
-        return connection if _will_commit(connection) else None
-    found = None
-    for connection in connections.all(initialized_only=True):
-        if _will_commit(connection):
-            if connection.alias == DEFAULT_DB_ALIAS:
-                return connection
-            found = found or connection
-    return found
+    connection = connections[using or DEFAULT_DB_ALIAS]
+    if _will_commit(connection):
+        return connection
+    if using is None and len(connections.settings) > 1:
+        return next(filter(_will_commit, connections.all(initialized_only=True)), None)
+    return None
 
 
 def _will_commit(connection: BaseDatabaseWrapper) -> bool:
@@ -269,8 +275,8 @@ def _will_commit(connection: BaseDatabaseWrapper) -> bool:
 def _is_test_case(connection: BaseDatabaseWrapper) -> bool:
     """Whether a ``TestCase`` has begun the transaction, to roll it back.
 
-    Each append is then an on-commit function of its own: ``captureOnCommitCallbacks`` takes those
-    that were registered within its block, by their place in the list.
+    ``captureOnCommitCallbacks`` takes the functions that were registered within its block, by their
+    place in the list.
     """
     return any(block._from_testcase for block in connection.atomic_blocks)  # type: ignore[attr-defined]
 
@@ -282,12 +288,7 @@ def _leave(appends: list[Append]) -> None:
 
 
 def _send(appends: Iterable[Append], *, may_raise: bool = True) -> None:
-    """Hand the events to Redis, bucket by bucket, each in order.
-
-    One bucket's failure does not hold up another's. At the end one error is raised, the first that
-    somebody waits for or whose bucket says "raise". Events that are not told of by it are counted
-    as lost.
-    """
+    """Hand the events to Redis, bucket by bucket, each in order."""
     by_bucket: dict[object, list[Append]] = {}
     for append in appends:
         by_bucket.setdefault(append.store.identity, []).append(append)
@@ -298,6 +299,16 @@ def _send(appends: Iterable[Append], *, may_raise: bool = True) -> None:
         for _, alike in groupby(bucket, key=lambda append: append.options)
         for portion in _portions([*alike])
     ]
+    _send_portions(portions, may_raise=may_raise)
+
+
+def _send_portions(portions: Sequence[Sequence[Append]], *, may_raise: bool = True) -> None:
+    """Hand portions of events to Redis, each in one call.
+
+    One bucket's failure does not hold up another's. At the end one error is raised, the first that
+    somebody waits for or whose bucket says "raise". Events that are not told of by it are counted
+    as lost.
+    """
     to_raise: Exception | None = None
     for at, portion in enumerate(portions):
         try:
@@ -327,16 +338,11 @@ def _failure_of(portion: Sequence[Append]) -> Exception | None:
 
 def _send_portion(portion: Sequence[Append]) -> None:
     store, options = portion[0].store, portion[0].options
-    send = partial(
-        store.append,
-        [event for append in portion for event in append.events],
-        **options.limits,
-    )
+    events = _events_of(portion)
     # What is undecided can be spilled at once: it keeps its stamp there.
     timeout = timedelta(0) if options.on_unavailable == "spill" else options.append_timeout
-    breaker(store.cache).guard(
-        lambda: append_once(lambda stamp: send(stamp=stamp), timeout=timeout)
-    )
+    send = partial(store.append, events, limits=options.limits)
+    breaker(store.cache).guard(partial(append_once, send, timeout=timeout))
     _losses.report(store)
     if options.spill_dir is not None:
         _forward(store, options)
@@ -352,6 +358,12 @@ def _forward(store: Store, options: Options) -> None:
         logger.warning("Bucket %s: what was spilled still waits. %s", store.name, error)
 
 
+def _events_of(portion: Sequence[Append]) -> Sequence[bytes]:
+    if len(portion) == 1:
+        return portion[0].events
+    return [event for append in portion for event in append.events]
+
+
 def _spilled(portion: Sequence[Append], error: Exception) -> Exception | None:
     """None when the events are in the spill, otherwise the error that is to be told."""
     store, options = portion[0].store, portion[0].options
@@ -362,7 +374,7 @@ def _spilled(portion: Sequence[Append], error: Exception) -> Exception | None:
     try:
         spill(options.spill_dir or "").put(
             store.keys.open,
-            [event for append in portion for event in append.events],
+            _events_of(portion),
             stamp=error.stamp if isinstance(error, AppendUndecided) else None,
             max_bytes=options.max_spill_bytes,
         )
@@ -372,30 +384,35 @@ def _spilled(portion: Sequence[Append], error: Exception) -> Exception | None:
     return None
 
 
-def _portions(appends: Sequence[Append]) -> Iterator[list[Append]]:
+def _portions(appends: Sequence[Append]) -> Iterator[Sequence[Append]]:
     """The same in their order, as many at a time as one call may hold: nearly always all."""
-    if len(appends) == 1:
-        yield [*appends]
+    events = _events_of(appends)
+    if len(events) <= MAX_APPEND_BATCHES and _size(events) <= MAX_APPEND_BYTES:
+        yield appends
         return
     portion: list[Append] = []
     size = batches = 0
     for append in appends:
-        load = _load(append)
-        size += load.bytes
-        batches += load.batches
+        its_size, its_batches = _size(append.events), _batches(append)
+        size += its_size
+        batches += its_batches
         if portion and (size > MAX_APPEND_BYTES or batches > MAX_APPEND_BATCHES):
             yield portion
-            portion, size, batches = [], load.bytes, load.batches
+            portion, size, batches = [], its_size, its_batches
         portion.append(append)
     yield portion
 
 
-def _load(append: Append) -> Load:
-    return checked_load(
-        append.events,
-        batch_size=append.options.batch_size,
-        batch_bytes=append.options.batch_bytes,
-    )
+def _size(events: Sequence[bytes]) -> int:
+    """Bytes of a call with these events, and a comma for each."""
+    return sum(map(len, events)) + len(events)
+
+
+def _batches(append: Append) -> int:
+    """That its events fill. Raises :class:`EventTooLarge` when they are too many for one call."""
+    if len(append.events) == 1:
+        return 1
+    return batches_of(append.events, append.options.limits)
 
 
 def _is_awaited(portion: Sequence[Append], error: Exception) -> bool:

@@ -1,12 +1,16 @@
 """The one module that knows django-redis."""
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.conf import settings
 from django.core.cache import InvalidCacheBackendError
 from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.dispatch import receiver
 from redis.connection import parse_url
 from redis.exceptions import (
     AuthenticationError,
@@ -24,6 +28,10 @@ if TYPE_CHECKING:
     from redis import Redis
 
 
+_clients: "Final[dict[str, Redis]]" = {}
+"""By alias. Each is for all threads, and finds out by itself that its process was forked."""
+
+
 def client(alias: str) -> "Redis":
     """The raw client of a django-redis cache: of the primary, where there are replicas.
 
@@ -31,6 +39,17 @@ def client(alias: str) -> "Redis":
 
     Raises :class:`BufferMisconfigured` when the alias is missing or has no raw client.
     """
+    if alias not in _clients:
+        _clients[alias] = _new_client(alias)
+    return _clients[alias]
+
+
+@receiver(setting_changed)
+def _forget_clients(**kwargs: object) -> None:
+    _clients.clear()
+
+
+def _new_client(alias: str) -> "Redis":
     from django_redis import get_redis_connection
     from django_redis.exceptions import ConnectionInterrupted
 
@@ -82,21 +101,44 @@ _REFUSALS: Final = (
 _ALL_IN_USE: Final = ("Too many connections", "No connection available.")
 
 
-def execute_once(raw: "Redis", *args: Any, key: str, **options: Any) -> Any:
-    """Run a command without the client's own repeating, so that its error tells of all attempts."""
-    execute: Callable[..., Any] = raw.execute_command
+_PIECE_BYTES: Final = 1024 * 1024
+
+
+class Packed(NamedTuple):
+    """Arguments that many commands have in common, made ready for the wire once."""
+
+    args: tuple[str | int, ...]
+    wire: bytes
+
+
+@lru_cache(1000)
+def packed(*args: str | int) -> Packed:
+    encoded = [str(arg).encode() for arg in args]
+    return Packed(args, b"".join([b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in encoded]))
+
+
+def execute_once(raw: "Redis", *args: bytes | Packed, key: str) -> Any:
+    """Run a command without the client's own repeating, so that its error tells of all attempts.
+
+    Its reply comes as bytes even where the client decodes replies.
+    """
     pool = getattr(raw, "connection_pool", None)
+    execute: Callable[..., Any] = partial(raw.execute_command, NEVER_DECODE=True)
     if pool is None:
         # A cluster's client repeats nothing for nodes that it is told.
         owner: Callable[[str], Any] = raw.get_node_from_key  # type: ignore[attr-defined]
-        return execute(*args, target_nodes=owner(key), **options)
-    if not _repeats(raw):
-        return execute(*args, **options)
-    read: Callable[..., Any] = raw.parse_response
+        return execute(*_unpacked(args), target_nodes=owner(key))
+    if raw.connection is not None and not _repeats(raw):
+        return execute(*_unpacked(args))  # on the one connection that it has
     connection = pool.get_connection()
     try:
-        connection.send_command(*args)
-        return read(connection, args[0], **options)
+        if getattr(pool, "cache", None) is None:
+            connection.send_packed_command(_on_the_wire(args))
+        else:
+            # Before 8.1, a client that caches would take the reply to a packed command for that to
+            # the last one that it has cached.
+            connection.send_command(*_unpacked(args))
+        return connection.read_response(disable_decoding=True)
     except ResponseError:
         raise
     except BaseException:
@@ -104,6 +146,31 @@ def execute_once(raw: "Redis", *args: Any, key: str, **options: Any) -> Any:
         raise
     finally:
         pool.release(connection)
+
+
+def _unpacked(args: Iterable[bytes | Packed]) -> Iterator[bytes | str | int]:
+    return chain.from_iterable(arg.args if isinstance(arg, Packed) else (arg,) for arg in args)
+
+
+def _on_the_wire(args: Iterable[bytes | Packed]) -> Sequence[bytes | memoryview]:
+    """A command as the Redis protocol has it: an array of bulk strings.
+
+    It comes in pieces, for each of which the socket has its timeout.
+    """
+    count, parts = 0, [b""]
+    for arg in args:
+        if isinstance(arg, Packed):
+            count += len(arg.args)
+            parts.append(arg.wire)
+        else:
+            count += 1
+            parts += (b"$%d\r\n" % len(arg), arg, b"\r\n")
+    parts[0] = b"*%d\r\n" % count
+    command = b"".join(parts)
+    if len(command) <= _PIECE_BYTES:
+        return [command]
+    view = memoryview(command)
+    return [view[at : at + _PIECE_BYTES] for at in range(0, len(command), _PIECE_BYTES)]
 
 
 def was_not_sent(error: BaseException, *, around: BaseException | None) -> bool:

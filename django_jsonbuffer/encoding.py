@@ -7,7 +7,7 @@ made here are the bytes that reach the processor's decoder: nothing on the way t
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -53,6 +53,8 @@ class JSONEncoder:
         Decimal, UUID and lazy strings: ``str``. Enum: its value. dataclass: an object of its
         fields. Whatever has ``model_dump`` (a pydantic model): what that returns in JSON mode.
         """
+        if convert := _CONVERSIONS.get(type(value)):
+            return convert(value)
         for kind, convert in _CONVERSIONS.items():
             if isinstance(value, kind):
                 return convert(value)
@@ -149,14 +151,13 @@ def told(error: Exception) -> str:
         return type(error).__qualname__
 
 
-def checked_size(encoded: bytes, max_event_bytes: int) -> bytes:
-    """The same bytes, or :class:`EventTooLarge`."""
-    if len(encoded) > max_event_bytes:
+def check_sizes(encoded: Sequence[bytes], max_event_bytes: int) -> None:
+    """Raises :class:`EventTooLarge` for an event of more bytes."""
+    if (largest := max(map(len, encoded), default=0)) > max_event_bytes:
         raise EventTooLarge(
-            f"The event has {len(encoded):,} bytes as JSON, more than the {max_event_bytes:,} of "
+            f"The event has {largest:,} bytes as JSON, more than the {max_event_bytes:,} of "
             "its bucket's max_event_bytes."
         )
-    return encoded
 
 
 class _Span(NamedTuple):

@@ -4,10 +4,11 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import timedelta
+from functools import cached_property
 from typing import Any, Final
 
 from .exceptions import BufferMisconfigured
-from .store import MAX_APPEND_BYTES
+from .store import MAX_APPEND_BYTES, Limits
 
 _COUNTED: Final = 10**14
 """What the scripts can count to: the numbers of Lua are exact to 2⁵³."""
@@ -24,7 +25,7 @@ _MOST: Final[Mapping[str, int]] = {
 _MAY_BE_NONE: Final = {"batch_size", "max_pending", "max_pending_bytes"}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """A bucket's options: from its declaration, or by its name from the settings."""
 
@@ -135,16 +136,16 @@ class Options:
             if value is not None and not callable(value):
                 raise BufferMisconfigured(f"{option} must be callable, unlike {value!r}.")
 
-    @property
-    def limits(self) -> dict[str, Any]:
+    @cached_property
+    def limits(self) -> Limits:
         """What an append has to keep to."""
-        return {
-            "batch_size": self.batch_size,
-            "batch_bytes": self.batch_bytes,
-            "max_pending": self.max_pending,
-            "max_pending_bytes": self.max_pending_bytes,
-            "overflow": self.overflow,
-        }
+        return Limits(
+            batch_size=self.batch_size,
+            batch_bytes=self.batch_bytes,
+            max_pending=self.max_pending,
+            max_pending_bytes=self.max_pending_bytes,
+            overflow=self.overflow,
+        )
 
 
 def checked_options(name: str, given: Mapping[str, Any]) -> Options:

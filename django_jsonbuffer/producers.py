@@ -8,8 +8,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -63,33 +62,32 @@ def append_once(send: Callable[[Stamp], None], *, timeout: timedelta) -> None:
     Raises what `send` raises when that was the first, and :class:`AppendUndecided` when it is not
     known after the time whether the append was stored.
     """
-    with _borrowed() as producer:
-        _Sending(send, producer.next_stamp(), timeout).decide()
-
-
-@contextmanager
-def _borrowed() -> Iterator[Producer]:
-    """A producer for one call, of which it is given back only when the call is decided.
-
-    What it appended behind an undecided call would make that one look like a repeat.
-    """
+    producer = _borrow()
+    stamp, began = producer.next_stamp(), time.monotonic()
     try:
-        producer = _idle.pop()
-    except IndexError:
-        producer = Producer()
-    if not producer.is_ours:
-        # Of a fork that Python did not see, such as uWSGI's: the parent goes on with the same ones.
-        _idle.clear()
-        producer = Producer()
-    try:
-        yield producer
+        try:
+            send(stamp)
+        except JSONBufferError as error:
+            _Sending(send, stamp, timeout).decide(error, began=began)
     except AppendUndecided:
+        # What it appended behind an undecided call would make that one look like a repeat.
         raise
     except Exception:
         _give_back(producer)
         raise
-    else:
-        _give_back(producer)
+    _give_back(producer)
+
+
+def _borrow() -> Producer:
+    try:
+        producer = _idle.pop()
+    except IndexError:
+        return Producer()
+    if producer.is_ours:
+        return producer
+    # Of a fork that Python did not see, such as uWSGI's: the parent goes on with the same ones.
+    _idle.clear()
+    return Producer()
 
 
 def _give_back(producer: Producer) -> None:
@@ -98,7 +96,7 @@ def _give_back(producer: Producer) -> None:
 
 
 class _Sending:
-    """One append under its stamp."""
+    """One append under its stamp, which has failed."""
 
     def __init__(self, send: Callable[[Stamp], None], stamp: Stamp, timeout: timedelta) -> None:
         self._send = send
@@ -107,32 +105,41 @@ class _Sending:
         self._is_undecided = False
         self._forgotten_at = time.monotonic() + (REMEMBERED / 2).total_seconds()
 
-    def decide(self) -> None:
-        deadline = time.monotonic() + self._timeout_seconds
+    def decide(self, error: JSONBufferError, *, began: float) -> None:
+        """Send it again, unless the error of the first attempt says what became of that."""
+        deadline = began + self._timeout_seconds
         pause_seconds = _FIRST_PAUSE_SECONDS
-        while True:
-            try:
-                return self._send(self._stamp)
-            except JSONBufferError as error:
+        try:
+            while True:
                 if isinstance(error, BufferUnavailable):
                     self._is_undecided |= error.may_be_done
                 if not self._is_undecided:
-                    raise
+                    raise error
                 # Any refusal leaves open what became of an attempt before: a copy of it may lie in
                 # the server's socket, and be read later.
                 if time.monotonic() + pause_seconds >= deadline:
                     raise self._undecided(error) from error
-            time.sleep(pause_seconds * random.uniform(0.5, 1))
-            pause_seconds = min(pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
+                time.sleep(pause_seconds * random.uniform(0.5, 1))
+                pause_seconds = min(pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
+                try:
+                    return self._send(self._stamp)
+                except JSONBufferError as another:
+                    error = another
+        finally:
+            del error  # whose traceback has this frame, and so the events
 
     def retry(self) -> None:
-        if time.monotonic() > self._forgotten_at:
+        began = time.monotonic()
+        if began > self._forgotten_at:
             raise BufferUnavailable(
                 "It is too late to find out whether this append was stored: the bucket has "
                 "forgotten its producer. Look for its events, and append them anew if they are "
                 "missing."
             )
-        self.decide()
+        try:
+            self._send(self._stamp)
+        except JSONBufferError as error:
+            self.decide(error, began=began)
 
     def _undecided(self, error: JSONBufferError) -> AppendUndecided:
         undecided = AppendUndecided(

@@ -339,7 +339,7 @@ def forward(store: "Store", options: "Options", *, limit: int | None = None) -> 
         return 0
 
     def send(events: Sequence[bytes], stamp: Stamp) -> None:
-        store.append(events, stamp=stamp, **options.limits)
+        store.append(events, stamp, options.limits)
 
     forwarded = spilled.forward(store.keys.open, send, limit=limit)
     if forwarded:

@@ -17,6 +17,7 @@ import redis.exceptions
 
 from . import connections
 from .conf import Configuration
+from .connections import Packed, packed
 from .exceptions import (
     BucketFull,
     BufferOutOfMemory,
@@ -49,6 +50,28 @@ _MOST_REGISTERED: Final = 10_000
 
 _PURGE_BATCHES: Final = 100
 """That one call of a purge discards, so that none holds up the server for long."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What an append has to keep to. See the options of these names."""
+
+    batch_size: int | None
+    batch_bytes: int
+    max_pending: int | None = None
+    max_pending_bytes: int | None = None
+    overflow: str = "raise"
+
+    @cached_property
+    def packed(self) -> Packed:
+        return packed(
+            milliseconds(REMEMBERED),
+            self.batch_size or 0,
+            self.batch_bytes,
+            self.max_pending or 0,
+            self.max_pending_bytes or 0,
+            self.overflow,
+        )
 
 
 class Drops(NamedTuple):
@@ -249,7 +272,7 @@ class Letter(NamedTuple):
 
 
 class Script:
-    """A Lua file of this package, behind the files that it includes."""
+    """A Lua file of this package, with the files that it includes where it names them."""
 
     _INCLUDE: Final = re.compile(r"^-- @include (.+)$", re.MULTILINE)
 
@@ -261,9 +284,9 @@ class Script:
     @cached_property
     def source(self) -> str:
         text = _read_script(self.name + ".lua")
-        included = self._INCLUDE.search(text)
-        files = included[1].split() if included else []
-        return "\n".join([*map(_read_script, files), text])
+        return self._INCLUDE.sub(
+            lambda included: "\n".join(map(_read_script, included[1].split())), text
+        )
 
     @cached_property
     def sha(self) -> str:
@@ -276,6 +299,10 @@ def _read_script(file: str) -> str:
 
 def _number(reply: Any) -> bool:
     return isinstance(reply, int)
+
+
+def _is_stored(reply: Any) -> bool:
+    return bool(reply == b"stored")
 
 
 def _row(*kinds: type) -> Callable[[Any], bool]:
@@ -311,7 +338,7 @@ def _told_deliveries(reply: Any) -> bool:
 
 _STORED: Final = (b"stored", b"repeated", b"dropped")
 
-APPEND: Final = Script("append", returns=_row(bytes, int, int, int))
+APPEND: Final = Script("append", returns=_one_of(_is_stored, _row(bytes, int, int, int)))
 SEAL: Final = Script("seal", returns=_one_of(_row(bytes, int), _row(NoneType, int)))
 CLAIM: Final = Script(
     "claim", returns=_one_of(_row(int), _row(int, bytes, int, int, bytes, int, int, int))
@@ -348,61 +375,35 @@ class Store:
     def __init__(self, name: str, configuration: Configuration) -> None:
         self.name = name
         self.keys = bucket_keys(configuration.prefix, name)
+        self.cache = configuration.cache
+        self.identity = (configuration.cache, configuration.prefix, name)
+        """Tells the bucket from every other."""
         self._configuration = configuration
 
-    @property
-    def cache(self) -> str:
-        return self._configuration.cache
-
-    @property
-    def identity(self) -> tuple[str, str, str]:
-        """Tells the bucket from every other."""
-        return self._configuration.cache, self._configuration.prefix, self.name
-
-    def append(
-        self,
-        events: Sequence[bytes],
-        *,
-        stamp: Stamp,
-        batch_size: int | None,
-        batch_bytes: int,
-        max_pending: int | None = None,
-        max_pending_bytes: int | None = None,
-        overflow: str = "raise",
-    ) -> None:
+    def append(self, events: Sequence[bytes], stamp: Stamp, limits: Limits) -> None:
         """Append encoded events, in their order and once for each stamp, and seal what is full.
 
         Raises :class:`EventTooLarge` for more than :data:`MAX_APPEND_BYTES` or
         :data:`MAX_APPEND_BATCHES`, and :class:`BucketFull` when there is no room.
         """
-        splices = list(_splices(events, batch_size, batch_bytes))
-        load = _checked(events, len(splices))
+        splices = _splices(events, limits)
         self._register()
-        outcome, is_new, rubbish, dropped = self._run(
+        reply = self._run(
             APPEND,
-            [
-                self.keys.open,
-                self.keys.batches,
-                self.keys.dead,
-                self.keys.stats,
-                self.keys.attempts,
-                self.keys.producer(stamp.producer),
-            ],
-            stamp.sequence,
-            milliseconds(REMEMBERED),
-            batch_size or 0,
-            batch_bytes,
-            max_pending or 0,
-            max_pending_bytes or 0,
-            overflow,
-            " ".join(str(count) for count, _ in splices),
-            *(text for _, text in splices),
+            [*self._event_keys, self.keys.attempts, self.keys.producer(stamp.producer)],
+            limits.packed,
+            b"%d" % stamp.sequence,
+            b" ".join([b"%d" % splice.events for splice in splices]),
+            *[splice.text for splice in splices],
         )
+        if _is_stored(reply):
+            return
+        outcome, is_new, rubbish, dropped = reply
         if outcome == b"large":
             raise BucketFull(
-                f"The open batch of bucket {self.name!r} has no room for {load.bytes:,} bytes "
-                "more: a string in Redis holds 512 MiB. Let a consumer take it, or give the bucket "
-                "a batch_size."
+                f"The open batch of bucket {self.name!r} has no room for "
+                f"{sum(map(len, events)):,} bytes more: a string in Redis holds 512 MiB. Let a "
+                "consumer take it, or give the bucket a batch_size."
             )
         if outcome == b"full":
             raise BucketFull(
@@ -690,9 +691,10 @@ class Store:
             self.keys.paused,
         ]
 
-    def _run(self, script: Script, keys: list[str], *args: bytes | str | int) -> Any:
-        with _Asking(self._configuration.cache, self.name) as client:
-            reply = _evaluate(client, script, keys, *args)
+    def _run(self, script: Script, keys: list[str], *args: bytes | str | int | Packed) -> Any:
+        with _Asking(self.cache, self.name) as client:
+            evaluate = _evaluate_once if script is APPEND else _evaluate
+            reply = evaluate(client, script, keys, *args)
         if not script.returns(reply):
             raise _no_redis(self.name)
         return reply
@@ -809,49 +811,53 @@ def milliseconds(duration: timedelta) -> int:
     return duration // timedelta(milliseconds=1)
 
 
-class Load(NamedTuple):
-    """What a number of encoded events make of one call."""
+def batches_of(events: Sequence[bytes], limits: Limits) -> int:
+    """How many batches the events of one call fill.
 
-    bytes: int
-    batches: int
-    """That they fill."""
-
-
-def checked_load(events: Sequence[bytes], *, batch_size: int | None, batch_bytes: int) -> Load:
-    """What the events make of one call. Raises :class:`EventTooLarge` when that is too much."""
-    is_one = len(events) == 1
-    batches = 1 if is_one else sum(1 for _ in _splices(events, batch_size, batch_bytes))
-    return _checked(events, batches)
+    Raises :class:`EventTooLarge` when those, or their bytes, are more than one call may have.
+    """
+    return len(_splices(events, limits))
 
 
-def _checked(events: Sequence[bytes], batches: int) -> Load:
-    load = Load(sum(map(len, events)) + len(events), batches)
-    if load.bytes > MAX_APPEND_BYTES or load.batches > MAX_APPEND_BATCHES:
+class _Splice(NamedTuple):
+    """Events as they are written over the closing bracket of the open batch, in one copy."""
+
+    events: int
+    """How many there are."""
+
+    text: bytes
+    """``,<event>,<event>]``"""
+
+
+def _splices(events: Sequence[bytes], limits: Limits) -> list[_Splice]:
+    """The events of one call, each splice as large as a batch may be at the most."""
+    size = sum(map(len, events)) + len(events)
+    batch_size, batch_bytes = limits.batch_size, limits.batch_bytes
+    if batch_size is None or (len(events) <= batch_size and 1 + size <= batch_bytes):
+        portions = [events]
+    else:
+        portions = [*_portions(events, batch_size, batch_bytes)]
+    if size > MAX_APPEND_BYTES or len(portions) > MAX_APPEND_BATCHES:
         raise EventTooLarge(
-            f"The {len(events):,} events of one call have {load.bytes:,} bytes as JSON and fill "
-            f"{load.batches:,} batches; {MAX_APPEND_BYTES:,} and {MAX_APPEND_BATCHES:,} are "
+            f"The {len(events):,} events of one call have {size:,} bytes as JSON and fill "
+            f"{len(portions):,} batches; {MAX_APPEND_BYTES:,} and {MAX_APPEND_BATCHES:,} are "
             "allowed. Append them in smaller portions."
         )
-    return load
+    return [_Splice(len(portion), b",%b]" % b",".join(portion)) for portion in portions]
 
 
-def _splices(
-    events: Iterable[bytes], batch_size: int | None, batch_bytes: int
-) -> Iterator[tuple[int, bytes]]:
-    """Number of events and ``,<event>,<event>]``, each as large as a batch may be at the most.
-
-    In this form an event needs no more than one copy on the server, over the closing bracket.
-    """
+def _portions(
+    events: Iterable[bytes], batch_size: int, batch_bytes: int
+) -> Iterator[Sequence[bytes]]:
     portion: list[bytes] = []
     size = 1
     for event in events:
-        is_full = len(portion) == batch_size or size + 1 + len(event) > batch_bytes
-        if portion and is_full and batch_size is not None:
-            yield len(portion), b",%b]" % b",".join(portion)
+        if portion and (len(portion) == batch_size or size + 1 + len(event) > batch_bytes):
+            yield portion
             portion, size = [], 1
         portion.append(event)
         size += 1 + len(event)
-    yield len(portion), b",%b]" % b",".join(portion)
+    yield portion
 
 
 class _Asking:
@@ -891,15 +897,24 @@ class _Asking:
         connections.close_idle(self._client)
 
 
-def _evaluate(client: "Redis", script: Script, keys: list[str], *args: bytes | str | int) -> Any:
+def _evaluate(client: "Redis", script: Script, keys: list[str], *args: object) -> Any:
     """The script's reply, as bytes even where the client decodes replies."""
-    execute: Callable[..., Any] = client.execute_command
-    if script is APPEND:
-        execute = partial(connections.execute_once, client, key=keys[0])
+    execute: Callable[..., Any] = partial(client.execute_command, NEVER_DECODE=True)
     try:
-        return execute("EVALSHA", script.sha, len(keys), *keys, *args, NEVER_DECODE=True)
+        return execute("EVALSHA", script.sha, len(keys), *keys, *args)
     except redis.exceptions.NoScriptError:
-        return execute("EVAL", script.source, len(keys), *keys, *args, NEVER_DECODE=True)
+        return execute("EVAL", script.source, len(keys), *keys, *args)
+
+
+def _evaluate_once(client: "Redis", script: Script, keys: list[str], *args: Any) -> Any:
+    """The same, without the client's own repeating. All keys but the last are always the same."""
+    *same, last = keys
+    execute = partial(connections.execute_once, client, key=last)
+    try:
+        return execute(packed("EVALSHA", script.sha, len(keys), *same), last.encode(), *args)
+    except redis.exceptions.NoScriptError:
+        source, these = script.source.encode(), packed(len(keys), *same)
+        return execute(packed("EVAL"), source, these, last.encode(), *args)
 
 
 def _status_replies(client: "Redis", stores: Iterable[Store]) -> list[Any]:

@@ -15,7 +15,7 @@ from django_jsonbuffer.buckets import histories, known_buckets, statuses
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.exceptions import BucketFull, BufferUnavailable
 from django_jsonbuffer.health import State, health
-from django_jsonbuffer.store import Store, server_facts
+from django_jsonbuffer.store import Limits, Store, server_facts
 from tests.server import Redis
 from tests.stamps import a_stamp
 
@@ -46,8 +46,8 @@ def become(private_server: Redis, use_cache: Callable[..., str]) -> Callable[...
 def append(bucket: Bucket, *events: Any, **limits: Any) -> None:
     bucket.wiring.store.append(
         [json.dumps(event).encode() for event in events],
-        stamp=a_stamp(),
-        **{"batch_size": 2, "batch_bytes": 1000, **limits},
+        a_stamp(),
+        Limits(**{"batch_size": 2, "batch_bytes": 1000, **limits}),
     )
 
 

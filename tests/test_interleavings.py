@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from django_jsonbuffer.conf import Configuration
 from django_jsonbuffer.exceptions import LeaseLost
-from django_jsonbuffer.store import Claim, Store
+from django_jsonbuffer.store import Claim, Limits, Store
 from tests import seed, server
 from tests.server import Redis
 from tests.stamps import a_stamp
@@ -125,7 +125,7 @@ class Interleavings(RuleBasedStateMachine):
     def append(self, events: list[Any]) -> None:
         if events:
             self.store.append(
-                encoded(events), stamp=a_stamp(), batch_size=BATCH_SIZE, batch_bytes=10_000
+                encoded(events), a_stamp(), Limits(batch_size=BATCH_SIZE, batch_bytes=10_000)
             )
             self.model.append(events)
 

@@ -30,6 +30,7 @@ from django_jsonbuffer.store import (
     Burial,
     Claim,
     Deliveries,
+    Limits,
     Sample,
     Store,
     histories,
@@ -56,7 +57,7 @@ def append(
     store: Store, *values: Any, batch_size: int | None = 1000, batch_bytes: int = 1_000_000
 ) -> None:
     events = [json.dumps(value).encode() for value in values]
-    store.append(events, stamp=a_stamp(), batch_size=batch_size, batch_bytes=batch_bytes)
+    store.append(events, a_stamp(), Limits(batch_size=batch_size, batch_bytes=batch_bytes))
 
 
 def claim(
@@ -117,8 +118,8 @@ class TestAppend:
     ) -> None:
         events = [b"[]", b"{}", b"1234567890123456789", b"1763912345.123456", b' "e\\u0301" ']
         for event in events:
-            store.append([event], stamp=a_stamp(), batch_size=1000, batch_bytes=1000)
-        store.append(events, stamp=a_stamp(), batch_size=1000, batch_bytes=1000)
+            store.append([event], a_stamp(), Limits(batch_size=1000, batch_bytes=1000))
+        store.append(events, a_stamp(), Limits(batch_size=1000, batch_bytes=1000))
         assert client_of_server.get(store.keys.open) == b"[%b]" % b",".join(events * 2)
 
     def test_full_batch_is_sealed_byte_for_byte(
@@ -237,7 +238,7 @@ class TestAppend:
     ) -> None:
         event = b'"%b"' % (b"x" * (64 * 1024 * 1024))
         with pytest.raises(EventTooLarge, match=f"{MAX_APPEND_BYTES:,}"):
-            store.append([event] * 4, stamp=a_stamp(), batch_size=None, batch_bytes=1)
+            store.append([event] * 4, a_stamp(), Limits(batch_size=None, batch_bytes=1))
         assert dump(client_of_server, prefix) == {}
 
     def test_asks_the_same_of_the_server_whatever_is_waiting(self, private_server: Redis) -> None:
@@ -251,6 +252,34 @@ class TestAppend:
         assert "xrange" not in many
         assert (many["get"], many["set"]) == (1, 1)  # of the producer
 
+    @pytest.mark.parametrize("batch_size", [1000, None])
+    @pytest.mark.parametrize("max_pending", [None, 1000])
+    def test_usual_call_runs_no_needless_command(
+        self, private_server: Redis, batch_size: int | None, max_pending: int | None
+    ) -> None:
+        """It fills no batch, and finds everything as the one before it left it."""
+        store = Store("orders", configuration())
+        limits = Limits(batch_size=batch_size, batch_bytes=10_000, max_pending=max_pending)
+
+        def append() -> None:
+            store.append([b"1"], a_stamp(), limits)
+
+        append()
+        commands = commands_of(private_server, append)
+        looks_at_the_stream = {} if max_pending is None else {"xlen": 1}
+        assert commands == {
+            "config|resetstat": 1,
+            "evalsha": 1,
+            "get": 1,
+            "hmget": 1,
+            "getrange": 1,
+            **looks_at_the_stream,
+            "setrange": 1,
+            "persist": 1,
+            "hset": 1,
+            "set": 1,
+        }
+
     def test_more_batches_than_allowed_at_once_are_refused_here(
         self, store: Store, client_of_server: Redis, prefix: str
     ) -> None:
@@ -258,10 +287,12 @@ class TestAppend:
             append(store, *range(10_001), batch_size=1)
         assert dump(client_of_server, prefix) == {}
 
+    @pytest.mark.parametrize("total", ["1", "spoilt"])
     def test_value_that_a_foreign_client_lets_expire_takes_no_event_with_it(
-        self, store: Store, client_of_server: Redis
+        self, store: Store, client_of_server: Redis, total: str
     ) -> None:
         append(store, 1)
+        client_of_server.hset(store.keys.stats, "appended", total)
         client_of_server.pexpire(store.keys.open, 50)
         append(store, 2)
         time.sleep(0.1)
@@ -276,6 +307,16 @@ class TestAppend:
         append(store, 2, batch_size=2)
         append(store, 3, batch_size=2)
         assert [json.loads(array) for array in store.take()] == [[1, 2], [3]]
+
+    def test_spoilt_count_costs_no_event(self, store: Store, client_of_server: Redis) -> None:
+        append(store, 1)
+        client_of_server.hset(store.keys.stats, "open", 0)
+        append(store, 2)
+        assert store.take() == [b"[1,2]"]
+        client_of_server.hset(store.keys.stats, "open", 5)
+        assert store.status().pending == 0
+        append(store, 3)
+        assert store.take() == [b"[3]"]
 
     def test_many_threads_at_once(self, store: Store) -> None:
         def write(writer: int) -> None:
@@ -306,9 +347,9 @@ class TestAppend:
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("django_jsonbuffer.store.MAX_APPEND_BYTES", 10)
-        store.append([b"1234", b"5678"], stamp=a_stamp(), batch_size=None, batch_bytes=100)
+        store.append([b"1234", b"5678"], a_stamp(), Limits(batch_size=None, batch_bytes=100))
         with pytest.raises(EventTooLarge):
-            store.append([b"1234", b"56789"], stamp=a_stamp(), batch_size=None, batch_bytes=100)
+            store.append([b"1234", b"56789"], a_stamp(), Limits(batch_size=None, batch_bytes=100))
         assert store.take() == [b"[1234,5678]"]
 
     def test_is_one_round_trip_once_the_bucket_is_registered(self, private_server: Redis) -> None:
@@ -876,7 +917,7 @@ class TestRepeat:
     def send(self, store: Store, stamp: Stamp, *values: Any, **options: Any) -> None:
         events = [json.dumps(value).encode() for value in values]
         limits: dict[str, Any] = {"batch_size": 2, "batch_bytes": 1000, **options}
-        store.append(events, stamp=stamp, **limits)
+        store.append(events, stamp, Limits(**limits))
 
     def test_is_stored_once(self, store: Store, client_of_server: Redis, prefix: str) -> None:
         stamp = a_stamp()
@@ -957,7 +998,7 @@ class TestCaps:
     def add(self, store: Store, *values: Any, **options: Any) -> None:
         events = [json.dumps(value).encode() for value in values]
         limits: dict[str, Any] = {"batch_size": 2, "batch_bytes": 1000, **options}
-        store.append(events, stamp=a_stamp(), **limits)
+        store.append(events, a_stamp(), Limits(**limits))
 
     @pytest.mark.parametrize(
         "cap", [{"max_pending": 3}, {"max_pending_bytes": len("[1,2]") + len("[3]")}]

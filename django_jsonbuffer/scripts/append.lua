@@ -10,46 +10,40 @@
 -- KEYS[4]  stats     HASH of the bucket's counters
 -- KEYS[5]  attempts  HASH of what became of each batch so far
 -- KEYS[6]  producer  STRING, the sequence number of what this producer appended last
--- ARGV[1]  sequence           number of this call among those of the producer, from 1
--- ARGV[2]  remembered_ms      how long the bucket remembers the producer
--- ARGV[3]  batch_size         most events of a batch; 0 never seals
--- ARGV[4]  batch_bytes        most bytes of a batch, unless one event alone has more
--- ARGV[5]  max_pending        most events that may be pending; 0 for any number
--- ARGV[6]  max_pending_bytes  most bytes of all batches; 0 for any number
--- ARGV[7]  overflow           what gives way beyond that: raise (this call), drop_newest, drop_oldest
+-- ARGV[1]  remembered_ms      how long the bucket remembers the producer
+-- ARGV[2]  batch_size         most events of a batch; 0 never seals
+-- ARGV[3]  batch_bytes        most bytes of a batch, unless one event alone has more
+-- ARGV[4]  max_pending        most events that may be pending; 0 for any number
+-- ARGV[5]  max_pending_bytes  most bytes of all batches; 0 for any number
+-- ARGV[6]  overflow           what gives way beyond that: raise (this call), drop_newest, drop_oldest
+-- ARGV[7]  sequence           number of this call among those of the producer, from 1
 -- ARGV[8]  counts             events in each splice, separated by spaces
 -- ARGV[9…] splices            each `,<event>,<event>]`, no larger than a batch may be
 --
--- Returns {outcome, 1 when the bucket had no counters before, 1 when rubbish was set aside, events
--- dropped}. The outcome is `stored`; `repeated` when it was stored before; `dropped` for drop_newest;
--- `full` when the bucket, or `large` when the string of the open batch, has no room: in these two
--- cases nothing was written.
--- @include clock.lua counters.lua dead_letters.lua sealed_batches.lua open_batch.lua
+-- Returns `stored` when there is no more to tell, as is usual. Otherwise {outcome, 1 when the bucket
+-- had no counters before, 1 when rubbish was set aside, events dropped}. The outcome is `stored`;
+-- `repeated` when it was stored before; `dropped` for drop_newest; `full` when the bucket, or `large`
+-- when the string of the open batch, has no room: in these two cases nothing was written.
+-- @include counters.lua as_left.lua
 
 local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local attempts, producer = KEYS[5], KEYS[6]
-local sequence, remembered_ms = tonumber(ARGV[1]), ARGV[2]
-local batch_size, batch_bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
-local max_pending, max_pending_bytes, overflow = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
-local counts = ARGV[8]
+local remembered_ms, batch_size, batch_bytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local max_pending, max_pending_bytes, overflow = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
+local sequence, counts = tonumber(ARGV[7]), ARGV[8]
 local FIRST_ARGV = 9
 
 -- A late copy may come behind what the producer appended since, hence "up to".
 local last = redis.call('GET', producer)
 if last and sequence <= (whole(last) or 0) then return { 'repeated', 0, 0, 0 } end
 
--- All reads come before the first write: a key of another type must fail here.
-local batch = look(open, stats)
-local is_new = redis.call('EXISTS', stats) == 0 and 1 or 0
-local seals = batch_size > 0
+local seals, has_cap = batch_size > 0, max_pending > 0 or max_pending_bytes > 0
 local first_count, first_splice = tonumber(string.match(counts, '%d+')), ARGV[FIRST_ARGV]
-if not seals and batch.bytes + #first_splice > MAX_BYTES then return { 'large', 0, 0, 0 } end
-if batch.rubbish then redis.call('XLEN', dead) end
-local has_cap = max_pending > 0 or max_pending_bytes > 0
-local held
-if has_cap or seals and (#ARGV > FIRST_ARGV or batch.count + first_count >= batch_size
-    or batch.bytes + #first_splice >= batch_bytes) then
-  held = look_sealed(batches, stats)
+local batch = open_as_left(open, stats)
+
+local function may_fill_a_batch()
+  return seals and (#ARGV > FIRST_ARGV or batch.count + first_count >= batch_size
+    or batch.bytes + #first_splice >= batch_bytes)
 end
 
 -- Whether the events of this call have room beside so many events and bytes.
@@ -59,6 +53,37 @@ local function has_room(pending, bytes)
   return not (max_pending > 0 and pending > max_pending
     or max_pending_bytes > 0 and bytes > max_pending_bytes)
 end
+
+-- Whether all that there is to do is to splice the events into the batch that a script left.
+local function is_usual()
+  if not batch or batch.count == 0 or not batch.appended or #ARGV > FIRST_ARGV then return false end
+  if may_fill_a_batch() or batch.bytes + #first_splice > MAX_BYTES then return false end
+  local held = has_cap and sealed_as_left(batches, stats)
+  return not has_cap or held and has_room(batch.count + held.sealed, batch.bytes + held.bytes)
+end
+
+-- It ends here, since to make all the functions that the other calls need takes as long.
+if is_usual() then
+  local tail = #first_splice >= TAIL and first_splice or string.sub(batch.tail, 1, -2) .. first_splice
+  redis.call('SETRANGE', open, batch.bytes - 1, first_splice)
+  -- A foreign client may have let its value expire, and ours is now in it.
+  redis.call('PERSIST', open)
+  redis.call('HSET', stats, 'open', batch.count + first_count, 'open_bytes',
+    batch.bytes + #first_splice - 1, 'open_tail', string.sub(tail, -TAIL),
+    'appended', batch.appended + first_count)
+  -- Last, so that it is never on record that something was stored which was not.
+  redis.call('SET', producer, sequence, 'PX', remembered_ms)
+  return 'stored'
+end
+-- @include clock.lua dead_letters.lua sealed_batches.lua open_batch.lua
+
+-- All reads come before the first write: a key of another type must fail here.
+batch = batch or read_through(open, stats)
+local is_new = redis.call('EXISTS', stats) == 0 and 1 or 0
+if not seals and batch.bytes + #first_splice > MAX_BYTES then return { 'large', 0, 0, 0 } end
+if batch.rubbish then redis.call('XLEN', dead) end
+local held
+if has_cap or may_fill_a_batch() then held = look_sealed(batches, stats) end
 
 -- What has to go, oldest first: ids of batches, and whether the open one goes as well; or nil when
 -- not even that makes room.
@@ -124,11 +149,9 @@ for digits in string.gmatch(counts, '%d+') do
   end
   at = at + 1
 end
--- A foreign client may have let its value expire, and ours is now in it.
 redis.call('PERSIST', open)
 remember(open, stats, batch)
 if held then remember_sealed(batches, stats, held) end
 bump(stats, 'appended', total)
--- Last, so that it is never on record that something was stored which was not.
 redis.call('SET', producer, sequence, 'PX', remembered_ms)
 return { 'stored', is_new, rubbish, dropped }

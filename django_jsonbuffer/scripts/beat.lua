@@ -12,7 +12,7 @@
 -- ARGV[1]  consumer  name of the worker
 --
 -- Returns how many workers are noted.
--- @include clock.lua counters.lua dead_letters.lua sealed_batches.lua open_batch.lua workers.lua history.lua
+-- @include clock.lua counters.lua as_left.lua dead_letters.lua sealed_batches.lua open_batch.lua workers.lua history.lua
 
 local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local workers, history = KEYS[5], KEYS[6]

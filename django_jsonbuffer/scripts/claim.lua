@@ -20,7 +20,7 @@
 -- Returns {rubbish, id, deliveries, count, events, failures, deaths, outages}: `rubbish` is the number
 -- of values that were set aside as dead letters; the others are absent when nothing was claimed.
 -- After many values of rubbish there may be more to claim.
--- @include clock.lua counters.lua attempts.lua dead_letters.lua sealed_batches.lua open_batch.lua
+-- @include clock.lua counters.lua as_left.lua attempts.lua dead_letters.lua sealed_batches.lua open_batch.lua
 
 local open, batches, dead, stats, attempts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local paused = KEYS[6]

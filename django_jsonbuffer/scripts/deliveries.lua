@@ -11,7 +11,7 @@
 -- first. Of each batch: id, name of the worker that holds it or an empty one, how often it was
 -- delivered, ms since it last was or -1, idle ms, how often the processor failed with it, how many
 -- workers died with it, and the kind of the error that it last failed with. Writes nothing.
--- @include clock.lua counters.lua attempts.lua dead_letters.lua sealed_batches.lua
+-- @include clock.lua counters.lua as_left.lua attempts.lua dead_letters.lua sealed_batches.lua
 
 local batches, attempts, workers = KEYS[1], KEYS[2], KEYS[3]
 local limit = ARGV[1]

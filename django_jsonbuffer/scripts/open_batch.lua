@@ -1,12 +1,9 @@
 -- Shared: the open batch. Takes no KEYS and no ARGV of its own. Needs clock.lua,
--- counters.lua, dead_letters.lua and sealed_batches.lua.
+-- counters.lua, as_left.lua, dead_letters.lua and sealed_batches.lua.
 --
 -- The open batch belongs to whoever can write to its key, so the bucket's counters may be out of
--- date: another client may have taken it, or appended to it. It is ours, and its count is known,
--- when it is as long and ends as it did when a script last wrote it. Otherwise it is read through.
+-- date: another client may have taken it, or appended to it. Then it is read through.
 
-local TAIL = 32
-local MAX_BYTES = 512 * 1024 * 1024 -- of a string in Redis
 local MAX_DEPTH = 200               -- json.loads of CPython gives up at about 1,000, frames included
 local MAX_DIGITS = 4300             -- int() of CPython refuses more
 
@@ -129,26 +126,26 @@ local function without_padding(text)
   return sub(text, first, last)
 end
 
--- What the open batch holds: {count, bytes, opened, text, rubbish}. `text` is set when the value
--- was read through and must be written back without its padding, `rubbish` when it is no array of
--- events. Writes nothing.
-local function look(open, stats)
-  local known = redis.call('HMGET', stats, 'open', 'open_bytes', 'open_tail', 'opened')
-  local bytes = redis.call('STRLEN', open)
-  if bytes == 0 then return { count = 0, bytes = 0 } end
-  local count, opened = whole(known[1]), whole(known[4])
-  if count and opened and bytes == tonumber(known[2])
-      and redis.call('GETRANGE', open, -TAIL, -1) == known[3] then
-    return { count = count, bytes = bytes, opened = opened }
-  end
-  local text = without_padding(redis.call('GET', open))
+-- What the open batch holds that is not as a script left it: {count, bytes, opened, text, rubbish}.
+-- `text` is set when there was a value, which must be written back without its padding, `rubbish` when
+-- it is no array of events. Writes nothing.
+local function read_through(open, stats)
+  local text = redis.call('GET', open)
+  if not text or text == '' then return { count = 0, bytes = 0 } end
+  text = without_padding(text)
   -- cjson of the seed's kind of client writes an empty array as {}.
   local found = find(text, '^{[ \t\r\n]*}$') and 0 or (byte(text, 1) == 91 and count_events(text))
   if not found then return { count = 0, bytes = 0, text = '', rubbish = true } end
   if found == 0 then return { count = 0, bytes = 0, text = '' } end
+  local known = redis.call('HMGET', stats, 'open', 'opened')
+  local count, opened = whole(known[1]), whole(known[2])
   -- A batch that has grown still holds the event that it was opened with.
   if not (count and opened and count > 0 and found > count) then opened = now_ms() end
   return { count = found, bytes = #text, opened = opened, text = text }
+end
+
+local function look(open, stats)
+  return open_as_left(open, stats) or read_through(open, stats)
 end
 
 -- Writes down what the open batch holds, so that the next script need not read it.

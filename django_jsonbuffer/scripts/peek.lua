@@ -10,7 +10,7 @@
 --
 -- Returns as many JSON arrays, oldest first, as hold that many events, the last one cut where there
 -- were too many bytes. Writes nothing.
--- @include clock.lua counters.lua dead_letters.lua sealed_batches.lua open_batch.lua
+-- @include clock.lua counters.lua as_left.lua dead_letters.lua sealed_batches.lua open_batch.lua
 
 local open, batches, stats = KEYS[1], KEYS[2], KEYS[3]
 local limit, bytes = tonumber(ARGV[1]), tonumber(ARGV[2])

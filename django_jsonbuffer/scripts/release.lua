@@ -15,7 +15,7 @@
 -- ARGV[7]  error       kind of the error that it failed with
 --
 -- Returns 1, or 0 when another worker holds the lease or the batch is gone.
--- @include clock.lua counters.lua attempts.lua dead_letters.lua sealed_batches.lua
+-- @include clock.lua counters.lua as_left.lua attempts.lua dead_letters.lua sealed_batches.lua
 
 local batches, stats, attempts = KEYS[1], KEYS[2], KEYS[3]
 local consumer, id, deliveries = ARGV[1], ARGV[2], tonumber(ARGV[3])

@@ -9,7 +9,7 @@
 -- ARGV[3]  deliveries  how often the batch had been delivered when it was claimed
 --
 -- Returns 1, or 0 when another worker holds the lease or the batch is gone.
--- @include clock.lua counters.lua dead_letters.lua sealed_batches.lua
+-- @include clock.lua counters.lua as_left.lua dead_letters.lua sealed_batches.lua
 
 local batches = KEYS[1]
 local consumer, id, deliveries = ARGV[1], ARGV[2], tonumber(ARGV[3])

@@ -9,7 +9,7 @@
 -- ARGV[1…] ids      of the dead letters, whose events the caller knows to be JSON
 --
 -- Returns how many events were replayed.
--- @include clock.lua counters.lua dead_letters.lua sealed_batches.lua
+-- @include clock.lua counters.lua as_left.lua dead_letters.lua sealed_batches.lua
 
 local batches, dead, stats = KEYS[1], KEYS[2], KEYS[3]
 local FIRST_ARGV = 1

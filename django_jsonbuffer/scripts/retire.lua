@@ -11,7 +11,7 @@
 -- ARGV[2]  lease_ms  how long a claim holds
 --
 -- Returns how many batches the worker still held.
--- @include clock.lua counters.lua dead_letters.lua sealed_batches.lua
+-- @include clock.lua counters.lua as_left.lua dead_letters.lua sealed_batches.lua
 
 local batches, stats, workers = KEYS[1], KEYS[2], KEYS[3]
 local consumer, lease_ms = ARGV[1], ARGV[2]

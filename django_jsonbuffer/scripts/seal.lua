@@ -10,7 +10,7 @@
 --
 -- Returns {id of the newest batch, or false when there is none or the bucket is paused; 1 when rubbish
 -- was set aside}.
--- @include clock.lua counters.lua dead_letters.lua sealed_batches.lua open_batch.lua
+-- @include clock.lua counters.lua as_left.lua dead_letters.lua sealed_batches.lua open_batch.lua
 
 local open, batches, dead, stats, paused = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 

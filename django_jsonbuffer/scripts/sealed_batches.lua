@@ -1,8 +1,8 @@
 -- Shared: the stream of sealed batches. Takes no KEYS and no ARGV of its own. Needs clock.lua,
--- counters.lua and dead_letters.lua.
+-- counters.lua, as_left.lua and dead_letters.lua.
 --
--- The counters of the stream are those of the last script that changed it. When it has another
--- length now, or they are gone or spoilt, a foreign hand was in between: it is counted anew.
+-- The counters of the stream are those of the last script that changed it. When they do not fit it
+-- any more, a foreign hand was in between: it is counted anew.
 
 local GROUP = 'drain'
 local NOBODY = 'released' -- the consumer that holds released batches: no ack of a worker fits it
@@ -64,16 +64,9 @@ local function each_entry(batches, portion, visit)
   end
 end
 
--- What the stream holds: {sealed, claimed, bytes, entries}, the first two in events. Writes nothing.
-local function look_sealed(batches, stats)
-  local entries = redis.call('XLEN', batches)
-  if entries == 0 then return { sealed = 0, claimed = 0, bytes = 0, entries = 0 } end
-  local known = redis.call('HMGET', stats, 'sealed', 'claimed', 'sealed_bytes', 'sealed_batches')
-  local held = {
-    sealed = whole(known[1]), claimed = whole(known[2]), bytes = whole(known[3]), entries = entries,
-  }
-  if held.sealed and held.claimed and held.bytes and whole(known[4]) == entries then return held end
-  held.sealed, held.claimed, held.bytes = 0, 0, 0
+-- What the stream holds, as sealed_as_left() tells it. Writes nothing.
+local function count_sealed(batches)
+  local held = { sealed = 0, claimed = 0, bytes = 0, entries = redis.call('XLEN', batches) }
   each_entry(batches, 16, function(entry, is_claimed)
     local events, count = contents(entry)
     if events then
@@ -83,6 +76,10 @@ local function look_sealed(batches, stats)
     end
   end)
   return held
+end
+
+local function look_sealed(batches, stats)
+  return sealed_as_left(batches, stats) or count_sealed(batches)
 end
 
 local function remember_sealed(batches, stats, held)

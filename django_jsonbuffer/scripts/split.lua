@@ -20,7 +20,7 @@
 --
 -- Returns {id of the second half}, or nothing in it when another worker holds the lease or the
 -- batch is gone.
--- @include clock.lua counters.lua attempts.lua dead_letters.lua sealed_batches.lua undelivered.lua
+-- @include clock.lua counters.lua as_left.lua attempts.lua dead_letters.lua sealed_batches.lua undelivered.lua
 
 local batches, stats, attempts = KEYS[1], KEYS[2], KEYS[3]
 local consumer, id, deliveries = ARGV[1], ARGV[2], tonumber(ARGV[3])

@@ -18,7 +18,7 @@
 -- the newest, and the totals appended and processed then, or -1; the totals appended, processed,
 -- buried, replayed, lost, and dropped as the newest, dropped as the oldest, purged, discarded; and the
 -- kind of the error that the oldest failing batch last failed with. Writes nothing.
--- @include clock.lua counters.lua attempts.lua dead_letters.lua sealed_batches.lua undelivered.lua open_batch.lua workers.lua history.lua
+-- @include clock.lua counters.lua as_left.lua attempts.lua dead_letters.lua sealed_batches.lua undelivered.lua open_batch.lua workers.lua history.lua
 
 local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local attempts, workers, history, paused = KEYS[5], KEYS[6], KEYS[7], KEYS[8]

@@ -14,7 +14,7 @@
 --
 -- Returns {rubbish, number of events, 1 when the limit was reached, list of JSON arrays}, oldest
 -- first: `rubbish` is the number of values that were set aside as dead letters.
--- @include clock.lua counters.lua dead_letters.lua sealed_batches.lua open_batch.lua
+-- @include clock.lua counters.lua as_left.lua dead_letters.lua sealed_batches.lua open_batch.lua
 
 local open, batches, dead, stats, attempts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local counter, returns, limit = ARGV[1], ARGV[2] == '1', tonumber(ARGV[3])

@@ -6,7 +6,6 @@ each, and takes some forty minutes on two cores. With names of scripts, or ``scr
 so for these alone. docs/faults.md lists those that survive, and why they may.
 """
 
-import importlib
 import logging
 import os
 import re
@@ -16,10 +15,11 @@ import tempfile
 from collections.abc import Iterator
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import redis
 from django.conf import settings
+from django.test import override_settings
 
 from django_jsonbuffer import store
 from django_jsonbuffer.conf import Configuration
@@ -151,26 +151,29 @@ def killed_by_search(mutant: Mutant) -> str | None:
     from tests.faults.schedules import Schedule, Violation
 
     inject(mutant)
-    with EmbeddedRedis() as embedded:
-        settings.CACHES["own"]["LOCATION"] = embedded.url
-        _forget_clients()
-        with redis.Redis.from_url(embedded.url, socket_timeout=3) as plain:
-            for seed in range(SEEDS):
-                try:
-                    Schedule(plain, Configuration(cache="own", prefix="mutant"), seed).run()
-                except Violation as violation:
-                    return f"seed {seed}: {violation}"
-                except Exception as error:  # noqa: BLE001  (whatever it does, it shows)
-                    return f"seed {seed}: {type(error).__name__} {str(error)[:100]}"
+    with (
+        EmbeddedRedis() as embedded,
+        override_settings(CACHES=_caches(embedded.url)),
+        redis.Redis.from_url(embedded.url, socket_timeout=3) as plain,
+    ):
+        for seed in range(SEEDS):
+            try:
+                Schedule(plain, Configuration(cache="own", prefix="mutant"), seed).run()
+            except Violation as violation:
+                return f"seed {seed}: {violation}"
+            except Exception as error:  # noqa: BLE001  (whatever it does, it shows)
+                return f"seed {seed}: {type(error).__name__} {str(error)[:100]}"
     return None
 
 
-def _forget_clients() -> None:
-    from django.core.cache import caches
-
-    caches["own"] = importlib.import_module("django_redis.cache").RedisCache(
-        settings.CACHES["own"]["LOCATION"], settings.CACHES["own"]
-    )
+def _caches(url: str) -> dict[str, Any]:
+    return {
+        "own": {
+            "BACKEND": "django_redis.cache.RedisCache",
+            "LOCATION": url,
+            "OPTIONS": {"SOCKET_TIMEOUT": 3},
+        }
+    }
 
 
 def killed_by_tests(mutant: Mutant) -> str | None:
@@ -203,15 +206,7 @@ def judge(mutant: Mutant) -> str:
 
 def configure() -> None:
     logging.disable()
-    settings.configure(
-        CACHES={
-            "own": {
-                "BACKEND": "django_redis.cache.RedisCache",
-                "LOCATION": "",
-                "OPTIONS": {"SOCKET_TIMEOUT": 3},
-            }
-        }
-    )
+    settings.configure(CACHES=_caches(""))
 
 
 def main(arguments: list[str]) -> int:

@@ -26,7 +26,7 @@ from django_jsonbuffer.conf import Configuration
 from django_jsonbuffer.encoding import spans
 from django_jsonbuffer.exceptions import BucketFull, BufferOutOfMemory, LeaseLost
 from django_jsonbuffer.producers import Producer, Stamp
-from django_jsonbuffer.store import Burial, Claim, Script, Store
+from django_jsonbuffer.store import Burial, Claim, Limits, Script, Store
 from tests.server import Redis
 
 LEASE: Final = timedelta(hours=1)
@@ -119,13 +119,13 @@ class AppendCall(NamedTuple):
     """The arguments of the script."""
 
     producer: str
-    sequence: int
     remembered_ms: int
     batch_size: int
     batch_bytes: int
     max_pending: int
     max_pending_bytes: int
     overflow: str
+    sequence: int
     parts: list[list[int]]
     """The events of each splice."""
 
@@ -188,7 +188,7 @@ class Network(Store):
     def _register(self, *, anew: bool = False) -> None:
         """Which is no script."""
 
-    def _run(self, script: Script, keys: list[str], *args: bytes | str | int) -> Any:
+    def _run(self, script: Script, keys: list[str], *args: Any) -> Any:
         self.sent.append((script, keys, args))
         fate = self.chance.random() if self.is_faulty else 1.0
         if fate < 0.08:
@@ -270,12 +270,13 @@ class Judge:
         check(before.dead == after.dead, "dead letters were changed")
 
     def _after_append(self, before: State, after: State, args: Any, reply: Any) -> None:
-        parts = [json.loads(b"[" + splice[1:]) for splice in args[9:]]
-        call = AppendCall._make([*args[:8], parts])
+        producer, limits, sequence, _, *splices = args
+        parts = [json.loads(b"[" + splice[1:]) for splice in splices]
+        call = AppendCall._make([producer, *limits.args, int(sequence), parts])
         stamp = Stamp(call.producer, call.sequence)
         held = {id for id in before.batches if self._is_held(id)}
         expected = call.expected(before, held, last=self.past.last.get(call.producer, 0))
-        outcome, *_, dropped = reply
+        outcome, *_, dropped = reply if isinstance(reply, list) else (reply, 0)
         check(outcome.decode() == expected.outcome, f"an append was not {expected.outcome}")
         check(dropped == len(expected.dropped), "what was dropped was counted wrong")
         check(after.row == expected.row, "an append was not whole, or not at the end")
@@ -498,12 +499,14 @@ class Call:
         try:
             run.store.append(
                 encoded,
-                stamp=self.stamp,
-                batch_size=BATCH_SIZE,
-                batch_bytes=run.batch_bytes,
-                max_pending=None if is_last else run.max_pending,
-                max_pending_bytes=None if is_last else run.max_pending_bytes,
-                overflow=run.overflow,
+                self.stamp,
+                Limits(
+                    batch_size=BATCH_SIZE,
+                    batch_bytes=run.batch_bytes,
+                    max_pending=None if is_last else run.max_pending,
+                    max_pending_bytes=None if is_last else run.max_pending_bytes,
+                    overflow=run.overflow,
+                ),
             )
         except Lost:
             self._may_be_done = True
