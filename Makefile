@@ -2,9 +2,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 SECONDS ?=
+QUICK ?=
+FIGURES = .bench/$(if $(QUICK),quick,figures).json
 PORT ?= 8000
 
-.PHONY: help demo test test-browser screenshots test-faults bench lint types tox clean
+.PHONY: help demo test test-browser screenshots test-faults bench figures lint types tox clean
 
 help:
 	@echo "make demo [SECONDS=20] [PORT=8000]"
@@ -13,7 +15,9 @@ help:
 	@echo "make test-browser       the admin in a real Chromium: a minute"
 	@echo "make screenshots        the pictures of the docs, anew"
 	@echo "make test-faults        the promises, broken on purpose, at full scale: ten minutes"
-	@echo "make bench              what an append and a recorded save() cost, as ratios"
+	@echo "make bench [QUICK=1]    what it costs beside its floors and beside others, as ratios: a quarter"
+	@echo "                        of an hour, or two minutes"
+	@echo "make figures            what the last bench has measured, into the docs"
 	@echo "make lint types tox     what a change must pass besides"
 
 # One environment, one stamp for each extra, renewed when the metadata change.
@@ -44,9 +48,11 @@ test-faults: $(VENV)/.installed-test $(VENV)/.installed-postgres
 	@SUITE_AS=acl $(BIN)/python -m pytest --ignore=tests/faults
 	@SUITE_AS=tls REDIS_SERVER=redis-server $(BIN)/python -m pytest --ignore=tests/faults
 
-bench: $(VENV)/.installed-test
-	@$(BIN)/python -m benchmarks.append
-	@$(BIN)/python -m benchmarks.record
+bench: $(VENV)/.installed-bench
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) --save $(FIGURES)
+
+figures: $(VENV)/.installed-bench
+	@$(BIN)/python -m benchmarks.publish $(FIGURES) docs
 
 lint: $(VENV)/.installed-lint
 	@$(BIN)/ruff check --quiet .

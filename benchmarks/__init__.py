@@ -1,0 +1,1 @@
+"""What the buffer costs beside its floors and beside what one would use instead: `make bench`."""

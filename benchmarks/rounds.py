@@ -1,67 +1,148 @@
-"""What the benchmarks share: a project to measure in, and cases that take turns in every round."""
+"""Cases that take turns in every round, and the ratios of their figures."""
 
-import argparse
+import gc
+import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, NamedTuple
 
-import django
-import redis
-from django.conf import settings
-
-from example_project.embedded_redis import EmbeddedRedis
+Measure = Callable[[], float]
+"""Does the work of one turn, and returns what one event, or call, has cost."""
 
 
-def parsed_options(
-    name: str, description: str | None, *, rounds: int, calls: int
-) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
-    parser.add_argument("--rounds", type=int, default=rounds)
-    parser.add_argument("--calls", type=int, default=calls, help="of each case in a round")
-    return parser.parse_args()
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ratio:
+    """The cost of one case against that of another: what the table of figures is made of."""
+
+    what: str
+    of: str
+    to: str
+    beyond: str | None = None
+    """The case that is taken off both, so that what each adds to it is compared."""
+
+    at_most: float | None = None
+    at_least: float | None = None
+
+    @property
+    def aim(self) -> str:
+        """What it is meant to be, in words, if anything."""
+        if self.at_most is not None:
+            return f"at most {self.at_most:.3g}"
+        return f"at least {self.at_least:.3g}" if self.at_least is not None else ""
 
 
-@contextmanager
-def project(**further_settings: Any) -> Iterator[redis.Redis]:
-    """Set Django up, once a process, with a server of its own. Gives a plain client of that."""
-    with EmbeddedRedis() as embedded, redis.Redis.from_url(embedded.url) as plain:
-        settings.configure(
-            CACHES={
-                "jsonbuffer": {
-                    "BACKEND": "django_redis.cache.RedisCache",
-                    "LOCATION": embedded.url,
+class Spread(NamedTuple):
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, figures: Sequence[float]) -> "Spread":
+        return cls(statistics.median(figures), min(figures), max(figures))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """A ratio as it was measured: the median of those of the rounds."""
+
+    ratio: Ratio
+    figure: Spread
+
+    @property
+    def is_reached(self) -> bool:
+        at_most, at_least = self.ratio.at_most, self.ratio.at_least
+        return (at_most is None or self.figure.median <= at_most) and (
+            at_least is None or self.figure.median >= at_least
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    title: str
+    unit: str
+    figures: Mapping[str, Spread]
+    outcomes: Sequence[Outcome]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "title": self.title,
+            "unit": self.unit,
+            "figures": {case: figure._asdict() for case, figure in self.figures.items()},
+            "ratios": [
+                {
+                    "what": outcome.ratio.what,
+                    "of": outcome.ratio.of,
+                    "to": outcome.ratio.to,
+                    "beyond": outcome.ratio.beyond,
+                    "aim": outcome.ratio.aim,
+                    "is_reached": outcome.is_reached,
+                    **outcome.figure._asdict(),
                 }
-            },
-            INSTALLED_APPS=["django_jsonbuffer"],
-            **further_settings,
+                for outcome in self.outcomes
+            ],
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """Cases that are measured in turn, so that a machine whose speed drifts does no case wrong."""
+
+    title: str
+    unit: str
+    cases: Mapping[str, Measure]
+    rounds: int
+    ratios: Sequence[Ratio] = ()
+    clean_up: Callable[[], object] = lambda: None
+    """Called after every turn."""
+
+    def run(self) -> Result:
+        figures: dict[str, list[float]] = {case: [] for case in self.cases}
+        turns = [*self.cases.items()]
+        for _ in range(self.rounds):
+            for case, measure in turns:
+                gc.collect()
+                figures[case].append(measure())
+                self.clean_up()
+            turns.reverse()  # none is always the one that finds the machine warm
+        return Result(
+            title=self.title,
+            unit=self.unit,
+            figures={case: Spread.of(values) for case, values in figures.items()},
+            outcomes=[
+                Outcome(ratio=ratio, figure=Spread.of(_of_each_round(ratio, figures)))
+                for ratio in self.ratios
+            ],
         )
-        django.setup()
-        yield plain
 
 
-def take_turns(
-    title: str,
-    cases: Mapping[str, Callable[[], float]],
-    *,
-    rounds: int,
-    clean_up: Callable[[], object],
-) -> None:
-    """Print what the cases have measured, in microseconds. Each round ends with `clean_up`."""
-    figures: dict[str, list[float]] = {case: [] for case in cases}
-    turns = [*cases.items()]
-    for _ in range(rounds):
-        for case, measure in turns:
-            figures[case].append(measure())
-        clean_up()
-        turns.reverse()  # it costs a little to be the first after a cleaning up
+def _of_each_round(ratio: Ratio, figures: Mapping[str, Sequence[float]]) -> list[float]:
+    of, to = figures[ratio.of], figures[ratio.to]
+    beyond = figures[ratio.beyond] if ratio.beyond else [0.0] * len(of)
+    return [
+        (a - base) / (b - base) if b > base else math.inf
+        for a, b, base in zip(of, to, beyond, strict=True)
+    ]
 
-    print(title)
-    print("Medians (least to most), and the median of each round's ratio to the first")
-    base = next(iter(figures.values()))
-    for case, values in figures.items():
-        ratio = statistics.median(value / other for value, other in zip(values, base, strict=True))
-        print(
-            f"  {case:<40} {statistics.median(values):6.2f} µs "
-            f"({min(values):.2f} to {max(values):.2f})   x {ratio:.2f}"
-        )
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scale:
+    """How long a run may take: a full one, or a quick one that only shows the order of things."""
+
+    is_quick: bool
+
+    def rounds(self, full: int) -> int:
+        return min(full, 3) if self.is_quick else full
+
+    def count(self, full: int) -> int:
+        """Of events, or of calls."""
+        return max(full // 10, 1) if self.is_quick else full
+
+
+def microseconds(call: Callable[[], object], *, calls: int, events_a_call: int = 1) -> float:
+    """What an event takes, of so many calls in a row."""
+    began = perf_counter()
+    for _ in range(calls):
+        call()
+    return (perf_counter() - began) / (calls * events_a_call) * 1e6

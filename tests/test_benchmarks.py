@@ -1,33 +1,96 @@
-import subprocess
-import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from benchmarks.rounds import Comparison, Ratio, Scale, Spread, microseconds
 
-@pytest.mark.parametrize(
-    ("name", "cases"),
-    [
-        ("append", ["empty at first", "100,000 pending", "in one open batch", "RPUSH"]),
-        (
-            "record",
-            [
-                "post_save has listeners for 1 of them",
-                "nothing is recorded",
-                "another model is recorded",
-                "a receiver that does nothing",
-                "recorded ",
-                "recorded, changes=True",
-            ],
-        ),
-    ],
-)
-def test_runs_and_names_each_case(name: str, cases: list[str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{name}", "--rounds", "1", "--calls", "20"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
+
+def figures(*values: float) -> Callable[[], float]:
+    """One of them each time."""
+    remaining: Iterator[float] = iter(values)
+    return lambda: next(remaining)
+
+
+def comparison(*ratios: Ratio, bare: tuple[float, ...] = (1, 1, 1)) -> Comparison:
+    return Comparison(
+        title="What it costs",
+        unit="µs",
+        cases={"a": figures(4, 6, 9), "b": figures(2, 4, 3), "bare": figures(*bare)},
+        rounds=3,
+        ratios=ratios,
     )
-    for case in cases:
-        assert case in done.stdout
+
+
+class TestComparison:
+    def test_figure_is_the_median_with_least_and_most(self) -> None:
+        assert comparison().run().figures["a"] == Spread(median=6, least=4, most=9)
+
+    def test_ratio_is_the_median_of_those_of_the_rounds(self) -> None:
+        (outcome,) = comparison(Ratio(what="a / b", of="a", to="b")).run().outcomes
+        assert outcome.figure == Spread(median=2, least=1.5, most=3)
+
+    def test_ratio_beyond_a_case_is_of_what_is_added_to_it(self) -> None:
+        ratio = Ratio(what="added", of="a", to="b", beyond="bare")
+        (outcome,) = comparison(ratio, bare=(1, 1, 1)).run().outcomes
+        assert outcome.figure == Spread(median=3, least=5 / 3, most=4)
+
+    def test_cases_take_turns_in_every_round_and_are_cleaned_up_after(self) -> None:
+        turns: list[str] = []
+
+        def turn(name: str) -> Callable[[], float]:
+            def measure() -> float:
+                turns.append(name)
+                return 1
+
+            return measure
+
+        Comparison(
+            title="Turns",
+            unit="µs",
+            cases={name: turn(name) for name in "abc"},
+            rounds=2,
+            clean_up=lambda: turns.append("-"),
+        ).run()
+        assert "".join(turns) == "a-b-c-c-b-a-"
+
+    @pytest.mark.parametrize(
+        ("at_most", "at_least", "aim", "is_reached"),
+        [
+            (2, None, "at most 2", True),
+            (1.9, None, "at most 1.9", False),
+            (None, 2, "at least 2", True),
+            (None, 2.1, "at least 2.1", False),
+            (None, None, "", True),
+        ],
+    )
+    def test_tells_whether_the_aim_is_reached(
+        self, at_most: float | None, at_least: float | None, aim: str, is_reached: bool
+    ) -> None:
+        ratio = Ratio(what="a / b", of="a", to="b", at_most=at_most, at_least=at_least)
+        result = comparison(ratio).run().as_json()
+        assert result["ratios"] == [
+            {
+                "what": "a / b",
+                "of": "a",
+                "to": "b",
+                "beyond": None,
+                "aim": aim,
+                "is_reached": is_reached,
+                "median": 2,
+                "least": 1.5,
+                "most": 3,
+            }
+        ]
+
+
+def test_scale_is_a_tenth_when_it_is_quick() -> None:
+    quick, full = Scale(is_quick=True), Scale(is_quick=False)
+    assert (quick.count(1000), full.count(1000)) == (100, 1000)
+    assert (quick.rounds(31), full.rounds(31)) == (3, 31)
+
+
+def test_microseconds_are_those_of_an_event() -> None:
+    calls: list[None] = []
+    figure = microseconds(lambda: calls.append(None), calls=10, events_a_call=5)
+    assert len(calls) == 10
+    assert 0 < figure < 1000

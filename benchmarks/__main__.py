@@ -1,0 +1,59 @@
+"""The command: every suite in turn, on servers of its own."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+from benchmarks import report
+from benchmarks.rounds import Comparison, Result, Scale
+from benchmarks.servers import project
+from example_project.embedded_redis import EmbeddedRedisError
+from example_project.postgres import PostgreSQLMissing
+
+SUITES: Final = (
+    "appending",
+    "enqueuing",
+    "draining",
+    "end_to_end",
+    "recording",
+    "memory",
+    "starting",
+)
+"""The modules, each with a `comparisons(scale)` that yields one after the other."""
+
+Comparisons = Callable[[Scale], Iterator[Comparison]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help=", ".join(SUITES))
+    parser.add_argument("--quick", action="store_true", help="under two minutes, for a first look")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="all figures, as JSON")
+    options = parser.parse_args()
+    if unknown := [suite for suite in options.suites if suite not in SUITES]:
+        parser.error(f"There is no suite {', '.join(unknown)}. Use {', '.join(SUITES)}.")
+    try:
+        with project():
+            results = [*run(options.suites or SUITES, Scale(is_quick=options.quick))]
+            report.show_ratios(results)
+            if options.save:
+                report.save(results, options.save)
+    except (EmbeddedRedisError, PostgreSQLMissing) as missing:
+        sys.exit(str(missing))
+
+
+def run(suites: Iterable[str], scale: Scale) -> Iterator[Result]:
+    """Each comparison in turn, told when it is done."""
+    for suite in suites:
+        comparisons: Comparisons = import_module(f"benchmarks.{suite}").comparisons
+        for comparison in comparisons(scale):
+            result = comparison.run()
+            report.show(result)
+            yield result
+
+
+if __name__ == "__main__":
+    main()

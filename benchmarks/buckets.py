@@ -1,0 +1,17 @@
+from benchmarks.handlers import handle, store
+from django_jsonbuffer import Batch, Bucket
+
+handled = Bucket("handled")
+
+
+@handled.processor
+def handle_batch(batch: Batch) -> None:
+    handle(len(batch))
+
+
+stored = Bucket("stored")
+
+
+@stored.processor
+def store_batch(batch: Batch) -> None:
+    store(batch)

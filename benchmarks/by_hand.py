@@ -1,0 +1,93 @@
+"""What one would write by hand with redis-py, on the same client."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final, cast
+
+import redis
+
+LIST: Final = "by-hand:list"
+STREAM: Final = "by-hand:stream"
+ARRAY: Final = "by-hand:array"
+GROUP: Final = "by-hand"
+
+Decode = Callable[[bytes], Any]
+
+MERGE: Final = """
+local existing = redis.call('GET', KEYS[1])
+local input = ARGV[1]
+if existing then
+  local events = cjson.decode(existing)
+  for _, event in ipairs(cjson.decode(input)) do
+    table.insert(events, event)
+  end
+  input = cjson.encode(events)
+end
+redis.call('SET', KEYS[1], input)
+return input
+"""
+"""The script that decodes what is there, adds to it, and encodes it all again."""
+
+
+def push(client: redis.Redis, *encoded: bytes) -> None:
+    client.rpush(LIST, *encoded)
+
+
+def add(client: redis.Redis, encoded: bytes) -> None:
+    client.xadd(STREAM, {"event": encoded})
+
+
+def add_many(client: redis.Redis, encoded: Iterable[bytes]) -> None:
+    with client.pipeline(transaction=False) as pipeline:
+        for event in encoded:
+            pipeline.xadd(STREAM, {"event": event})
+        pipeline.execute()
+
+
+def delete_all(client: redis.Redis) -> None:
+    client.delete(LIST, STREAM)
+
+
+def get_all(client: redis.Redis, decode: Decode, arrays: int) -> int:
+    """GET, parse, DEL of one array after the other: a second consumer would have the same ones."""
+    total = 0
+    for at in range(arrays):
+        key = f"{ARRAY}:{at}"
+        total += len(decode(cast(bytes, client.get(key))))
+        client.delete(key)
+    return total
+
+
+def pop_all(client: redis.Redis, decode: Decode, *, count: int) -> int:
+    """LPOP, and parse what comes as one array. What it holds when it dies is lost."""
+    total = 0
+    while popped := cast(list[bytes] | None, client.lpop(LIST, count)):
+        total += len(decode(b"[%b]" % b",".join(popped)))
+    return total
+
+
+def read_group_all(
+    client: redis.Redis, decode: Decode, *, count: int, acks_each: bool = True
+) -> int:
+    """XREADGROUP, parse each, and XACK: of each, or in one call of all that were read."""
+    total = 0
+    client.xgroup_create(STREAM, GROUP, "0", mkstream=True)
+    while entries := _entries(client.xreadgroup(GROUP, "worker", {STREAM: ">"}, count=count)):
+        for id, fields in entries:
+            decode(fields[b"event"])
+            if acks_each:
+                client.xack(STREAM, GROUP, id)
+        if not acks_each:
+            client.xack(STREAM, GROUP, *[id for id, _ in entries])
+        total += len(entries)
+    return total
+
+
+def _entries(reply: Any) -> list[Any]:
+    """Of the one stream: RESP3 tells them by its name, RESP2 in a list."""
+    if not reply:
+        return []
+    if isinstance(reply, dict):
+        (portions,) = reply.values()
+        return list(*portions)
+    ((_, entries),) = reply
+    return list(entries)

@@ -1,0 +1,54 @@
+"""The events that all contenders get: page views of three sizes."""
+
+from decimal import Decimal
+from typing import Any, Final
+
+from example_project.shop.buckets import orders
+from example_project.shop.models import Order, Product
+
+SIZES: Final = (60, 200, 2000)
+"""Bytes of one event as JSON."""
+
+
+USUAL: Final = "200 bytes"
+
+
+def kinds(count: int) -> dict[str, list[Any]]:
+    """So many events of each kind, by its name."""
+    views = {f"{size:,} bytes": [page_view(size)] * count for size in SIZES}
+    return {**views, "a recorded change": recorded_changes(count)}
+
+
+def page_view(size: int = 200) -> dict[str, Any]:
+    """A page view of just so many bytes."""
+    if size == 60:
+        return {"path": "/products/blue-shoe/", "status": 200, "ms": 112.813456}
+    view: dict[str, Any] = {
+        "path": "/products/blue-shoe/",
+        "method": "GET",
+        "status": 200,
+        "user": 4711,
+        "ms": 12.813,
+        "at": "2026-11-24T10:15:30.123456Z",
+        "referrer": "https://shop.example/",
+        "agent": "Mozilla/5.0 (X11; Linux) Firefox/145",
+    }
+    if size == 2000:
+        view["clicks"] = [view.copy() for _ in range(8)]
+        view["query"] = "blue+shoes" * 17
+    return view
+
+
+def recorded_changes(count: int) -> list[Any]:
+    """What the shop records when orders are paid and shipped. Its tables must be there."""
+    product = Product.objects.create(name="Blue shoe", slug="blue-shoe", price=Decimal("44.75"))
+    order = Order.objects.create(product=product, quantity=2, total=Decimal("89.50"))
+    orders.purge()
+    for number in range(count):
+        order.status = (Order.Status.PAID, Order.Status.SHIPPED)[number % 2]
+        order.save()
+    changes = orders.take()
+    order.delete()
+    product.delete()
+    orders.purge()
+    return changes

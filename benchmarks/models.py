@@ -1,0 +1,18 @@
+from typing import ClassVar
+
+from django.db import models
+
+
+class PageView(models.Model):
+    """The event of 200 bytes as a row."""
+
+    path = models.TextField()
+    method = models.CharField(max_length=16)
+    status = models.PositiveSmallIntegerField()
+    user = models.BigIntegerField()
+    ms = models.FloatField()
+    at = models.DateTimeField(db_index=True)
+    referrer = models.TextField()
+    agent = models.TextField()
+
+    objects: ClassVar["models.Manager[PageView]"]

@@ -1,0 +1,153 @@
+"""What a recording adds to save(), beside what django-auditlog adds.
+
+It is the same UPDATE of one order of the example shop in every case: only the receivers differ.
+SQLite is in memory, and PostgreSQL waits for its disk at each commit: where a save() itself takes
+longer, the recording weighs less. A transaction is of a hundred saves.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any, Final
+
+from auditlog.registry import auditlog
+from django.core.management import call_command
+from django.db import transaction
+from django.db.models import Model
+from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
+from django.test import override_settings
+
+from benchmarks.rounds import Comparison, Ratio, Scale, microseconds
+from django_jsonbuffer import Bucket, receivers
+from example_project.shop.models import Order, Product
+
+SAVES: Final = 100
+"""Of one turn, which is one transaction or in autocommit."""
+
+BARE: Final = "nothing is recorded"
+AUDITLOG: Final = "django-auditlog"
+FIELDS: Final = ("product", "quantity", "status", "total")
+
+Receivers = Callable[[], AbstractContextManager[None]]
+"""They are connected within."""
+
+
+class OnPostgreSQL:
+    """A router of all models: django-auditlog reads old values from where a model is read."""
+
+    def db_for_read(self, model: type[Model], **hints: Any) -> str:
+        return "postgresql"
+
+    db_for_write = db_for_read
+
+
+def comparisons(scale: Scale) -> Iterator[Comparison]:
+    with _recordings_of_the_shop_off():
+        yield from _on("SQLite", alias="default", rounds=scale.rounds(40))
+        with override_settings(DATABASE_ROUTERS=[OnPostgreSQL()]):
+            yield from _on("PostgreSQL", alias="postgresql", rounds=scale.rounds(40))
+
+
+def _on(database: str, *, alias: str, rounds: int) -> Iterator[Comparison]:
+    call_command("migrate", database=alias, verbosity=0)
+    product = Product.objects.create(name="Teapot", slug="benchmark", price="25.00")
+    order = Order.objects.create(product=product, quantity=1, total="25.00")
+
+    def save() -> None:
+        order.quantity = 3 - order.quantity
+        order.save()
+
+    def one_by_one() -> float:
+        return microseconds(save, calls=SAVES)
+
+    def in_a_transaction() -> float:
+        def save_all() -> None:
+            with transaction.atomic(using=alias):
+                for _ in range(SAVES):
+                    save()
+
+        return microseconds(save_all, calls=1, events_a_call=SAVES)
+
+    def measured(connected: Receivers, saves: Callable[[], float]) -> float:
+        with connected():
+            save()  # the first finds out who the receivers are
+            return saves()
+
+    for when, saves in (("autocommit", one_by_one), ("transaction", in_a_transaction)):
+        where = f"{database}, {when}"
+        yield Comparison(
+            title=f"A save() on {where}",
+            unit="µs",
+            cases={case: partial(measured, each, saves) for case, each in _cases().items()},
+            rounds=rounds,
+            ratios=[*_ratios(where)],
+            clean_up=Bucket("orders").purge,
+        )
+
+
+def _cases() -> Mapping[str, Receivers]:
+    return {
+        BARE: nullcontext,
+        "another model is recorded": partial(_recorded, Product),
+        "a receiver that does nothing": _idle_receiver,
+        "recorded": partial(_recorded, Order, fields=FIELDS, actor=True),
+        "recorded, changes=True": partial(
+            _recorded, Order, fields=FIELDS, changes=True, actor=True
+        ),
+        AUDITLOG: _audited,
+    }
+
+
+def _ratios(where: str) -> Iterator[Ratio]:
+    for case in ("another model is recorded", "recorded", "recorded, changes=True"):
+        yield Ratio(what=f"save(): {case} / a bare one, {where}", of=case, to=BARE)
+    for case in ("recorded", "recorded, changes=True"):
+        yield Ratio(
+            what=f"added: {case} / {AUDITLOG}, {where}",
+            of=case,
+            to=AUDITLOG,
+            beyond=BARE,
+            at_most=1 / 3,
+        )
+
+
+@contextmanager
+def _recordings_of_the_shop_off() -> Iterator[None]:
+    """So that each case has the receivers that it names, and no others."""
+    found = [*receivers.recordings]
+    receivers.recordings.clear()
+    for recording in found:
+        _disconnect(recording)
+    yield
+    receivers.recordings.extend(found)
+    for recording in found:
+        recording.connect()
+
+
+@contextmanager
+def _recorded(model: type[Model], **options: Any) -> Iterator[None]:
+    Bucket("orders").record(model, **options)
+    yield
+    _disconnect(receivers.recordings.pop())
+
+
+def _disconnect(recording: receivers.Recording) -> None:
+    for signal in (pre_save, post_save, pre_delete, post_delete):
+        signal.disconnect(sender=recording.model, dispatch_uid=id(recording))
+
+
+@contextmanager
+def _idle_receiver() -> Iterator[None]:
+    def receive(**kwargs: Any) -> None:
+        pass
+
+    post_save.connect(receive, sender=Order)
+    yield
+    post_save.disconnect(receive, sender=Order)
+
+
+@contextmanager
+def _audited() -> Iterator[None]:
+    auditlog.register(Order, include_fields=[*FIELDS])
+    yield
+    auditlog.unregister(Order)

@@ -1,0 +1,32 @@
+"""A Redis and a PostgreSQL for one run, and Django on them."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import django
+from django.core.management import call_command
+
+from example_project.embedded_redis import EmbeddedRedis
+from example_project.postgres import PostgreSQL
+
+
+@contextmanager
+def project() -> Iterator[None]:
+    """Set Django up, once a process, on servers that end with the block.
+
+    Redis writes to no disk unless a suite lets it. PostgreSQL does, as it is installed.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="jsonbuffer-") as folder,
+        EmbeddedRedis() as embedded,
+        PostgreSQL(Path(folder) / "postgresql", fsync=True) as postgresql,
+    ):
+        os.environ["BENCHMARKS_REDIS_URL"] = embedded.url
+        os.environ["BENCHMARKS_POSTGRESQL"] = str(postgresql.folder)
+        os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.settings"
+        django.setup()
+        call_command("migrate", verbosity=0)
+        yield
