@@ -293,7 +293,8 @@ def _as_list(value: object) -> list[Any]:
 
 
 def _is_deeper_than(limit: int, encoded: bytes) -> bool:
-    if encoded.count(b"[") + encoded.count(b"{") <= limit:
+    # Each level has two brackets.
+    if len(encoded) <= 2 * limit or encoded.count(b"[") + encoded.count(b"{") <= limit:
         return False
     depth = 0
     for token in _STRING_OR_BRACKET.finditer(encoded):
