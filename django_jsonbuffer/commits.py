@@ -29,7 +29,7 @@ from .exceptions import (
 )
 from .options import Options
 from .producers import append_once
-from .store import MAX_APPEND_BATCHES, MAX_APPEND_BYTES, Store, batches_of
+from .store import MAX_APPEND_BATCHES, MAX_APPEND_BYTES, Store, batches_of, size_of
 
 logger = logging.getLogger("django_jsonbuffer")
 
@@ -387,13 +387,13 @@ def _spilled(portion: Sequence[Append], error: Exception) -> Exception | None:
 def _portions(appends: Sequence[Append]) -> Iterator[Sequence[Append]]:
     """The same in their order, as many at a time as one call may hold: nearly always all."""
     events = _events_of(appends)
-    if len(events) <= MAX_APPEND_BATCHES and _size(events) <= MAX_APPEND_BYTES:
+    if len(events) <= MAX_APPEND_BATCHES and size_of(events) <= MAX_APPEND_BYTES:
         yield appends
         return
     portion: list[Append] = []
     size = batches = 0
     for append in appends:
-        its_size, its_batches = _size(append.events), _batches(append)
+        its_size, its_batches = size_of(append.events), _batches(append)
         size += its_size
         batches += its_batches
         if portion and (size > MAX_APPEND_BYTES or batches > MAX_APPEND_BATCHES):
@@ -403,15 +403,8 @@ def _portions(appends: Sequence[Append]) -> Iterator[Sequence[Append]]:
     yield portion
 
 
-def _size(events: Sequence[bytes]) -> int:
-    """Bytes of a call with these events, and a comma for each."""
-    return sum(map(len, events)) + len(events)
-
-
 def _batches(append: Append) -> int:
     """That its events fill. Raises :class:`EventTooLarge` when they are too many for one call."""
-    if len(append.events) == 1:
-        return 1
     return batches_of(append.events, append.options.limits)
 
 

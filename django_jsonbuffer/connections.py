@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -123,13 +123,12 @@ def execute_once(raw: "Redis", *args: bytes | Packed, key: str) -> Any:
     Its reply comes as bytes even where the client decodes replies.
     """
     pool = getattr(raw, "connection_pool", None)
-    execute: Callable[..., Any] = partial(raw.execute_command, NEVER_DECODE=True)
     if pool is None:
         # A cluster's client repeats nothing for nodes that it is told.
         owner: Callable[[str], Any] = raw.get_node_from_key  # type: ignore[attr-defined]
-        return execute(*_unpacked(args), target_nodes=owner(key))
+        return _executed(raw, args, target_nodes=owner(key))
     if raw.connection is not None and not _repeats(raw):
-        return execute(*_unpacked(args))  # on the one connection that it has
+        return _executed(raw, args)  # on the one connection that it has
     connection = pool.get_connection()
     try:
         if getattr(pool, "cache", None) is None:
@@ -146,6 +145,11 @@ def execute_once(raw: "Redis", *args: bytes | Packed, key: str) -> Any:
         raise
     finally:
         pool.release(connection)
+
+
+def _executed(raw: "Redis", args: Iterable[bytes | Packed], **options: Any) -> Any:
+    execute: Callable[..., Any] = raw.execute_command
+    return execute(*_unpacked(args), NEVER_DECODE=True, **options)
 
 
 def _unpacked(args: Iterable[bytes | Packed]) -> Iterator[bytes | str | int]:

@@ -816,7 +816,12 @@ def batches_of(events: Sequence[bytes], limits: Limits) -> int:
 
     Raises :class:`EventTooLarge` when those, or their bytes, are more than one call may have.
     """
-    return len(_splices(events, limits))
+    return len(_checked_portions(events, limits))
+
+
+def size_of(events: Sequence[bytes]) -> int:
+    """Bytes of a call with these events, and a comma for each."""
+    return sum(map(len, events)) + len(events)
 
 
 class _Splice(NamedTuple):
@@ -830,8 +835,13 @@ class _Splice(NamedTuple):
 
 
 def _splices(events: Sequence[bytes], limits: Limits) -> list[_Splice]:
-    """The events of one call, each splice as large as a batch may be at the most."""
-    size = sum(map(len, events)) + len(events)
+    portions = _checked_portions(events, limits)
+    return [_Splice(len(portion), b",%b]" % b",".join(portion)) for portion in portions]
+
+
+def _checked_portions(events: Sequence[bytes], limits: Limits) -> list[Sequence[bytes]]:
+    """The events of one call, each portion as large as a batch may be at the most."""
+    size = size_of(events)
     batch_size, batch_bytes = limits.batch_size, limits.batch_bytes
     if batch_size is None or (len(events) <= batch_size and 1 + size <= batch_bytes):
         portions = [events]
@@ -843,7 +853,7 @@ def _splices(events: Sequence[bytes], limits: Limits) -> list[_Splice]:
             f"{len(portions):,} batches; {MAX_APPEND_BYTES:,} and {MAX_APPEND_BATCHES:,} are "
             "allowed. Append them in smaller portions."
         )
-    return [_Splice(len(portion), b",%b]" % b",".join(portion)) for portion in portions]
+    return portions
 
 
 def _portions(

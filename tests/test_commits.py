@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from django_jsonbuffer import Bucket, commits, gathered
+from django_jsonbuffer import Bucket, commits, gathered, store
 from django_jsonbuffer.commits import _losses
 from django_jsonbuffer.exceptions import (
     BucketFull,
@@ -186,6 +186,16 @@ class TestTransaction:
                 for _ in range(number):
                     bucket.append(1)
         assert sent == [3, 3, 1, 1, 1]
+
+    def test_event_that_no_call_may_hold_is_refused_when_it_is_appended(
+        self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(store, "MAX_APPEND_BYTES", 10)
+        with transaction.atomic():
+            with pytest.raises(EventTooLarge, match="10"):
+                bucket.append(1_234_567_890)
+            bucket.append(123_456_789)
+        assert bucket.peek() == [123_456_789]
 
     def test_more_than_one_call_may_hold_goes_in_portions(
         self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
