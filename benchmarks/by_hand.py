@@ -13,16 +13,20 @@ GROUP: Final = "by-hand"
 Decode = Callable[[bytes], Any]
 
 MERGE: Final = """
-local existing = redis.call('GET', KEYS[1])
+local key = KEYS[1]
 local input = ARGV[1]
+local existing = redis.call('GET', key)
+
 if existing then
-  local events = cjson.decode(existing)
-  for _, event in ipairs(cjson.decode(input)) do
-    table.insert(events, event)
+  local existingJson = cjson.decode(existing)
+  local inputJson = cjson.decode(input)
+  for _, v in ipairs(inputJson) do
+    table.insert(existingJson, v)
   end
-  input = cjson.encode(events)
+  input = cjson.encode(existingJson)
 end
-redis.call('SET', KEYS[1], input)
+
+redis.call('SET', key, input)
 return input
 """
 """The script that decodes what is there, adds to it, and encodes it all again."""

@@ -40,31 +40,23 @@ def _at_rest(kind: str, event: Any, *, count: int) -> Comparison:
     bucket = Bucket("memory")
     encoded = bucket.wiring.encoder.encode(event)
 
-    def added(store: Callable[[range], object]) -> float:
+    def added(store_portion: Callable[[], object]) -> float:
         before = _used(client)
-        for first in range(0, count, PORTION):
-            store(range(first, first + PORTION))
+        for _ in range(count // PORTION):
+            store_portion()
         return (_used(client) - before) / count
 
-    def extend(numbers: range) -> None:
-        bucket.extend(event for _ in numbers)
-
-    def push(numbers: range) -> None:
-        by_hand.push(client, *[encoded for _ in numbers])
-
-    def add(numbers: range) -> None:
-        with client.pipeline(transaction=False) as pipeline:
-            for _ in numbers:
-                by_hand.add(pipeline, encoded)
-            pipeline.execute()
+    extend = partial(bucket.extend, [event] * PORTION)
+    push = partial(by_hand.push, client, *[encoded] * PORTION)
+    add = partial(by_hand.add_many, client, [encoded] * PORTION)
 
     def clean_up() -> None:
         bucket.purge()
         by_hand.delete_all(client)
 
     # What Redis keeps of a command's or a script's first call is not the events'.
-    for store in (extend, push, add):
-        store(range(PORTION))
+    for store_portion in (extend, push, add):
+        store_portion()
     clean_up()
     return Comparison(
         title=f"Memory of an event at rest: {kind}",

@@ -4,25 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.by_hand import MERGE
 from tests.server import Redis
-
-MERGE = """
-local key = KEYS[1]
-local input = ARGV[1]
-local existing = redis.call('GET', key)
-
-if existing then
-  local existingJson = cjson.decode(existing)
-  local inputJson = cjson.decode(input)
-  for _, v in ipairs(inputJson) do
-    table.insert(existingJson, v)
-  end
-  input = cjson.encode(existingJson)
-end
-
-redis.call('SET', key, input)
-return input
-"""
 
 
 def merge(client: Redis, key: str, events: Sequence[Any]) -> None:
