@@ -3,29 +3,30 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 SECONDS ?=
 QUICK ?=
-FIGURES = .bench/$(if $(QUICK),quick,figures).json
+FIGURES = benchmarks/figures.json
 PORT ?= 8000
 
 .PHONY: help demo test test-browser screenshots test-faults bench figures lint types tox clean
 
 help:
 	@echo "make demo [SECONDS=20] [PORT=8000]"
-	@echo "                        the example shop with real traffic, on http://127.0.0.1:8000"
-	@echo "make test               the whole suite"
-	@echo "make test-browser       the admin in a real Chromium: a minute"
-	@echo "make screenshots        the pictures of the docs, anew"
-	@echo "make test-faults        the promises, broken on purpose, at full scale: ten minutes"
-	@echo "make bench [QUICK=1]    what it costs beside its floors and beside others, as ratios: a quarter"
-	@echo "                        of an hour, or two minutes"
-	@echo "make figures            what the last bench has measured, into the docs"
-	@echo "make lint types tox     what a change must pass besides"
+	@echo "                        run the example shop with real traffic, on http://127.0.0.1:8000"
+	@echo "make test               run all tests: two minutes"
+	@echo "make test-browser       test the admin in a real Chromium: a minute"
+	@echo "make screenshots        take the screenshots of the docs again"
+	@echo "make test-faults        break the promises on purpose, at full scale: ten minutes"
+	@echo "make bench [QUICK=1]    measure the cost, compared with bare Redis and other projects:"
+	@echo "                        a quarter of an hour, or two minutes"
+	@echo "make figures            write the figures of the last full benchmark into the docs"
+	@echo "make lint types tox     the other checks that a change must pass"
 
-# One environment, one stamp for each extra, renewed when the metadata change.
+# One virtual environment. An empty file per extra shows that the extra is installed. It is made
+# again when the metadata of the package change.
 $(VENV)/.installed-%: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "$(PYTHON) is older than Python 3.11: name another with PYTHON=..."; exit 1; }
+		{ echo "$(PYTHON) is older than Python 3.11. Name another one with PYTHON=..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing what '$*' needs into $(VENV)"
+	@echo "Installing the packages for '$*' into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@
 
@@ -49,7 +50,7 @@ test-faults: $(VENV)/.installed-test $(VENV)/.installed-postgres
 	@SUITE_AS=tls REDIS_SERVER=redis-server $(BIN)/python -m pytest --ignore=tests/faults
 
 bench: $(VENV)/.installed-bench
-	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) --save $(FIGURES)
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) --save $(if $(QUICK),.bench/quick.json,$(FIGURES))
 
 figures: $(VENV)/.installed-bench
 	@$(BIN)/python -m benchmarks.publish $(FIGURES) docs

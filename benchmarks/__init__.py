@@ -1,1 +1,1 @@
-"""What the buffer costs beside its floors and beside what one would use instead: `make bench`."""
+"""Measure the cost of the app, beside bare commands and other projects: `make bench`."""

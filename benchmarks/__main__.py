@@ -1,4 +1,4 @@
-"""The command: every suite in turn, on servers of its own."""
+"""Run the benchmark suites one after the other, on servers of their own."""
 
 import argparse
 import sys
@@ -22,7 +22,7 @@ SUITES: Final = (
     "memory",
     "starting",
 )
-"""The modules, each with a `comparisons(scale)` that yields one after the other."""
+"""Names of the modules. Each has a function `comparisons(scale)`."""
 
 Comparisons = Callable[[Scale], Iterator[Comparison]]
 
@@ -30,11 +30,11 @@ Comparisons = Callable[[Scale], Iterator[Comparison]]
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=", ".join(SUITES))
-    parser.add_argument("--quick", action="store_true", help="under two minutes, for a first look")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="all figures, as JSON")
+    parser.add_argument("--quick", action="store_true", help="a small run of under two minutes")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="write all figures as JSON")
     options = parser.parse_args()
     if unknown := [suite for suite in options.suites if suite not in SUITES]:
-        parser.error(f"There is no suite {', '.join(unknown)}. Use {', '.join(SUITES)}.")
+        parser.error(f"There is no suite {', '.join(unknown)}. Choose from {', '.join(SUITES)}.")
     try:
         with project():
             results = [*run(options.suites or SUITES, Scale(is_quick=options.quick))]
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def run(suites: Iterable[str], scale: Scale) -> Iterator[Result]:
-    """Each comparison in turn, told when it is done."""
+    """Run and yield each comparison, and print its figures when it is done."""
     for suite in suites:
         comparisons: Comparisons = import_module(f"benchmarks.{suite}").comparisons
         for comparison in comparisons(scale):

@@ -1,4 +1,4 @@
-"""What one would write by hand with redis-py, on the same client."""
+"""The same work written by hand with redis-py, on the same client."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Final, cast
@@ -29,7 +29,7 @@ end
 redis.call('SET', key, input)
 return input
 """
-"""The script that decodes what is there, adds to it, and encodes it all again."""
+"""A script that decodes the pending events, adds to them, and encodes them all again."""
 
 
 def push(client: redis.Redis, *encoded: bytes) -> None:
@@ -52,7 +52,7 @@ def delete_all(client: redis.Redis) -> None:
 
 
 def get_all(client: redis.Redis, decode: Decode, arrays: int) -> int:
-    """GET, parse, DEL of one array after the other: a second consumer would have the same ones."""
+    """GET, parse and DEL one array after the other. A second reader would get the same arrays."""
     total = 0
     for at in range(arrays):
         key = f"{ARRAY}:{at}"
@@ -62,7 +62,7 @@ def get_all(client: redis.Redis, decode: Decode, arrays: int) -> int:
 
 
 def pop_all(client: redis.Redis, decode: Decode, *, count: int) -> int:
-    """LPOP, and parse what comes as one array. What it holds when it dies is lost."""
+    """LPOP, and parse the values as one array. If the process dies, its values are lost."""
     total = 0
     while popped := cast(list[bytes] | None, client.lpop(LIST, count)):
         total += len(decode(b"[%b]" % b",".join(popped)))
@@ -72,7 +72,7 @@ def pop_all(client: redis.Redis, decode: Decode, *, count: int) -> int:
 def read_group_all(
     client: redis.Redis, decode: Decode, *, count: int, acks_each: bool = True
 ) -> int:
-    """XREADGROUP, parse each, and XACK: of each, or in one call of all that were read."""
+    """XREADGROUP, parse each event, and XACK: each event, or all events read, in one call."""
     total = 0
     client.xgroup_create(STREAM, GROUP, "0", mkstream=True)
     while entries := _entries(client.xreadgroup(GROUP, "worker", {STREAM: ">"}, count=count)):
@@ -87,7 +87,7 @@ def read_group_all(
 
 
 def _entries(reply: Any) -> list[Any]:
-    """Of the one stream: RESP3 tells them by its name, RESP2 in a list."""
+    """The entries of the one stream: RESP3 replies with a dict by name, RESP2 with a list."""
     if not reply:
         return []
     if isinstance(reply, dict):

@@ -1,4 +1,4 @@
-"""The app of Celery, as its guide for Django has it."""
+"""The Celery app, as in Celery's guide for Django."""
 
 from celery import Celery
 

@@ -1,4 +1,4 @@
-"""Pictures of the figures."""
+"""Draw charts of the figures."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ Medians = Mapping[str, Mapping[str, float]]
 """The median of each case, by the title of its comparison."""
 
 End = tuple[float, float, str]
-"""Of a line: where it is, and its name."""
+"""The end of a line: its x, its y and the name of the line."""
 
 BACKLOG: Final = "Cost of an append by backlog"
 WAITING: Final = re.compile(r"(.+), ([\d,]+) waiting")
@@ -27,10 +27,10 @@ AT_REST: Final = re.compile(r"Memory of an event at rest: (.+)")
 ENCODED: Final = "the encoded bytes"
 
 OURS: Final = ("append", "django_jsonbuffer")
-"""How the cases of this app begin."""
+"""The beginnings of the names of this app's cases."""
 
 WIDTH: Final = 570
-"""In points: 760 pixels."""
+"""In points. This is 760 pixels."""
 
 CARD, INK, QUIET, LINE = "#f6f8fa", "#1f2328", "#57606a", "#d0d7de"
 STRONG: Final = "#0550ae"
@@ -39,7 +39,7 @@ OTHERS: Final = ("#57606a", "#6e7781", "#848d97")
 STYLE: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "django_jsonbuffer",
-    "font.sans-serif": ["DejaVu Sans"],  # it measures with it, and the browser takes its own
+    "font.sans-serif": ["DejaVu Sans"],  # for measuring text; the browser uses its own font
     "font.size": 9,
     "text.color": INK,
     "axes.facecolor": "none",
@@ -56,7 +56,7 @@ STYLE: Final[dict[Any, Any]] = {
 
 
 def draw_all(medians: Medians, folder: Path) -> None:
-    """One SVG file for each picture whose figures there are."""
+    """Write one SVG file per chart, for each chart that has figures."""
     for draw in (backlog, end_to_end, at_rest):
         with mpl.rc_context(STYLE):
             if svg := draw(medians):
@@ -68,7 +68,7 @@ def backlog(medians: Medians) -> str | None:
     series: dict[str, list[tuple[int, float]]] = {}
     for case, figure in medians.get(BACKLOG, {}).items():
         if match := WAITING.fullmatch(case):
-            # A logarithm has no place for an empty bucket.
+            # Zero has no place on a logarithmic axis.
             waiting = max(int(match[2].replace(",", "")), 1)
             series.setdefault(match[1], []).append((waiting, figure))
     if not series:
@@ -152,7 +152,7 @@ def _is_ours(case: str) -> bool:
 
 
 def _card(title: str, *, height: float) -> Axes:
-    """Light on a light page as on a dark one."""
+    """Axes on a card that is light on light and on dark pages."""
     figure = Figure(figsize=(WIDTH / 72, height / 72), dpi=72)
     figure.patch.set_visible(False)
     corners = FancyBboxPatch(
@@ -171,7 +171,7 @@ def _card(title: str, *, height: float) -> Axes:
 
 
 def _place(axes: Axes, *, left: float, right: float, top: float, bottom: float) -> None:
-    """So many points from the edges of the card."""
+    """Place the axes that many points from the edges of the card."""
     height = axes.figure.bbox.height
     axes.set_position(
         (
@@ -190,7 +190,7 @@ def _bars(
     lengths: Sequence[float],
     labels: Sequence[str],
 ) -> None:
-    """From the top down, each with its name before it and its label behind it."""
+    """Draw bars from the top down, each with its name on the left and its label on the right."""
     colours = [STRONG if _is_ours(name) else OTHERS[2] for name in names]
     axes.barh(rows, lengths, height=0.64, color=colours)
     axes.set(xlim=(0, max(lengths)), ylim=(rows[-1] + 0.5, rows[0] - 0.5), xticks=[])
@@ -213,7 +213,7 @@ def _write(axes: Axes, x: float, y: float, text: str, *, is_ours: bool, gap: flo
 
 
 def _apart(ends: Sequence[End], *, factor: float) -> list[End]:
-    """The same from the lowest up, each moved so far that no name is written over another."""
+    """Sort the ends from the lowest, and move them apart so that no name covers another."""
     apart: list[End] = []
     for x, y, name in sorted(ends, key=lambda end: end[1]):
         apart.append((x, max(y, apart[-1][1] * factor) if apart else y, name))
@@ -221,7 +221,7 @@ def _apart(ends: Sequence[End], *, factor: float) -> list[End]:
 
 
 def _svg(axes: Axes, title: str) -> str:
-    """The same text for the same figures, with a title for those who cannot see it."""
+    """The SVG, with a title for screen readers. The same figures always give the same text."""
     output = StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     axes.figure.figure.savefig(output, format="svg", metadata=nothing)

@@ -1,4 +1,4 @@
-"""A drain with an empty processor beside the bare parse, and what one would write by hand."""
+"""Compare a drain with an empty processor with a bare parse, and with loops written by hand."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ from django_jsonbuffer.encoding import encoder
 
 BATCH: Final = 1000
 DECODERS: Final[Mapping[str, by_hand.Decode]] = {"json": json.loads, "orjson": orjson.loads}
-"""Bare, by the name of ours."""
+"""The bare decoder for each encoder of this app."""
 
 
 def comparisons(scale: Scale) -> Iterator[Comparison]:
@@ -64,7 +64,7 @@ def _cases(decoder: str, events: Sequence[Any], batches: int) -> dict[str, Measu
             count = work()
             seconds = perf_counter() - began
             if count != batches * BATCH:
-                raise RuntimeError(f"{count} events were handled, and not {batches * BATCH}.")
+                raise RuntimeError(f"{count} events were handled instead of {batches * BATCH}.")
             return seconds / count * 1e6
 
         return measure
@@ -87,7 +87,7 @@ def _cases(decoder: str, events: Sequence[Any], batches: int) -> dict[str, Measu
         "XREADGROUP, parse, XACK": timed(
             lambda: by_hand.read_group_all(client, loads, count=BATCH),
             lambda batch: by_hand.add_many(client, encoded),
-            batches=min(batches, 5),  # a call for each event takes its time
+            batches=min(batches, 5),  # one call per event is slow
         ),
         "XREADGROUP, parse, XACK of 1,000": timed(
             lambda: by_hand.read_group_all(client, loads, count=BATCH, acks_each=False),

@@ -1,4 +1,4 @@
-"""What one event costs until a worker has handled it, and until it is a row in a database."""
+"""Measure an event until a worker has handled it, and until it is a row in a database."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -26,10 +26,10 @@ from benchmarks.rounds import Comparison, Measure, Ratio, Scale, microseconds
 from benchmarks.tasks import store_in_celery
 from benchmarks.workers import Worker, started
 
-# One process each, as fast as it can be had: RQ's SimpleWorker forks for no job, and solo is the
-# fastest of Celery's pools for tasks. For batches prefork is, with as many messages fetched as one
-# batch takes. The server wakes all these, but a watch that found nothing sleeps for its interval:
-# at the default of a second, a turn would measure little else.
+# One process per project, each as fast as possible. RQ's SimpleWorker does not fork for each job.
+# For tasks, solo is the fastest pool of Celery. For batches it is prefork, if it fetches as many
+# messages as one batch has. The server wakes all of these. But a watch that found nothing sleeps
+# for its interval: with the default of a second, a turn would measure mostly that.
 WATCH: Final = ("django", "drain_buckets", "--watch", "--interval", "0.1")
 CELERY_WORKER: Final = ("celery", "-A", "benchmarks.celery", "worker", "--loglevel", "WARNING")
 BATCHES_WORKER: Final = (
@@ -43,8 +43,8 @@ WORKERS: Final[Mapping[str, tuple[str, ...]]] = {
     HUEY: ("django", "run_huey", "--workers", "1", "--quiet"),
 }
 
-# So many that a turn takes one to three seconds. Where events come in batches of 1,000 they are a
-# multiple of it, so that no batch is left to wait for more.
+# Numbers of events for which a turn takes one to three seconds. With batches of 1,000, the number
+# is a multiple of 1,000, so that no batch waits for more events.
 ONE_BY_ONE: Final[Mapping[str, int]] = {OURS: 20_000, CELERY: 3_000, DJANGO_RQ: 1_000, HUEY: 8_000}
 IN_TRANSACTIONS: Final[Mapping[str, int]] = {**ONE_BY_ONE, OURS: 100_000}
 ROWS_OF_OURS: Final = 30_000
@@ -59,7 +59,7 @@ ON_SQLITE: Final = "Model.objects.create, SQLite"
 
 
 def comparisons(scale: Scale) -> Iterator[Comparison]:
-    # All workers run all the time: one that waits takes less than half a per cent of a core.
+    # All workers run all the time: an idle worker takes less than half a per cent of a core.
     with ExitStack() as stack:
         workers = {
             name: stack.enter_context(started(*command)) for name, command in WORKERS.items()
@@ -73,7 +73,7 @@ def comparisons(scale: Scale) -> Iterator[Comparison]:
         for alias in ("postgresql", "sqlite"):
             with connections[alias].schema_editor() as editor:
                 editor.create_model(PageView)
-        # A row of its own is created in autocommit, or 20 in a transaction of its database.
+        # Rows are created one by one in autocommit, or 20 in a transaction of their database.
         to_row = partial(_to_row, scale, ours, celery_batches)
         yield to_row("one by one", put_one_by_one, store_in_celery.delay)
         yield to_row("20 in a transaction", put_in_transactions, _store_in_celery)
@@ -81,9 +81,9 @@ def comparisons(scale: Scale) -> Iterator[Comparison]:
 
 @contextmanager
 def _append_only_file() -> Iterator[None]:
-    """Redis as it should be where events become rows: what it has taken is on its disk in a second.
+    """Let Redis write to disk within a second, as it should where events become rows.
 
-    A row that is created is there when its request is answered.
+    This is a fair comparison: a created row is on disk when its request is answered.
     """
     client = get_redis_connection("jsonbuffer")
     client.config_set("appendonly", "yes")
@@ -165,7 +165,7 @@ def _to_row(
 
 
 def _store_in_celery(event: Any) -> None:
-    """What `delay_on_commit` does, which is not in the class of celery-batches."""
+    """Do the same as `delay_on_commit`, which the class of celery-batches does not have."""
     transaction.on_commit(partial(store_in_celery.delay, event))
 
 
@@ -176,11 +176,11 @@ def _turn(
 
 
 def _checked(measure: Measure, alias: str, rows: int) -> float:
-    """Of a turn that leaves just so many rows, which are deleted."""
+    """Measure a turn, check that it has left that many rows, and delete them."""
     figure = measure()
     views = PageView.objects.using(alias)
     if (found := views.count()) != rows:
-        raise RuntimeError(f"{found:,} rows are in {alias} where {rows:,} should be.")
+        raise RuntimeError(f"{alias} has {found:,} rows instead of {rows:,}.")
     views.all().delete()
     return figure
 

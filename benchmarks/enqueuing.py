@@ -1,4 +1,4 @@
-"""What one event costs the process that writes it."""
+"""Measure the cost of one event for the process that writes it."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -22,7 +22,7 @@ EVENTS_A_TRANSACTION: Final = 20
 
 Put = Callable[[Any], object]
 
-# django-rq looks for an open transaction by itself, as a bucket does.
+# django-rq itself looks for an open transaction, as a bucket does.
 _enqueue = partial(django_rq.get_queue().enqueue, tasks.handle_in_rq)
 
 AT_ONCE: Final[Mapping[str, Put]] = {
@@ -45,7 +45,7 @@ def put_one_by_one(put: Put, event: Any, *, events: int, using: str = "default")
 
 
 def put_in_transactions(put: Put, event: Any, *, events: int, using: str = "default") -> None:
-    """A transaction of the database for every 20."""
+    """Put events in with one transaction of the database for every 20."""
     for _ in range(events // EVENTS_A_TRANSACTION):
         with transaction.atomic(using=using):
             put_one_by_one(put, event, events=EVENTS_A_TRANSACTION)
@@ -73,7 +73,7 @@ def _comparison(
 ) -> Comparison:
     event, events = page_view(), scale.count(4_000)
     for put in puts.values():
-        put_all(put, event, events=100)  # connects, and lets Celery declare its queue
+        put_all(put, event, events=100)  # to connect, and to let Celery declare its queue
     _empty_queues()
     return Comparison(
         title=f"{title}, 200 bytes each",

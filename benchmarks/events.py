@@ -1,4 +1,4 @@
-"""The events that all contenders get: page views of three sizes."""
+"""The events that all projects get: page views of three sizes, and recorded changes."""
 
 from decimal import Decimal
 from typing import Any, Final
@@ -7,20 +7,20 @@ from example_project.shop.buckets import orders
 from example_project.shop.models import Order, Product
 
 SIZES: Final = (60, 200, 2000)
-"""Bytes of one event as JSON."""
+"""Bytes of one page view as JSON."""
 
 
 USUAL: Final = "200 bytes"
 
 
 def kinds(count: int) -> dict[str, list[Any]]:
-    """So many events of each kind, by its name."""
+    """That many events of each kind, by the name of the kind."""
     views = {f"{size:,} bytes": [page_view(size)] * count for size in SIZES}
     return {**views, "a recorded change": recorded_changes(count)}
 
 
 def page_view(size: int = 200) -> dict[str, Any]:
-    """A page view of just so many bytes."""
+    """A page view of exactly that many bytes."""
     if size == 60:
         return {"path": "/products/blue-shoe/", "status": 200, "ms": 112.813456}
     view: dict[str, Any] = {
@@ -40,7 +40,7 @@ def page_view(size: int = 200) -> dict[str, Any]:
 
 
 def recorded_changes(count: int) -> list[Any]:
-    """What the shop records when orders are paid and shipped. Its tables must be there."""
+    """The events that the shop records when orders are paid and shipped. Needs its tables."""
     product = Product.objects.create(name="Blue shoe", slug="blue-shoe", price=Decimal("44.75"))
     order = Order.objects.create(product=product, quantity=2, total=Decimal("89.50"))
     orders.purge()

@@ -1,4 +1,4 @@
-"""What a worker does with events, whoever brings them."""
+"""The work of a worker with its events, the same for all projects."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ tally = Tally()
 
 
 def handle(events: int) -> None:
-    """Nothing but to count them."""
+    """Only count them."""
     tally.add(events)
 
 

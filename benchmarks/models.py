@@ -4,7 +4,7 @@ from django.db import models
 
 
 class PageView(models.Model):
-    """The event of 200 bytes as a row."""
+    """A row for the event of 200 bytes."""
 
     path = models.TextField()
     method = models.CharField(max_length=16)

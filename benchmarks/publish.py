@@ -1,8 +1,7 @@
-"""Put saved figures into the docs: `python -m benchmarks.publish FIGURES.json DOCS`."""
+"""Write saved figures into the docs: `python -m benchmarks.publish FIGURES.json DOCS`."""
 
 import argparse
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,13 @@ Results = Sequence[Mapping[str, Any]]
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.publish", description=__doc__)
     parser.add_argument("figures", type=Path, metavar="FIGURES.json")
-    parser.add_argument("docs", type=Path, metavar="DOCS", help="the folder")
+    parser.add_argument("docs", type=Path, metavar="DOCS", help="the folder of the docs")
     options = parser.parse_args()
     publish(options.figures, options.docs)
 
 
 def publish(figures: Path, docs: Path) -> None:
-    """The figures themselves, all of them as tables, and the pictures."""
+    """Write `figures.md`, with all figures as tables, and the charts into `docs`."""
     document = json.loads(figures.read_text())
     (docs / "images").mkdir(parents=True, exist_ok=True)
     (docs / "figures.md").write_text("\n".join(_page(document)) + "\n")
@@ -30,7 +29,6 @@ def publish(figures: Path, docs: Path) -> None:
         for result in document["results"]
     }
     charts.draw_all(medians, docs / "images")
-    shutil.copyfile(figures, docs / "figures.json")
 
 
 def _page(document: Mapping[str, Any]) -> Iterator[str]:
@@ -40,9 +38,9 @@ def _page(document: Mapping[str, Any]) -> Iterator[str]:
     yield "<!-- Written by `make figures`. -->"
     yield ""
     yield (
-        f"Of `make bench` on {document['machine']}: {document['server']}, "
-        f"Python {document['python']}, {packages}. What they mean: [performance](performance.md). "
-        "The same for programs: [figures.json](figures.json)."
+        f"Measured by `make bench` on {document['machine']}: {document['server']}, "
+        f"Python {document['python']}, {packages}. [Performance](performance.md) explains them. "
+        "The same figures as JSON: [figures.json](../benchmarks/figures.json)."
     )
     results: Results = document["results"]
     yield from _ratios(results)

@@ -1,4 +1,4 @@
-"""The figures as text and as JSON."""
+"""Print the figures, and save them as JSON."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def show_ratios(results: Sequence[Result]) -> None:
 
 
 def row(outcome: Outcome) -> tuple[str, str, str, str]:
-    """What, the ratio, its spread, and what it was meant to be."""
+    """The name of the ratio, its median, its spread and its target."""
     ratio, figure = outcome.ratio, outcome.figure
     aim = ratio.aim
     if aim and not outcome.is_reached:

@@ -1,4 +1,4 @@
-"""Cases that take turns in every round, and the ratios of their figures."""
+"""Comparisons: cases that take turns in every round, and the ratios of their figures."""
 
 import gc
 import math
@@ -9,25 +9,25 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 Measure = Callable[[], float]
-"""Does the work of one turn, and returns what one event, or call, has cost."""
+"""Does the work of one turn, and returns the cost of one event or call."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ratio:
-    """The cost of one case against that of another: what the table of figures is made of."""
+    """The cost of one case divided by the cost of another: a row of the table of ratios."""
 
     what: str
     of: str
     to: str
     beyond: str | None = None
-    """The case that is taken off both, so that what each adds to it is compared."""
+    """A case whose cost is subtracted from both: the ratio then compares what each adds to it."""
 
     at_most: float | None = None
     at_least: float | None = None
 
     @property
     def aim(self) -> str:
-        """What it is meant to be, in words, if anything."""
+        """The target in words. Empty without a target."""
         if self.at_most is not None:
             return f"at most {self.at_most:.3g}"
         return f"at least {self.at_least:.3g}" if self.at_least is not None else ""
@@ -45,7 +45,7 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """A ratio as it was measured: the median of those of the rounds."""
+    """A measured ratio: the median of the ratios of the rounds."""
 
     ratio: Ratio
     figure: Spread
@@ -87,7 +87,7 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """Cases that are measured in turn, so that a machine whose speed drifts does no case wrong."""
+    """Cases that are measured in turn: a machine whose speed drifts affects all of them alike."""
 
     title: str
     unit: str
@@ -105,7 +105,7 @@ class Comparison:
                 gc.collect()
                 figures[case].append(measure())
                 self.clean_up()
-            turns.reverse()  # none is always the one that finds the machine warm
+            turns.reverse()  # so that no case always runs on the warmer machine
         return Result(
             title=self.title,
             unit=self.unit,
@@ -128,7 +128,7 @@ def _of_each_round(ratio: Ratio, figures: Mapping[str, Sequence[float]]) -> list
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scale:
-    """How long a run may take: a full one, or a quick one that only shows the order of things."""
+    """The size of a run: a full one, or a quick one that shows only the rough order."""
 
     is_quick: bool
 
@@ -136,12 +136,12 @@ class Scale:
         return min(full, 3) if self.is_quick else full
 
     def count(self, full: int) -> int:
-        """Of events, or of calls."""
+        """The number of events or calls."""
         return max(full // 10, 1) if self.is_quick else full
 
 
 def microseconds(call: Callable[[], object], *, calls: int, events_a_call: int = 1) -> float:
-    """What an event takes, of so many calls in a row."""
+    """The microseconds per event, measured over that many calls in a row."""
     began = perf_counter()
     for _ in range(calls):
         call()

@@ -1,4 +1,4 @@
-"""A Redis and a PostgreSQL for one run, and Django on them."""
+"""Start Redis and PostgreSQL for one run, and set Django up on them."""
 
 import os
 import tempfile
@@ -15,9 +15,9 @@ from example_project.postgres import PostgreSQL
 
 @contextmanager
 def project() -> Iterator[None]:
-    """Set Django up, once a process, on servers that end with the block.
+    """Set Django up on servers that end with the block. Once per process.
 
-    Redis writes to no disk unless a suite lets it. PostgreSQL does, as it is installed.
+    Redis does not write to disk unless a suite changes that. PostgreSQL does, as by default.
     """
     with (
         tempfile.TemporaryDirectory(prefix="jsonbuffer-") as folder,

@@ -1,4 +1,4 @@
-"""Of the benchmark's process and of all its workers, on servers that the former starts."""
+"""Settings of the benchmark and of its workers, on servers that the benchmark starts."""
 
 import os
 from pathlib import Path
@@ -48,7 +48,7 @@ CACHES = {
 
 JSONBUFFER = {"CACHE": "jsonbuffer"}
 
-# The others on the same server. None keeps results, since nobody would read them.
+# The other projects use the same server. They keep no results, since nobody would read them.
 CELERY_BROKER_URL = f"redis+socket://{REDIS_SOCKET}?virtual_host=1"
 CELERY_TASK_IGNORE_RESULT = True
 RQ_QUEUES = {"default": {"URL": f"unix://{REDIS_SOCKET}?db=2"}}

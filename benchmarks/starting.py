@@ -1,4 +1,4 @@
-"""What the app adds to the start of a process, and what a drain takes that finds nothing."""
+"""Measure what the app adds to the start of a process, and a drain that finds nothing."""
 
 import os
 import subprocess
@@ -74,19 +74,19 @@ _compiled: Final = tempfile.TemporaryDirectory(prefix="jsonbuffer-compiled-")
 
 
 def project(*apps: str) -> str:
-    """The code of a project as small as can be, with users and these apps."""
+    """The code of a minimal project with users and these apps."""
     return _PROJECT.format(apps=["django.contrib.auth", "django.contrib.contenttypes", *apps])
 
 
 def command(*arguments: str) -> str:
-    """The code that does what `python -m django` would with these arguments."""
+    """The code that does the same as `python -m django` with these arguments."""
     return _COMMAND.format(arguments=["django", *arguments])
 
 
 def output_of(*code: str) -> str:
-    """What a Python process prints that runs the code.
+    """Run the code in a Python process, and return its output.
 
-    It finds compiled what an earlier one has imported, as what is installed is compiled.
+    The modules that an earlier process imported are already compiled, as installed modules are.
     """
     return subprocess.run(
         [sys.executable, "-c", "".join(code)],
@@ -170,5 +170,5 @@ def _wall_time(*code: str) -> float:
 
 
 def _told(*code: str) -> float:
-    """The milliseconds that the code prints of itself."""
+    """The milliseconds that the code measures and prints itself."""
     return float(output_of(*code).split()[-1])

@@ -1,4 +1,4 @@
-"""How a worker says that all events of a turn are handled."""
+"""Count handled events, and report to the benchmark when all events of a turn are handled."""
 
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ HANDLED: Final = "benchmarks:handled"
 
 
 class Tally:
-    """What one worker has handled of a turn. It calls the server at its begin and at its end."""
+    """The events of a turn that one worker has handled. Calls the server at start and end."""
 
     def __init__(self) -> None:
         self._handled = self._expected = 0
@@ -24,12 +24,12 @@ class Tally:
 
 
 def expect(events: int) -> None:
-    """Begin a turn of so many events, before the first is put in."""
+    """Begin a turn of that many events, before the first is put in."""
     _client().set(EXPECTED, events)
 
 
 def wait(*, seconds: float) -> int | None:
-    """How many events were handled when all were, or None if they are not yet."""
+    """Return the number of handled events when all are handled, or None after the timeout."""
     reply = _client().blpop([HANDLED], timeout=seconds)
     return int(reply[1]) if reply else None
 

@@ -1,4 +1,4 @@
-"""The tasks of the others. Each gets one event."""
+"""The tasks of the other projects. Each gets one event."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ def handle_in_celery(event: Event) -> None:
     handle(1)
 
 
-# The batches of the bucket "stored", and a short wait for the last one.
+# The same batch size as the bucket "stored", and a short wait for the last batch.
 @app.task(base=Batches, flush_every=1000, flush_interval=0.1)
 def store_in_celery(requests: Sequence[SimpleRequest]) -> None:
     store([request.args[0] for request in requests])

@@ -12,11 +12,11 @@ from benchmarks import tally
 from example_project.guard import GuardedProcess
 
 TURN_SECONDS: Final = 60
-"""More than a turn takes by far."""
+"""Timeout of a turn, which takes a few seconds."""
 
 
 class WorkerFailed(Exception):
-    """A worker has died, or has not handled just those events that were put in."""
+    """A worker has died, or has not handled exactly the events that were put in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class Worker:
     output: IO[bytes]
 
     def turn(self, put_all: Callable[[], object], *, events: int) -> float:
-        """The microseconds an event, from before the first is put in until the last is handled.
+        """The microseconds per event, from before the first is put in until the last is handled.
 
-        Raises :class:`WorkerFailed`, with what the worker said.
+        Raises :class:`WorkerFailed` with the output of the worker.
         """
         tally.expect(events)
         began = perf_counter()
@@ -54,7 +54,7 @@ class Worker:
 
 @contextmanager
 def started(*command: str) -> Iterator[Worker]:
-    """The worker that `python -m` of the command is. It ends with the block."""
+    """Start `python -m COMMAND` as a worker. It ends with the block."""
     with (
         tempfile.TemporaryFile() as output,
         GuardedProcess([sys.executable, "-m", *command], output=output) as process,

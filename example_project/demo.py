@@ -1,4 +1,4 @@
-"""The example shop with real traffic: requests become events, events become rows, as you watch."""
+"""Run the example shop with real traffic: requests become events, and events become rows."""
 
 import argparse
 import os
@@ -33,7 +33,7 @@ MANAGE = str(Path(__file__).resolve().parent.parent / "manage.py")
 
 
 class DemoError(Exception):
-    """What the demo cannot go on with, in words for the one who started it."""
+    """The demo cannot continue. The message is for the person who started it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,10 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m example_project.demo", description=__doc__)
-    parser.add_argument("--seconds", type=_positive, help="end by itself after so many seconds")
-    parser.add_argument("--port", type=_port, default=8000, help="of the site; 8000 by default")
+    parser.add_argument("--seconds", type=_positive, help="end after so many seconds")
+    parser.add_argument("--port", type=_port, default=8000, help="port of the site; default 8000")
     parser.add_argument(
-        "--rate", type=_positive, default=30, help="requests a second; 30 by default"
+        "--rate", type=_positive, default=30, help="requests per second; default 30"
     )
     return parser.parse_args(arguments)
 
@@ -69,14 +69,14 @@ def _port(text: str) -> int:
     with suppress(ValueError):
         if 0 < int(text) < 65536:
             return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no port")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a port")
 
 
 def _positive(text: str) -> float:
     with suppress(ValueError):
         if 0 < float(text) < float("inf"):
             return float(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no positive number")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
 
 
 def _run(port: int, *, rate: float, seconds: float | None) -> None:
@@ -96,7 +96,7 @@ def _run(port: int, *, rate: float, seconds: float | None) -> None:
         _wait_until_open(port, site)
         _greet(port, login)
         _watch(traffic, books, [site, watcher], seconds=seconds)
-        # Nobody can add an event after the last drain.
+        # The site ends first, so that no event is added after the last drain.
         site.end()
         watcher.terminate()
         with Child("drain_buckets") as final_drain:
@@ -116,14 +116,14 @@ class Totals:
     dead: int
 
     def __str__(self) -> str:
-        # Short enough for a terminal of 80 columns, where a line that wraps is not written over.
+        # Fits into 80 columns. A longer line would wrap, and could not be written over.
         return (
             f"{self.sent} requests, {self.stored} rows; {self.changes} changes, "
             f"{self.audited} audited, {self.rolled_back} rolled back; {self.pending} pending"
         )
 
     def faults(self) -> Iterator[str]:
-        """What is wrong with these totals when everything should have been drained."""
+        """Yield what is wrong with these totals, if everything should have been drained."""
         if self.stored != self.sent:
             yield f"{self.stored} rows stored of {self.sent} requests sent"
         if self.pending:
@@ -135,7 +135,7 @@ class Totals:
 
 
 class Books:
-    """Compares what the demo's visitors did with its rows; other visitors do not count."""
+    """Compares the requests of the demo's visitors with the rows. Other visitors do not count."""
 
     def __init__(self, traffic: Traffic, *, database_is_temporary: bool) -> None:
         from example_project.shop.buckets import orders, page_views
@@ -144,7 +144,7 @@ class Books:
         self._traffic = traffic
         self._buckets = [page_views, orders]
         self._rows = PageView.objects.filter(user_agent=traffic.user_agent)
-        # Nobody is known of the demo's visitors, as one is who changes an order in the admin.
+        # The demo's visitors are anonymous, unlike a user who changes an order in the admin.
         anonymous = AuditEntry.objects.filter(actor="")
         self._audit = anonymous.filter(at__gte=datetime.now(UTC)).order_by("at")
         statuses = [bucket.status() for bucket in self._buckets]
@@ -152,7 +152,7 @@ class Books:
         if waiting and database_is_temporary:
             raise DemoError(
                 f"{waiting} events wait in the Redis of REDIS_URL, and would be drained into a "
-                "temporary database. Name theirs in DATABASE_URL."
+                "temporary database. Set DATABASE_URL to the database that they belong to."
             )
         self._dead_before = sum(status.dead for status in statuses)
 
@@ -190,7 +190,7 @@ class Books:
 
 
 def differences(made: Sequence[Change], audited: Sequence[Change]) -> Iterator[str]:
-    """What the audit says of an order beside, or instead of, the changes that were made to it."""
+    """Yield the orders whose audit entries differ from the changes that were made."""
     should, does = _by_order(made), _by_order(audited)
     for order in sorted({*should, *does}):
         if should[order] != does[order]:
@@ -208,7 +208,7 @@ def _by_order(changes: Sequence[Change]) -> dict[str, list[str]]:
 
 
 class Child:
-    """A `manage.py` command beside the demo. What it says is shown only if it dies of it."""
+    """A `manage.py` command beside the demo. Its output is shown only if it fails."""
 
     def __init__(self, *command: str) -> None:
         self._name = f"manage.py {' '.join(command)}"
@@ -226,7 +226,7 @@ class Child:
             self._fail(f"ended by itself with exit status {status}")
 
     def wait(self) -> None:
-        """Return when the command has ended well."""
+        """Return when the command has ended successfully."""
         try:
             status = self._process.wait(timeout_seconds=60)
         except subprocess.TimeoutExpired:
@@ -257,20 +257,20 @@ class Child:
 
 def _require_free_port(port: int) -> None:
     with socket.socket() as candidate:
-        # As the site will: a port whose last owner has just gone is free.
+        # As the site does: a port whose last owner has just ended is free.
         candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             candidate.bind((HOST, port))
         except OSError as error:
             raise DemoError(
-                f"port {port} of {HOST} is not free ({error.strerror}): choose another, with "
-                "PORT=8001 behind make demo, or with --port 8001"
+                f"port {port} of {HOST} is not free ({error.strerror}): choose another with "
+                "make demo PORT=8001, or with --port 8001"
             ) from error
 
 
 @contextmanager
 def _temporary_folder() -> Iterator[str]:
-    """A folder that is removed at the end, even if this process is killed before."""
+    """A folder that is removed at the end, even if this process is killed before that."""
     folder = os.path.join(tempfile.gettempdir(), f"jsonbuffer-demo-{secrets.token_hex(6)}")
     idle = ["tail", "-f", "/dev/null"]
     with GuardedProcess(idle, output=subprocess.DEVNULL, folder=folder) as guard:
@@ -289,7 +289,7 @@ def _set_up_django() -> None:
 
 
 def _login() -> str:
-    """How to log in; a database that was there before keeps its own user and password."""
+    """Return how to log in. A database that already existed keeps its user and password."""
     from django.contrib.auth.models import User
 
     if User.objects.filter(username="admin").exists():
@@ -323,7 +323,7 @@ def _greet(port: int, login: str) -> None:
 def _watch(
     traffic: Traffic, books: Books, children: Sequence[Child], *, seconds: float | None
 ) -> None:
-    """Send traffic and say how it goes, until the time is up or a signal asks for the end."""
+    """Send traffic and show the totals, until the time is up or a signal arrives."""
     end = time.monotonic() + (seconds or float("inf"))
     with _signals_noted() as signals, _live_line() as show:
         traffic.start()
@@ -339,7 +339,7 @@ def _watch(
 
 @contextmanager
 def _signals_noted() -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM are written down instead of interrupting what talks to Redis."""
+    """Collect Ctrl-C and SIGTERM, so that they do not interrupt a call to Redis."""
     noted: list[int] = []
     handlers = {
         number: signal.signal(number, lambda number, frame: noted.append(number))
@@ -354,7 +354,7 @@ def _signals_noted() -> Iterator[list[int]]:
 
 @contextmanager
 def _live_line() -> Iterator[Callable[[Totals], None]]:
-    """One line that is written over on a terminal, and a line each time elsewhere."""
+    """Show totals: on a terminal in one line that is written over, elsewhere in a line each."""
     terminal = sys.stdout.isatty()
     start, end = ("\r\033[K", "") if terminal else ("", "\n")
     try:

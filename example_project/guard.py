@@ -1,4 +1,4 @@
-"""Child processes that never outlive this one, not even after kill -9."""
+"""Child processes that end with this process, even after kill -9."""
 
 import os
 import subprocess
@@ -11,9 +11,9 @@ _SCRIPT = str(Path(__file__).with_name("guard.sh"))
 
 
 class GuardedProcess:
-    """A command under a small shell that ends it as soon as this process is gone.
+    """A command under a small shell, which ends the command as soon as this process is gone.
 
-    It runs in a session of its own, so that a Ctrl-C in the terminal reaches only the parent.
+    It runs in a session of its own, so a Ctrl-C in the terminal reaches only the parent.
     """
 
     def __init__(
@@ -26,12 +26,12 @@ class GuardedProcess:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        # Python passes no descriptor of its own on to a child, so this end stays the only one.
+        # Python does not pass its own descriptors to a child, so this is the only writing end.
         self._pipe = cast(IO[bytes], self._guard.stdin)
 
     @property
     def output(self) -> IO[bytes]:
-        """What the command says, if `output` was a pipe."""
+        """The output of the command, if `output` was a pipe."""
         return cast(IO[bytes], self._guard.stdout)
 
     def poll(self) -> int | None:
@@ -41,14 +41,14 @@ class GuardedProcess:
         return self._guard.wait(timeout_seconds)
 
     def signal(self, name: str) -> None:
-        """Send the command a signal, by its name: "TERM". Nothing happens if it has ended."""
+        """Send the command a signal by name, such as "TERM". Nothing happens if it has ended."""
         with suppress(BrokenPipeError):
             os.write(self._pipe.fileno(), f"{name}\n".encode())
 
     def end(self) -> None:
-        """Kill the command if it still runs; afterwards it is gone, and its folder too."""
+        """Kill the command if it still runs. Afterwards it is gone, and its folder too."""
         if not self._pipe.closed:
-            # Said in words, since a fork of this process may hold the pipe open.
+            # Send KILL explicitly, because a fork of this process may hold the pipe open.
             self.signal("KILL")
             self._pipe.close()
         self._guard.wait()

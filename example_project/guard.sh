@@ -1,8 +1,8 @@
 # Run a command that must not outlive its parent: sh guard.sh FOLDER COMMAND [ARGUMENT...]
 #
-# Standard input is a pipe that only the parent holds. A line on it names a signal for the
-# command; end of file means that the parent is gone, and kills the command. FOLDER, unless it is
-# empty, is made first and removed last. Exits as the command did.
+# Standard input is a pipe that only the parent holds. A line on it names a signal for the command.
+# End of file means that the parent is gone, and kills the command. FOLDER is made first and removed
+# last, unless it is empty. The exit code is the command's.
 
 folder=$1
 shift
@@ -22,6 +22,6 @@ status=$?
 kill -s KILL "$listener"
 wait "$listener" 2>/dev/null
 
-# Again after a second: a neighbour that is ending at this moment may still have written into it.
+# Try again after a second: another process that is ending may still have written into it.
 [ -z "$folder" ] || rm -rf "$folder" || { sleep 1; rm -rf "$folder"; }
 exit "$status"

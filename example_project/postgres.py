@@ -1,4 +1,4 @@
-"""A PostgreSQL of one's own, on a unix socket in a folder, to be stopped and started."""
+"""A private PostgreSQL server on a unix socket in a folder. It can be stopped and started."""
 
 import os
 import shutil
@@ -9,14 +9,14 @@ from typing import Self
 
 
 class PostgreSQLMissing(Exception):
-    """No server is installed here."""
+    """No PostgreSQL server is installed on this machine."""
 
 
 class PostgreSQL:
-    """Runs as long as the block, but for when it is stopped."""
+    """A server that runs as long as the block, except while it is stopped."""
 
     def __init__(self, folder: Path, *, fsync: bool = False) -> None:
-        """With `fsync`, a commit waits for the disk, as PostgreSQL has it by default."""
+        """With `fsync`, a commit waits for the disk, which is the default of PostgreSQL."""
         self.folder = folder
         self._fsync = "on" if fsync else "off"
         self._data = folder / "data"
@@ -24,7 +24,7 @@ class PostgreSQL:
 
     def __enter__(self) -> Self:
         self.folder.mkdir()
-        if os.getuid() == 0:  # as which it does not run
+        if os.getuid() == 0:  # PostgreSQL refuses to run as root
             shutil.chown(self.folder, "postgres", "postgres")
             for parent in (self.folder.parent, *self.folder.parent.parents):
                 if parent.stat().st_mode & 0o711 != 0o711 and parent != Path("/tmp"):
@@ -42,7 +42,7 @@ class PostgreSQL:
         self._run("pg_ctl", "start", "--wait", "-D", self._data, "-l", log, "-o", options)
 
     def stop(self) -> None:
-        """With all connections cut."""
+        """Stop the server at once, and cut all connections."""
         self._run("pg_ctl", "stop", "--wait", "--mode=immediate", "-D", self._data)
 
     def _run(self, program: str, *arguments: object) -> None:
@@ -53,8 +53,8 @@ class PostgreSQL:
 
 
 def _programs() -> str:
-    """The folder of its programs: Debian keeps them apart from those that anybody calls."""
+    """The folder of the PostgreSQL programs. Debian keeps them outside of PATH."""
     found = sorted(glob("/usr/lib/postgresql/*/bin/pg_ctl")) or [shutil.which("pg_ctl") or ""]
     if not found[-1]:
-        raise PostgreSQLMissing("There is no PostgreSQL here: install its server.")
+        raise PostgreSQLMissing("No PostgreSQL is installed here. Install its server.")
     return str(Path(found[-1]).parent)

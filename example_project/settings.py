@@ -1,4 +1,4 @@
-"""Settings of the example shop: for a look on one's own machine, not for a server."""
+"""Settings of the example shop, for your own machine and not for a server."""
 
 import os
 from pathlib import Path
@@ -32,7 +32,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    # Tells the recording of orders who changed one.
+    # Lets the recording of orders know who changed one.
     "django_jsonbuffer.middleware.actor_middleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -70,10 +70,10 @@ JSONBUFFER = {"CACHE": "jsonbuffer", "SOURCE": "/shop"}
 
 
 def database(url: str) -> dict[str, Any]:
-    """Read `postgres://user:password@host:port/name`, or `sqlite:///path`, from here if relative.
+    """Read `postgres://user:password@host:port/name` or `sqlite:///path`, relative to BASE_DIR.
 
-    SQLite in WAL mode lets the site read while a drain writes; a transaction that takes its
-    lock at once waits for it, where one that upgrades later would fail.
+    SQLite in WAL mode lets the site read while a drain writes. A transaction takes its lock at once
+    and waits for it. If it upgraded its lock later, it would fail.
     """
     parts = urlsplit(url)
     name = unquote(parts.path[1:])
@@ -96,7 +96,9 @@ def database(url: str) -> dict[str, Any]:
             "HOST": parts.hostname or "",
             "PORT": parts.port or "",
         }
-    raise ImproperlyConfigured(f"DATABASE_URL begins with {parts.scheme!r}: postgres or sqlite.")
+    raise ImproperlyConfigured(
+        f"DATABASE_URL begins with {parts.scheme!r}, not postgres or sqlite."
+    )
 
 
 DATABASES = {"default": database(os.environ.get("DATABASE_URL") or "sqlite:///db.sqlite3")}

@@ -1,4 +1,4 @@
-"""Visitors of the shop, for the demo: real requests, each counted when its answer is there."""
+"""Visitors of the shop for the demo: real requests, each counted when it is answered."""
 
 import random
 import re
@@ -20,34 +20,34 @@ DECLINED_CARD = "4000 0000 0000 0002"
 class Request(NamedTuple):
     path: str
     form: dict[str, object] | None = None
-    """What is posted, if anything is."""
+    """The form that is posted. None for a GET."""
 
 
 class Answer(NamedTuple):
     status: int
-    """Zero, if none came."""
+    """Zero if there was no answer."""
     location: str = ""
 
 
 class Change(NamedTuple):
-    """Of an order, as its answer says that it was committed."""
+    """A committed change of an order, according to the answer."""
 
     order: str
     type: str
     status: str
-    """That the order has now, or had when it was deleted."""
+    """The status of the order after the change, or when it was deleted."""
 
 
 Walk = Generator[Request, Answer, None]
 
 
 class Traffic:
-    """A few visitors at once, who look at products, order some, and pay, or withdraw."""
+    """A few visitors at once, who look at products, order some, and pay or withdraw."""
 
     def __init__(self, host: str, port: int, products: Sequence[str], *, rate: float) -> None:
-        """`products` are the paths of their pages, `rate` the requests a second of all visitors."""
+        """`products` are the paths of the product pages. `rate` is in requests per second."""
         self.user_agent = f"demo/{secrets.token_hex(8)}"
-        """Tells the page views of these visitors from those of anybody else."""
+        """Distinguishes the page views of these visitors from all others."""
         self._stop = threading.Event()
         self._visitors = [
             Visitor(
@@ -62,22 +62,22 @@ class Traffic:
 
     @property
     def sent(self) -> int:
-        """Requests that were answered: only an answer proves that the site saw the request."""
+        """Number of answered requests. Only an answer proves that the site saw the request."""
         return sum(visitor.answered for visitor in self._visitors)
 
     @property
     def failed(self) -> int:
-        """Requests whose answer was not the one that it should be, or never came."""
+        """Number of requests with an unexpected answer, or without one."""
         return sum(visitor.failed for visitor in self._visitors)
 
     @property
     def rolled_back(self) -> int:
-        """Payments that were declined when the order was already saved as paid."""
+        """Number of payments that were declined after the order was saved as paid."""
         return sum(visitor.rolled_back for visitor in self._visitors)
 
     @property
     def changes(self) -> list[Change]:
-        """Of all orders of these visitors, those of one order in the order of their commits."""
+        """The changes of all orders of these visitors. Those of one order are in commit order."""
         return [change for visitor in self._visitors for change in visitor.changes]
 
     def start(self) -> None:
@@ -85,7 +85,7 @@ class Traffic:
             visitor.start()
 
     def stop(self) -> None:
-        """Let each visitor finish the request in hand, so that every count is final."""
+        """Let each visitor finish its current request, so that every count is final."""
         self._stop.set()
         for visitor in self._visitors:
             visitor.join()
@@ -144,7 +144,7 @@ class Visitor(threading.Thread):
         yield from self._change(path, "withdraw/", {}, "deleted", "new")
 
     def _place_order(self) -> Generator[Request, Answer, str]:
-        """Returns the path of the order's page."""
+        """Order a product, and return the path of the order's page."""
         yield from self._look()
         product = random.choice(self._products)
         answer = yield Request(f"{product}order/", {"quantity": random.randint(1, 5)})
@@ -165,7 +165,7 @@ class Visitor(threading.Thread):
         self.changes.append(Change(order, f"shop.order.{type_}", status))
 
     def _is_expected(self, answer: Answer, status: int) -> bool:
-        """If not, it counts as failed. Errors of the server count as that already."""
+        """Check the status, and count an unexpected one as failed. 5xx are counted already."""
         is_expected = answer.status == status
         self.failed += not is_expected and 0 < answer.status < 500
         return is_expected
@@ -182,7 +182,7 @@ class Visitor(threading.Thread):
             self.failed += 1
             return Answer(0)
         finally:
-            # A connection that is kept open may close under the next request, seen or not.
+            # A kept-alive connection may close during a request, before or after the site saw it.
             self._connection.close()
         self.answered += 1
         self.failed += response.status >= 500

@@ -152,7 +152,7 @@ class TestEnd:
 class TestRefusal:
     def test_missing_program(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("REDIS_SERVER", "/nowhere/redis-server")
-        with pytest.raises(EmbeddedRedisError, match="/nowhere/redis-server is no program"):
+        with pytest.raises(EmbeddedRedisError, match="/nowhere/redis-server is not a program"):
             EmbeddedRedis().start()
 
     def test_program_that_is_no_server(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from django.http import HttpRequest
 
 from example_project.shop.models import AuditEntry, Order, PageView, Product
 
-# Generic for the type checker only: Django's own class takes no parameter.
+# ModelAdmin is generic only for the type checker. Django's class takes no parameter.
 if TYPE_CHECKING:
     AuditEntryModelAdmin = admin.ModelAdmin[AuditEntry]
     OrderModelAdmin = admin.ModelAdmin[Order]
@@ -18,7 +18,7 @@ else:
 
 
 class WrittenByDrain:
-    """To look at, and not to change."""
+    """Read-only in the admin: a drain writes these rows."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -17,7 +17,7 @@ orders.record(Order, fields=["product", "quantity", "status", "total"], changes=
 
 @orders.processor
 def audit(batch: Batch) -> None:
-    # An event that comes a second time has the same id, and is there already.
+    # An event that comes a second time has the same id, so its row exists already.
     AuditEntry.objects.bulk_create(
         (
             AuditEntry(

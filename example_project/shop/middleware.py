@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 class PageViewMiddleware:
-    """Buffers one page view for each request to the shop, whatever its answer."""
+    """Appends one page view for each request to the shop, whatever its answer is."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -28,7 +28,7 @@ class PageViewMiddleware:
         return response
 
     def record(self, request: HttpRequest, response: HttpResponse, *, seconds: float) -> None:
-        """A page is worth more than its page view: without Redis it is answered all the same."""
+        """Append a page view. Without Redis, the page is more important and is still answered."""
         try:
             page_views.append(
                 {
@@ -45,5 +45,5 @@ class PageViewMiddleware:
 
 
 def _storable(text: str) -> str:
-    """Without what no column of PostgreSQL can hold, and so no drain could ever store."""
+    """Remove NUL characters: no column of PostgreSQL can store them, so no drain could."""
     return text.replace("\0", "")

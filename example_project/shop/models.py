@@ -41,7 +41,7 @@ class Order(models.Model):
 
 
 class AuditEntry(models.Model):
-    """One committed change of an order, written by a drain some time after it."""
+    """One committed change of an order. A drain writes it later."""
 
     event_id = models.CharField(max_length=36, unique=True)
     type = models.CharField(max_length=50)
@@ -59,7 +59,7 @@ class AuditEntry(models.Model):
 
 
 class PageView(models.Model):
-    """One request to the shop, written by a drain some time after it was answered."""
+    """One answered request to the shop. A drain writes it later."""
 
     path = models.TextField()
     method = models.CharField(max_length=16)

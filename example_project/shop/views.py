@@ -16,7 +16,7 @@ class OrderForm(forms.Form):
 
 class PaymentForm(forms.Form):
     card = forms.CharField(
-        max_length=25, initial="4242 4242 4242 4242", help_text="One that ends in 0002 is declined."
+        max_length=25, initial="4242 4242 4242 4242", help_text="A card ending in 0002 is declined."
     )
 
 
@@ -58,10 +58,10 @@ def pay_order(request: HttpRequest, pk: int) -> HttpResponse:
             order = _locked(pk, Order.Status.NEW)
             order.status = Order.Status.PAID
             order.save(update_fields=["status"])
-            # Last, since a card that was charged cannot be rolled back, as the order can.
+            # Charge last: the order can be rolled back, but a charged card cannot.
             _charge(form.cleaned_data["card"], order.total)
     except CardDeclined:
-        form.add_error("card", "This card was declined, and the order is not paid.")
+        form.add_error("card", "This card was declined. The order is not paid.")
         return _render_order(request, pk, form, status=402)
     messages.success(request, f"Order {pk} is paid.")
     return redirect(order)
@@ -87,13 +87,13 @@ def withdraw_order(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _charge(card: str, amount: Decimal) -> None:
-    """Stands for the service that takes the money."""
+    """Stands for the payment service."""
     if card.endswith("0002"):
         raise CardDeclined
 
 
 def _locked(pk: int, status: Order.Status) -> Order:
-    """The order, which nobody else can change until the transaction ends."""
+    """The order, locked until the transaction ends."""
     return get_object_or_404(Order.objects.select_for_update(), pk=pk, status=status)
 
 
