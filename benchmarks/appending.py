@@ -1,4 +1,4 @@
-"""One append beside what one would write by hand, and its cost at any backlog."""
+"""Compare an append with commands written by hand, and measure its cost for any backlog."""
 
 import shutil
 import subprocess
@@ -21,7 +21,7 @@ from django_jsonbuffer import Bucket
 BACKLOGS: Final = (0, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
 
 MOST_MERGED: Final = 100_000
-"""Events that are waiting when one more is merged by cjson, which takes a quarter of a second."""
+"""The largest backlog for a merge by cjson: one merge then takes a quarter of a second."""
 
 PORTION: Final = 1000
 
@@ -51,7 +51,7 @@ def _one(
     scale: Scale,
     clean_up: Callable[[], object],
 ) -> Comparison:
-    encoded = bucket.wiring.encoder.encode(event)
+    encoded = bucket._definition.parts.encoder.encode(event)
     sha = client.script_load(SCRIPT)
     calls: dict[str, Callable[[], object]] = {
         "PING": client.ping,
@@ -87,7 +87,7 @@ def _many(
     client: redis.Redis, bucket: Bucket, scale: Scale, clean_up: Callable[[], object]
 ) -> Comparison:
     event = page_view()
-    encode = bucket.wiring.encoder.encode
+    encode = bucket._definition.parts.encoder.encode
     hundred = [event] * 100
 
     def push_twenty() -> None:
@@ -141,7 +141,7 @@ def _server_time(
     client: redis.Redis, bucket: Bucket, scale: Scale, clean_up: Callable[[], object]
 ) -> Comparison:
     event = page_view()
-    encoded = bucket.wiring.encoder.encode(event)
+    encoded = bucket._definition.parts.encoder.encode(event)
     sha = client.script_load(SCRIPT)
     capped = Bucket("appending-capped", max_pending=1_000_000)
     measure = partial(_server_microseconds, client, calls=scale.count(1000))
@@ -187,7 +187,7 @@ def _server_microseconds(
 
 def _by_backlog(client: redis.Redis, scale: Scale) -> Iterator[Comparison]:
     event = page_view()
-    encoded = Bucket("backlog").wiring.encoder.encode(event)
+    encoded = Bucket("backlog")._definition.parts.encoder.encode(event)
     most = scale.count(BACKLOGS[-1])
     cases: dict[str, Measure] = {}
     backlogs = [_Backlog(client, event, encoded, n) for n in BACKLOGS if n <= most]
@@ -244,7 +244,7 @@ def _flatness(what: str, most: int) -> Ratio:
 
 
 class _Backlog:
-    """So many events that wait, as each series has them."""
+    """A backlog of that many events in a bucket, a list and a stream."""
 
     def __init__(self, client: redis.Redis, event: Any, encoded: bytes, waiting: int) -> None:
         self.waiting = waiting
@@ -259,7 +259,7 @@ class _Backlog:
 
     def measured(self, call: Callable[[], object], *, calls: int) -> float:
         figure = microseconds(call, calls=calls)
-        if self.waiting < 100 * calls:  # else what a turn adds is nothing beside it
+        if self.waiting < 100 * calls:  # a larger backlog hardly grows by one turn
             self.clear()
             self._fill()
         return figure
@@ -280,12 +280,12 @@ class _Backlog:
 
 
 def _merged(client: redis.Redis, encoded: bytes, waiting: int) -> float:
-    """Of few calls, since each makes the next one dearer."""
+    """Measure few calls, because each one makes the next one slower."""
     merge = client.register_script(by_hand.MERGE)
     client.set(by_hand.ARRAY, b"[%b]" % b",".join([encoded] * waiting))
     figure = microseconds(lambda: merge([by_hand.ARRAY], [b"[%b]" % encoded]), calls=3)
     client.delete(by_hand.ARRAY)
-    # With the tables that it has made, which the scripts of the next case would have to clear away.
+    # The scripts of the next case would have to clear away the Lua tables of this one.
     client.script_flush("SYNC")
     return figure
 
@@ -299,7 +299,7 @@ def _with_orjson(measure: Measure) -> Measure:
 
 
 def _redis_benchmark(size: int, *, requests: int) -> Measure | None:
-    """What RPUSH takes of a client in C, one call after the other, if that program is installed."""
+    """Measure RPUSH with a client in C, one call after the other. None if it is not installed."""
     program = shutil.which("redis-benchmark") or shutil.which("valkey-benchmark")
     if program is None:
         return None

@@ -1,4 +1,4 @@
-"""What an event takes in Redis while it waits, and what a worker takes that drains many."""
+"""Measure the memory of pending events in Redis, and of a worker that drains many events."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -25,8 +25,8 @@ Bucket("memory").processor(lambda batch: None)
 _TELL_PEAK: Final = """
 print(open("/proc/self/status").read().partition("VmHWM:")[2].split()[0])
 """
-"""In kB, by the process itself: what wait4() tells of a child counts, on Linux, the memory of the
-process that it was forked from."""
+"""Prints the peak memory in kB. The process reads it itself: on Linux, wait4() also counts the
+memory of the process that the child was forked from."""
 
 
 def comparisons(scale: Scale) -> Iterator[Comparison]:
@@ -38,7 +38,7 @@ def comparisons(scale: Scale) -> Iterator[Comparison]:
 def _at_rest(kind: str, event: Any, *, count: int) -> Comparison:
     client: redis.Redis = get_redis_connection("jsonbuffer")
     bucket = Bucket("memory")
-    encoded = bucket.wiring.encoder.encode(event)
+    encoded = bucket._definition.parts.encoder.encode(event)
 
     def added(store_portion: Callable[[], object]) -> float:
         before = _used(client)
@@ -54,7 +54,7 @@ def _at_rest(kind: str, event: Any, *, count: int) -> Comparison:
         bucket.purge()
         by_hand.delete_all(client)
 
-    # What Redis keeps of a command's or a script's first call is not the events'.
+    # Redis keeps some memory after the first call of a command or script. It must not count.
     for store_portion in (extend, push, add):
         store_portion()
     clean_up()
@@ -67,7 +67,7 @@ def _at_rest(kind: str, event: Any, *, count: int) -> Comparison:
             "STREAM": partial(added, add),
             ENCODED: lambda: len(encoded),
         },
-        rounds=1,  # there is no chance in it
+        rounds=1,  # every round gives the same
         ratios=[
             Ratio(
                 what=f"memory of an event at rest / its JSON, {kind}",
@@ -81,11 +81,11 @@ def _at_rest(kind: str, event: Any, *, count: int) -> Comparison:
 
 
 def _used(client: redis.Redis) -> int:
-    """What counts against maxmemory, to which the allocator rounds up each piece.
+    """The memory that counts towards maxmemory. The allocator rounds up each piece.
 
-    MEMORY USAGE would not do, since of a stream it is an estimate.
+    MEMORY USAGE would be wrong, because it only estimates the size of a stream.
     """
-    client.connection_pool.disconnect()  # its buffers count, too
+    client.connection_pool.disconnect()  # its buffers would count too
     while True:
         memory = cast(dict[str, int], client.info("memory"))
         if not memory["lazyfree_pending_objects"]:
@@ -106,7 +106,7 @@ def _draining(*, fewer: int, more: int, rounds: int) -> Comparison:
             raise RuntimeError(f"The worker has processed {processed:,} of {count:,} events.")
         return int(output.split()[-1]) / 1000
 
-    peak(0)  # a worker that has to compile its imports takes more
+    peak(0)  # a worker that compiles its imports takes more memory
     cases = {count: f"{count:,} events" for count in (fewer, more)}
     return Comparison(
         title="Peak memory of a worker that drains",

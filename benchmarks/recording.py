@@ -1,8 +1,8 @@
-"""What a recording adds to save(), beside what django-auditlog adds.
+"""Compare the cost that a recording adds to save() with the cost that django-auditlog adds.
 
-It is the same UPDATE of one order of the example shop in every case: only the receivers differ.
-SQLite is in memory, and PostgreSQL waits for its disk at each commit: where a save() itself takes
-longer, the recording weighs less. A transaction is of a hundred saves.
+Every case is the same UPDATE of one order of the example shop. Only the receivers differ. SQLite is
+in memory, and PostgreSQL waits for its disk at each commit. The longer the save() itself takes, the
+smaller is the share of the recording. A transaction has a hundred saves.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -18,22 +18,24 @@ from django.db.models.signals import post_delete, post_save, pre_delete, pre_sav
 from django.test import override_settings
 
 from benchmarks.rounds import Comparison, Ratio, Scale, microseconds
-from django_jsonbuffer import Bucket, receivers
+from django_jsonbuffer import Bucket
+from django_jsonbuffer.recording import declaring, signals
+from django_jsonbuffer.recording.events import Recording
 from example_project.shop.models import Order, Product
 
 SAVES: Final = 100
-"""Of one turn, which is one transaction or in autocommit."""
+"""Saves of one turn, which is one transaction, or in autocommit."""
 
 BARE: Final = "nothing is recorded"
 AUDITLOG: Final = "django-auditlog"
 FIELDS: Final = ("product", "quantity", "status", "total")
 
 Receivers = Callable[[], AbstractContextManager[None]]
-"""They are connected within."""
+"""A context manager that connects receivers for its block."""
 
 
 class OnPostgreSQL:
-    """A router of all models: django-auditlog reads old values from where a model is read."""
+    """A router that sends all models to PostgreSQL: django-auditlog reads old values through it."""
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str:
         return "postgresql"
@@ -70,7 +72,7 @@ def _on(database: str, *, alias: str, rounds: int) -> Iterator[Comparison]:
 
     def measured(connected: Receivers, saves: Callable[[], float]) -> float:
         with connected():
-            save()  # the first finds out who the receivers are
+            save()  # the first save looks up the receivers
             return saves()
 
     for when, saves in (("autocommit", one_by_one), ("transaction", in_a_transaction)):
@@ -113,25 +115,25 @@ def _ratios(where: str) -> Iterator[Ratio]:
 
 @contextmanager
 def _recordings_of_the_shop_off() -> Iterator[None]:
-    """So that each case has the receivers that it names, and no others."""
-    found = [*receivers.recordings]
-    receivers.recordings.clear()
+    """Disconnect the recordings of the shop, so that each case has only the receivers it names."""
+    found = [*declaring.recordings]
+    declaring.recordings.clear()
     for recording in found:
         _disconnect(recording)
     yield
-    receivers.recordings.extend(found)
+    declaring.recordings.extend(found)
     for recording in found:
-        recording.connect()
+        signals.connect(recording)
 
 
 @contextmanager
 def _recorded(model: type[Model], **options: Any) -> Iterator[None]:
     Bucket("orders").record(model, **options)
     yield
-    _disconnect(receivers.recordings.pop())
+    _disconnect(declaring.recordings.pop())
 
 
-def _disconnect(recording: receivers.Recording) -> None:
+def _disconnect(recording: Recording) -> None:
     for signal in (pre_save, post_save, pre_delete, post_delete):
         signal.disconnect(sender=recording.model, dispatch_uid=id(recording))
 

@@ -1,9 +1,10 @@
 """A write buffer for Django: JSON events, appended to Redis, processed in batches."""
 
+from .appending.gathering import gathered
 from .buckets import Bucket
-from .commits import gathered
 from .dead_letters import DeadLetter
-from .draining import Batch, DrainReport
-from .store import BucketStatus
+from .draining.batches import Batch
+from .draining.failures import DrainReport
+from .store.status import BucketStatus
 
 __all__ = ["Batch", "Bucket", "BucketStatus", "DeadLetter", "DrainReport", "gathered"]

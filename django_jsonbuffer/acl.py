@@ -1,13 +1,13 @@
-"""What a Redis user needs to be allowed, read off the scripts, so that it is never stale."""
+"""The permissions that a Redis user needs, read from the scripts so that they are never stale."""
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from . import store
-from .keys import bucket_keys, register_key
-from .store import Script
+from .store import scripts
+from .store.keys import bucket_keys, catalog_key
+from .store.scripts import Script
 
 _CALL: Final = re.compile(r"redis\.p?call\(\s*'(\w+)'(?:\s*,\s*'([A-Z]+)')?")
 
@@ -16,14 +16,14 @@ _WITH_SUBCOMMANDS: Final = {"XGROUP", "XINFO"}
 
 @dataclass(frozen=True)
 class Role:
-    """A kind of process, with what it asks of Redis."""
+    """A kind of process, with the scripts and commands that it sends to Redis."""
 
     scripts: tuple[Script, ...]
     commands: tuple[str, ...]
-    """Beside those that run scripts."""
+    """Commands that it sends apart from scripts."""
 
     def permissions(self) -> list[str]:
-        """The rules of ACL SETUSER that allow its commands, and no others."""
+        """The rules of ACL SETUSER that allow its commands and deny all others."""
         used = {"EVAL", "EVALSHA", "SELECT", *self.commands}
         for script in self.scripts:
             used |= _commands_of(script)
@@ -37,35 +37,35 @@ def _commands_of(script: Script) -> set[str]:
     }
 
 
-_PRODUCER: Final = Role((store.APPEND, store.LOSE), ("SADD",))
+_PRODUCER: Final = Role((scripts.APPEND, scripts.LOSE), ("SADD",))
 _DRAINER: Final = Role(
     (
-        store.APPEND,
-        store.SEAL,
-        store.CLAIM,
-        store.RENEW,
-        store.ACK,
-        store.RELEASE,
-        store.SPLIT,
-        store.BURY,
-        store.BEAT,
-        store.RETIRE,
-        store.STATUS,
+        scripts.APPEND,
+        scripts.SEAL,
+        scripts.CLAIM,
+        scripts.RENEW,
+        scripts.ACK,
+        scripts.RELEASE,
+        scripts.SPLIT,
+        scripts.BURY,
+        scripts.BEAT,
+        scripts.RETIRE,
+        scripts.STATUS,
     ),
     ("SADD", "SCRIPT|LOAD"),
 )
 _OPERATOR: Final = Role(
-    tuple(value for value in vars(store).values() if isinstance(value, Script)),
+    tuple(value for value in vars(scripts).values() if isinstance(value, Script)),
     ("SADD", "SCRIPT|LOAD", "SMEMBERS", "LRANGE", "INFO", "CONFIG|GET"),
 )
 ROLES: Final = {"producer": _PRODUCER, "drainer": _DRAINER, "operator": _OPERATOR}
 
 
 def key_patterns(prefix: str, names: Iterable[str]) -> list[str]:
-    """The rules that allow the keys of these buckets, or of all when none is named."""
+    """The rules that allow the keys of these buckets, or of all buckets if none is named."""
     if not (names := [*names]):
         return [f"~{prefix}:*"]
-    # Not `key*`: its braces end a name, and what follows are the other keys of that bucket.
+    # Two patterns instead of `key*`: the bucket's other keys all begin with its key and a colon.
     keys = [bucket_keys(prefix, name).open for name in names]
-    patterns = [register_key(prefix), *keys, *(f"{key}:*" for key in keys)]
+    patterns = [catalog_key(prefix), *keys, *(f"{key}:*" for key in keys)]
     return [f"~{pattern}" for pattern in patterns]

@@ -7,7 +7,8 @@ class JSONBufferConfig(AppConfig):
     verbose_name = "JSON buffer"
 
     def ready(self) -> None:
-        from . import checks, receivers  # noqa: F401  (the checks register themselves)
+        from . import checks  # noqa: F401  (the checks register themselves)
+        from .recording import declaring
 
         autodiscover_modules("buckets")
-        receivers.record_waiting()
+        declaring.record_waiting()

@@ -1,7 +1,7 @@
-"""The envelope of an event, as CloudEvents 1.0 has it.
+"""The envelope of an event in the format CloudEvents 1.0.
 
-A batch of such events is a *CloudEvents JSON batch*: any endpoint of that standard takes it as the
-body of one request, of the type ``application/cloudevents-batch+json``.
+A batch of these events is a *CloudEvents JSON batch*. Any endpoint of that standard takes it as the
+body of one request with the content type ``application/cloudevents-batch+json``.
 
 Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
 """
@@ -24,11 +24,11 @@ def cloud_event(
     subject: str | None = None,
     **extensions: str,
 ) -> dict[str, Any]:
-    """An event that happened just now, with an id of its own.
+    """An event with an id of its own and the time of this call.
 
-    `type` says what happened (``shop.order.updated``), `subject` to what (a primary key), and
-    `data` is any JSON value. Its source is ``JSONBUFFER["SOURCE"]``. Extension attributes have
-    names of lower-case letters and digits, and values of text.
+    `type` names what happened (``shop.order.updated``). `subject` names the thing that it happened
+    to (a primary key). `data` is any JSON value. The source is ``JSONBUFFER["SOURCE"]``. The names
+    of extension attributes are lower-case letters and digits, and their values are text.
 
     Raises :class:`InvalidEvent` for attributes that the standard does not allow.
     """
@@ -39,8 +39,8 @@ def cloud_event(
     for name, value in extensions.items():
         if not (_EXTENSION_NAME.fullmatch(name) and isinstance(value, str)):
             raise InvalidEvent(
-                f"A CloudEvent cannot have the extension attribute {name}={value!r:.60}: names are "
-                "of lower-case letters and digits, and values of text."
+                f"A CloudEvent cannot have the extension attribute {name}={value!r:.60}: names "
+                "are lower-case letters and digits, and values are text."
             )
     return {
         "specversion": "1.0",

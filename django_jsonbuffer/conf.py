@@ -1,4 +1,4 @@
-"""The setting ``JSONBUFFER``, over its defaults."""
+"""The setting ``JSONBUFFER``, and its defaults."""
 
 import re
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ _SAFE_PREFIX: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,100}")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Configuration:
-    """The setting as it was read, each key in lower case."""
+    """The setting, with each key in lower case."""
 
     cache: str = "jsonbuffer"
-    """Alias in ``CACHES``, of a django-redis cache. The buffer wants one of its own, with its own
-    database number, since ``cache.clear()`` empties the whole database."""
+    """Alias of a django-redis cache in ``CACHES``. The buffer needs an alias of its own, with a
+    database number of its own, because ``cache.clear()`` empties the whole database."""
 
     prefix: str = "jsonbuffer"
     """First part of every key."""
@@ -32,11 +32,11 @@ class Configuration:
     :class:`~django_jsonbuffer.encoding.JSONEncoder`."""
 
     source: str = field(default_factory=lambda: _default_source())
-    """The ``source`` of CloudEvents: a URI reference that tells this project from others. By
-    default a slash and the package of ``ROOT_URLCONF``."""
+    """The ``source`` of CloudEvents: a URI reference that identifies this project. By default a
+    slash and the package of ``ROOT_URLCONF``."""
 
     buckets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Options by bucket name. They win over those of the declaration."""
+    """Options by bucket name. They override the options of the declaration."""
 
 
 _EMPTY: Final[dict[str, Any]] = {}
@@ -44,9 +44,9 @@ _last_read: tuple[object, Configuration] | None = None
 
 
 def configuration() -> Configuration:
-    """The setting, read anew whenever it is another object, so ``override_settings`` works.
+    """The setting. It is read again if it is another object, so ``override_settings`` works.
 
-    Raises :class:`BufferMisconfigured` for what it cannot be.
+    Raises :class:`BufferMisconfigured` if the setting is unusable.
     """
     global _last_read
     raw = getattr(settings, SETTING, _EMPTY)
@@ -63,20 +63,28 @@ def _read(raw: object) -> Configuration:
         raise BufferMisconfigured(
             f"{SETTING} has no key {', '.join(map(repr, unknown))}. Use {', '.join(known)}."
         )
+    _check_strings(raw)
+    _check_buckets(raw.get("BUCKETS", {}))
+    return Configuration(**{known[key]: value for key, value in raw.items()})
+
+
+def _check_strings(raw: Mapping[str, Any]) -> None:
     for key in ("CACHE", "PREFIX", "ENCODER", "SOURCE"):
         if key in raw and not (isinstance(raw[key], str) and raw[key]):
             raise BufferMisconfigured(f"{SETTING}[{key!r}] must be a string, not {raw[key]!r}.")
     if not _SAFE_PREFIX.fullmatch(raw.get("PREFIX", "jsonbuffer")):
         raise BufferMisconfigured(
-            f"{SETTING}['PREFIX'] must be 1 to 100 letters, digits and _ . : / - of ASCII: braces, "
-            "for one, mark the bucket's name in a key."
+            f"{SETTING}['PREFIX'] must be 1 to 100 ASCII letters, digits and _ . : / -. Braces are "
+            "not allowed, because they mark the bucket's name in a key."
         )
     if not _URI_REFERENCE.fullmatch(raw.get("SOURCE", "/")):
         raise BufferMisconfigured(
             f"{SETTING}['SOURCE'] must be a URI reference, such as '/shop' or "
             f"'https://shop.example', not {raw['SOURCE']!r}."
         )
-    buckets = raw.get("BUCKETS", {})
+
+
+def _check_buckets(buckets: object) -> None:
     if not isinstance(buckets, Mapping) or not all(
         isinstance(options, Mapping) for options in buckets.values()
     ):
@@ -84,7 +92,6 @@ def _read(raw: object) -> Configuration:
             f"{SETTING}['BUCKETS'] must be a dict of options by bucket name: "
             "{'orders': {'batch_size': 200}}."
         )
-    return Configuration(**{known[key]: value for key, value in raw.items()})
 
 
 def _default_source() -> str:

@@ -1,4 +1,4 @@
-"""Events that could not be processed: to be looked at, replayed, discarded."""
+"""Events that could not be processed, to look at, replay or discard."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -8,7 +8,10 @@ from typing import Any, Final
 
 from .exceptions import InvalidEvent
 from .options import Options
-from .store import Letter, Store, position
+from .store import dead_letters as stored
+from .store.claims import position
+from .store.dead_letters import Letter
+from .store.store import Store
 
 _PAGE: Final = 100
 _MOST_DISCARDED: Final = 1000
@@ -18,28 +21,28 @@ _LARGEST: Final = 2**64 - 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeadLetter:
-    """What could not be processed, and why."""
+    """One event that could not be processed, and why."""
 
     id: str
-    """A stream id: the server's milliseconds of when it was buried, a dash, a number."""
+    """A stream id: the server's time of the burial in milliseconds, a dash and a number."""
 
     raw: bytes = field(repr=False)
-    """The event, byte for byte. Of a batch that nobody could read, the whole batch."""
+    """The event, byte for byte. If its batch was not a JSON array, the whole batch."""
 
     size: int
-    """Bytes of the event; more than those of `raw` where that was cut."""
+    """Bytes of the event: more than `raw` has, if `raw` was cut to `most_bytes`."""
 
     error: str = field(repr=False)
-    """What is wrong with it: of what a processor raised, its kind and message."""
+    """Why it could not be processed. If a processor raised an error: its class and message."""
 
     traceback: str = field(repr=False)
-    """Of what a processor raised, its last 20,000 characters; empty for other errors."""
+    """The last 20,000 characters of the traceback. Empty if no processor raised an error."""
 
     batch: str
-    """Id of the batch that it came in; empty for what was found at the key of the open batch."""
+    """Id of the batch that it was in. Empty if it was found in the open batch."""
 
     attempts: int
-    """How often a processor failed with it, in whatever batch."""
+    """Number of failures: how often the processor failed with it, in all batches that it was in."""
 
     first_failed: datetime | None
     last_failed: datetime | None
@@ -48,10 +51,10 @@ class DeadLetter:
 
     @property
     def event(self) -> Any:
-        """The event as a JSON value. Raises :class:`InvalidEvent` when it is none."""
+        """The event as a JSON value. Raises :class:`InvalidEvent` if `raw` holds none."""
         try:
             (event,) = self.decode(b"[%b]" % self.raw)
-        except Exception as error:  # of the project's own encoder, anything
+        except Exception as error:  # a project's own encoder may raise anything
             raise InvalidEvent(
                 f"Dead letter {self.id} holds no event: see its raw bytes."
             ) from error
@@ -61,8 +64,8 @@ class DeadLetter:
 class DeadLetters:
     """The dead letters of one bucket, oldest first.
 
-    Iterating reads them page by page: it holds no more than a hundred at a time, and may see what
-    is buried meanwhile.
+    Iterating reads them page by page, with at most a hundred in memory. It may also yield dead
+    letters that are buried meanwhile.
     """
 
     def __init__(
@@ -79,8 +82,8 @@ class DeadLetters:
             after = page[-1].id
 
     def __getitem__(self, id: str) -> DeadLetter:
-        """The dead letter of that id. Raises ``KeyError``."""
-        letter = self._store.find_dead(id) if is_id(id) else None
+        """The dead letter with this id. Raises ``KeyError`` if there is none."""
+        letter = stored.find_dead(self._store, id) if is_id(id) else None
         if letter is None:
             raise KeyError(id)
         return self._read(letter)
@@ -88,60 +91,60 @@ class DeadLetters:
     def page(
         self, limit: int = _PAGE, *, after: str | None = None, most_bytes: int = 0
     ) -> list[DeadLetter]:
-        """At most so many: the oldest, or those that follow on the id `after`.
+        """The oldest dead letters, at most `limit` of them. With `after`, those after this id.
 
-        With `most_bytes`, no more than these of each event.
+        With `most_bytes`, only the first bytes of each event.
         """
         if after is not None and not is_id(after):
-            raise ValueError(f"{after!r} is no id of a dead letter.")
-        letters = self._store.list_dead(limit, after=after, most_bytes=most_bytes)
+            raise ValueError(f"{after!r} is not the id of a dead letter.")
+        letters = stored.list_dead(self._store, limit, after=after, most_bytes=most_bytes)
         return [self._read(letter) for letter in letters]
 
     def replay(self, *letters: DeadLetter | str) -> int:
-        """Let these be processed again, in this order, behind all that is pending. An id will do
-        for a letter. Returns how many there were: others may have replayed or discarded some.
+        """Append these to the bucket again, in this order, after all pending events. Each may be
+        given by its id. Returns how many were replayed: others may have replayed or discarded some.
 
-        Raises :class:`InvalidEvent`, and replays none, when one of them holds no event.
+        Raises :class:`InvalidEvent`, and replays none, if one of them holds no event.
         """
         found = {
             raw.id: self._read(raw)
             for id in _ids(letters)
-            if is_id(id) and (raw := self._store.find_dead(id))
+            if is_id(id) and (raw := stored.find_dead(self._store, id))
         }
         for letter in found.values():
-            letter.event  # noqa: B018  (raises when there is none)
+            letter.event  # noqa: B018  (raises if it holds no event)
         return self._replay(found.values())
 
     def replay_all(self, *, up_to: str | None = None) -> int:
-        """Let all be processed again, or those up to the id `up_to`; but none that holds no event.
-        Returns how many there were.
+        """Replay all, or those up to the id `up_to`, except those that hold no event. Returns how
+        many were replayed.
         """
-        present = self._up_to(up_to or self._store.newest_dead())
+        present = self._up_to(up_to or stored.newest_dead(self._store))
         return self._replay(letter for letter in present if _holds_an_event(letter))
 
     def discard(self, *letters: DeadLetter | str) -> int:
-        """Remove these for ever. An id will do for a letter. Returns how many there were."""
+        """Delete these for ever. Each may be given by its id. Returns how many were deleted."""
         ids = [id for id in _ids(letters) if is_id(id)]
         return sum(
-            self._store.discard(ids[start : start + _MOST_DISCARDED])
+            stored.discard(self._store, ids[start : start + _MOST_DISCARDED])
             for start in range(0, len(ids), _MOST_DISCARDED)
         )
 
     def newest(self) -> str | None:
-        """The id of the newest. None when there is none."""
-        return self._store.newest_dead()
+        """The id of the newest dead letter, or None."""
+        return stored.newest_dead(self._store)
 
     def discard_all(self, *, up_to: str | None = None) -> int:
-        """Remove all for ever, or those up to the id `up_to`. Returns how many there were."""
+        """Delete all for ever, or those up to the id `up_to`. Returns how many were deleted."""
         if up_to is not None and not is_id(up_to):
-            raise ValueError(f"{up_to!r} is no id of a dead letter.")
-        total, last = 0, up_to or self._store.newest_dead()
-        while last and (ids := self._store.dead_ids(_MOST_DISCARDED, last=last)):
-            total += self._store.discard(ids)
+            raise ValueError(f"{up_to!r} is not the id of a dead letter.")
+        total, last = 0, up_to or stored.newest_dead(self._store)
+        while last and (ids := stored.dead_ids(self._store, _MOST_DISCARDED, last=last)):
+            total += stored.discard(self._store, ids)
         return total
 
     def _up_to(self, last: str | None) -> Iterator[DeadLetter]:
-        """Those that there are, and none of those that are buried meanwhile."""
+        """All up to the id `last`, so none that are buried meanwhile."""
         if last is None:
             return
         for letter in self:
@@ -150,17 +153,17 @@ class DeadLetters:
             yield letter
 
     def _replay(self, letters: Iterable[DeadLetter]) -> int:
-        """In batches as large as those of the bucket."""
+        """Replay in batches as large as those of the bucket."""
         replayed = size = 0
         ids: list[str] = []
         for letter in letters:
             is_full = len(ids) == (self._options.batch_size or _PAGE)
             if ids and (is_full or size + len(letter.raw) > self._options.batch_bytes):
-                replayed += self._store.replay(ids)
+                replayed += stored.replay(self._store, ids)
                 ids, size = [], 0
             ids.append(letter.id)
             size += len(letter.raw) + 1
-        return replayed + (self._store.replay(ids) if ids else 0)
+        return replayed + (stored.replay(self._store, ids) if ids else 0)
 
     def _read(self, letter: Letter) -> DeadLetter:
         text = {name: value.decode(errors="replace") for name, value in letter.fields.items()}
@@ -184,7 +187,7 @@ def _ids(letters: Iterable[DeadLetter | str]) -> list[str]:
 
 
 def is_id(id: object) -> bool:
-    """Whether it may be the id of a dead letter."""
+    """Whether the value has the form of a dead letter's id."""
     return isinstance(id, str) and _ID.fullmatch(id) is not None and max(position(id)) <= _LARGEST
 
 
@@ -201,7 +204,9 @@ def _whole(text: str | None) -> int | None:
 
 
 def _moment(text: str | None) -> datetime | None:
-    """The time that a number of milliseconds stands for, where another client has not spoilt it."""
+    """The time of a number of milliseconds. None if the field is missing, or another client wrote
+    something else there.
+    """
     milliseconds = _whole(text)
     try:
         return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else None

@@ -1,81 +1,84 @@
-"""What can go wrong, one class for each thing that a caller can react to.
+"""The errors of this app: one class for each thing that a caller can react to.
 
 Each docstring says in which state Redis is afterwards.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-if TYPE_CHECKING:
-    from .producers import Stamp
+from .stamps import Stamp
 
 
 class JSONBufferError(Exception):
-    """Base of all errors of this app."""
+    """The base class of all errors of this app."""
 
 
 class BufferMisconfigured(JSONBufferError, ImproperlyConfigured):
-    """A setting, a bucket's options or the cache alias is unusable. Redis was not asked."""
+    """A setting, an option of a bucket or the cache alias is unusable. Redis was not asked."""
 
 
 class InvalidBucketName(JSONBufferError, ValueError):
-    """No bucket can have this name. Redis was not asked."""
+    """A bucket cannot have this name. Redis was not asked."""
 
 
 class InvalidEvent(JSONBufferError, ValueError):
-    """An event could not be read back as it is, or its bucket's schema refuses it.
+    """An event would not be read back as it is, or the schema of its bucket refuses it.
 
-    Nothing was written, nor was any other event of the same call.
+    Nothing was written: neither this event nor any other event of the same call.
     """
 
 
 class EventTooLarge(InvalidEvent):
-    """An event, or all of one call together, has more bytes than allowed. Nothing was written."""
+    """One event, or all events of one call together, are larger than allowed.
+
+    Nothing was written.
+    """
 
 
 class BufferUnavailable(JSONBufferError):
     """Redis cannot be reached, or refuses to serve: loading, read-only, busy, no permission.
 
-    Nothing was written by an append that raises this. Anything else may have been carried out, with
-    only its reply lost, when the connection broke or timed out; all of it may be repeated.
+    An append that raises this has written nothing. Any other call may have been carried out if the
+    connection broke or timed out and only the reply was lost. All of them may be repeated.
     """
 
     may_be_done = False
-    """Whether the command may have been carried out all the same."""
+    """Whether Redis may have carried out the command despite the error."""
 
     is_unreachable = False
-    """Whether no answer came, rather than a refusal."""
+    """Whether Redis did not answer at all. False if it answered with a refusal."""
 
 
 class AppendUndecided(BufferUnavailable):
-    """The replies to an append were lost until its time was over: all of its events are stored, or
-    none. To append them anew may store them twice; :meth:`retry` does not.
+    """The replies to an append were lost until ``append_timeout`` was over.
+
+    Redis holds all of its events, or none. Appending them again may store them twice;
+    :meth:`retry` does not.
     """
 
     may_be_done = True
 
-    def __init__(self, message: str, *, stamp: "Stamp", retry: Callable[[], None]) -> None:
+    def __init__(self, message: str, *, stamp: Stamp, retry: Callable[[], None]) -> None:
         super().__init__(message)
         self.stamp = stamp
         self._retry = retry
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The events stay in their process.
-        return partial(AppendUndecided, stamp=self.stamp, retry=_not_here), self.args
+        # The events stay in the process that appended them.
+        return partial(AppendUndecided, stamp=self.stamp, retry=_refuse_to_retry), self.args
 
     def retry(self) -> None:
-        """Send the same append again. However often that is done, within half a day, it is stored
-        once.
+        """Send the same append again. Within half a day it is stored once, however often you retry.
 
-        Returns when it is stored; raises :class:`AppendUndecided` when that is still not known.
+        Returns if it is stored. Raises :class:`AppendUndecided` if that is still unknown.
         """
         self._retry()
 
 
-def _not_here() -> None:
+def _refuse_to_retry() -> None:
     raise BufferUnavailable(
         "This error is a copy, and the events of its append are not in it. Call retry() of the "
         "original, in the process that raised it."
@@ -83,41 +86,46 @@ def _not_here() -> None:
 
 
 class BufferOutOfMemory(BufferUnavailable):
-    """Redis has no memory left for new events. Nothing was written.
+    """Redis has no memory left for more events. Nothing was written.
 
-    Draining needs no memory and goes on: start more workers, or raise ``maxmemory``.
+    Draining needs no memory and continues: start more workers, or raise ``maxmemory``.
     """
 
 
 class SpillUnavailable(BufferUnavailable):
-    """Redis is away, and the file to spill to cannot be written either. Nothing was written."""
+    """Redis is unreachable, and the spill file cannot be written either. Nothing was written."""
 
 
 class SpillFull(SpillUnavailable):
-    """Redis is away, and the bucket has spilled its ``max_spill_bytes``. Nothing was written."""
+    """Redis is unreachable, and the bucket has spilled ``max_spill_bytes``. Nothing was written."""
 
 
 class KeyOccupied(JSONBufferError):
-    """A key of the bucket holds what this app did not put there. Nothing was changed."""
+    """A key of the bucket holds a value that this app did not put there. Nothing was changed."""
 
 
 class BucketFull(JSONBufferError):
-    """The bucket has reached its ``max_pending`` or ``max_pending_bytes``, or the open batch the
-    size of a string in Redis. Nothing was written: all events of a call fit, or none.
+    """The bucket has reached ``max_pending`` or ``max_pending_bytes``.
+
+    Also raised if the open batch would exceed the size of a string in Redis. Nothing was written:
+    either all events of a call fit, or none is stored.
     """
 
 
 class LeaseLost(JSONBufferError):
-    """The batch is no longer held under this claim: the lease ran out and another worker has it,
-    or had it. Nothing was changed. What the processor did with it may be done once more.
+    """The batch is no longer held under this claim. Nothing was changed.
+
+    The lease ran out, and another worker has claimed the batch. Its events may be processed a
+    second time.
     """
 
 
 class TransactionLeftOpen(JSONBufferError):
-    """A processor returned within a transaction that it had begun. It was rolled back, and the
-    batch is kept for another attempt.
+    """A processor returned with a transaction open that it had begun.
+
+    The transaction was rolled back, and the batch is kept for another attempt.
     """
 
 
 class NoProcessor(JSONBufferError):
-    """The bucket has no processor to drain into. Nothing was taken from it."""
+    """The bucket has no processor, so it cannot be drained. Nothing was taken from it."""

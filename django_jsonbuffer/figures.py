@@ -1,4 +1,4 @@
-"""Figures of buckets as they are written in the visitor's language."""
+"""Figures of buckets, written in the visitor's language."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,15 +12,16 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from .store import BucketStatus
+from .store.status import BucketStatus
 
 LONGEST_IN_WORDS: Final = timedelta(days=1000 * 365)
-"""Another client may spoil what an age is reckoned from, and no date lies far enough back."""
+"""Another client may have damaged the time that an age starts from, and no date lies far enough
+back."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figures:
-    """Those of one bucket, or of several together."""
+    """The figures of one bucket, or of several together."""
 
     pending: str
     in_flight: str
@@ -32,9 +33,11 @@ class Figures:
     bytes: str
     oldest: "Age | None"
     appended_per_minute: str
-    """Empty when it is not known."""
+    """Empty if the rate is unknown."""
 
     processed_per_minute: str
+    """Empty if the rate is unknown."""
+
     workers: str
     appended: str
     processed: str
@@ -45,73 +48,74 @@ class Figures:
 
     @classmethod
     def of(cls, *statuses: BucketStatus) -> Self:
-        def summed(figure: str) -> str:
-            return whole(sum(getattr(status, figure) for status in statuses))
+        def total(figure: str) -> str:
+            return format_count(sum(getattr(status, figure) for status in statuses))
 
         def rate(figure: str) -> str:
             rates = [getattr(status, figure) for status in statuses]
             known = [rate for rate in rates if rate is not None]
-            return rounded(sum(known)) if known else ""
+            return format_number(sum(known)) if known else ""
 
         ages = [status.oldest for status in statuses if status.oldest is not None]
         return cls(
-            pending=summed("pending"),
-            in_flight=summed("in_flight"),
-            batches=summed("batches"),
-            batches_open=summed("batches_open"),
-            batches_sealed=summed("batches_sealed"),
-            batches_in_flight=summed("batches_in_flight"),
-            dead=summed("dead"),
+            pending=total("pending"),
+            in_flight=total("in_flight"),
+            batches=total("batches"),
+            batches_open=total("batches_open"),
+            batches_sealed=total("batches_sealed"),
+            batches_in_flight=total("batches_in_flight"),
+            dead=total("dead"),
             bytes=filesizeformat(sum(status.bytes for status in statuses)),
             oldest=Age.of(max(ages)) if ages else None,
             appended_per_minute=rate("appended_per_minute"),
             processed_per_minute=rate("processed_per_minute"),
-            workers=summed("workers"),
-            appended=summed("appended"),
-            processed=summed("processed"),
-            buried=summed("buried"),
-            replayed=summed("replayed"),
-            lost=summed("lost"),
-            dropped=whole(sum(sum(status.dropped) for status in statuses)),
+            workers=total("workers"),
+            appended=total("appended"),
+            processed=total("processed"),
+            buried=total("buried"),
+            replayed=total("replayed"),
+            lost=total("lost"),
+            dropped=format_count(sum(sum(status.dropped) for status in statuses)),
         )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Age:
-    """A duration."""
+    """A duration, in words and exactly."""
 
     words: str
     """Rounded down, in the largest units: ``2 hours, 5 minutes``."""
 
     exact: str
-    """In seconds."""
+    """The number of seconds, in the visitor's language."""
 
     attribute: str
-    """What the attribute ``datetime`` of HTML takes."""
+    """The value for the attribute ``datetime`` of HTML's ``<time>``."""
 
     @classmethod
     def of(cls, duration: timedelta) -> Self:
         seconds = duration.total_seconds()
         exact = number_format(seconds, decimal_pos=3, force_grouping=True)
         return cls(
-            words=in_words(duration),
+            words=format_duration(duration),
             exact=_("%(number)s seconds") % {"number": exact},
             attribute=f"PT{seconds:.3f}S",
         )
 
 
-def whole(number: int) -> str:
+def format_count(number: int) -> str:
+    """A whole number, with its digits grouped."""
     return number_format(number, force_grouping=True)
 
 
-def rounded(number: float) -> str:
-    """With one decimal place where that matters."""
+def format_number(number: float) -> str:
+    """A number with one decimal place if it is below 100, and with none otherwise."""
     number = round(number, 0 if number >= 100 else 1)
     places = 0 if number == int(number) else 1
     return number_format(number, decimal_pos=places, force_grouping=True)
 
 
-def in_words(duration: timedelta) -> str:
+def format_duration(duration: timedelta) -> str:
     """Rounded down, in the largest units: ``2 hours, 5 minutes``."""
     seconds = int(duration.total_seconds())
     if seconds < 60:

@@ -1,4 +1,4 @@
-"""How a bucket does, in one word and with what made it so, for those who look."""
+"""The state of each bucket, with the reasons for it, as the admin and a monitor see it."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,28 +8,28 @@ from typing import Final, Self
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from . import buckets
+from . import catalog
 from .buckets import Bucket
 from .exceptions import BufferMisconfigured, JSONBufferError
-from .figures import in_words, whole
+from .figures import format_count, format_duration
 from .options import Options
-from .store import BucketStatus
+from .store.status import BucketStatus
 
 
 class State(Enum):
-    """The word for how a bucket does, the most urgent first."""
+    """The states of a bucket, the most urgent first."""
 
     UNREADABLE = "unreadable"
-    """Something else lies at one of its keys."""
+    """One of its keys holds a value of another type, or this site may not read its keys."""
 
     STALLED = "stalled"
-    """Events wait, or are held by a worker that is gone, and nobody drains."""
+    """Events wait too long, or a dead worker holds some, and no worker is active."""
 
     FAILING = "failing"
-    """A batch has failed, or killed its worker, and has not succeeded since."""
+    """A batch has failed, or its worker has died, and it has not succeeded since."""
 
     BEHIND = "behind"
-    """Somebody drains, and yet events wait too long."""
+    """A worker drains the bucket, but events wait too long."""
 
     PAUSED = "paused"
     FLOWING = "flowing"
@@ -41,7 +41,7 @@ class State(Enum):
 
     @property
     def urgency(self) -> int:
-        """Less is more urgent."""
+        """The rank of the state; 0 is the most urgent."""
         return list(State).index(self)
 
 
@@ -58,49 +58,55 @@ _LABELS: Final = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Health:
-    """How one bucket does."""
+    """The state of one bucket, with the reasons for it."""
 
     bucket: Bucket
     status: BucketStatus | None
-    """None when it cannot be read."""
+    """None if the bucket cannot be read."""
 
     state: State
     reasons: Sequence[str]
-    """What made it so, and what else wants a look: sentences in the language in force."""
+    """The reasons for the state, and anything else that needs attention: sentences in the
+    visitor's language."""
 
     @classmethod
     def of(cls, bucket: Bucket, outcome: BucketStatus | JSONBufferError) -> Self:
         if isinstance(outcome, JSONBufferError):
             return cls(bucket=bucket, status=None, state=State.UNREADABLE, reasons=[str(outcome)])
-        options = _options(bucket)
-        state = _state(outcome, options)
+        options = _options_of(bucket)
+        state = _choose_state(outcome, options)
         reasons = [*_reasons(bucket, outcome, options, state)]
         return cls(bucket=bucket, status=outcome, state=state, reasons=reasons)
 
 
-def health(of: Sequence[Bucket]) -> list[Health]:
-    """How each bucket does, read in one round trip for all.
+def read_health(buckets: Sequence[Bucket]) -> list[Health]:
+    """The health of each bucket, read in one round trip for all.
 
-    Raises :class:`BufferUnavailable` when Redis is away.
+    Raises :class:`BufferUnavailable` if Redis cannot be reached.
     """
-    return [
-        Health.of(bucket, outcome) for bucket, outcome in zip(of, buckets.statuses(of), strict=True)
-    ]
+    outcomes = catalog.statuses(buckets)
+    return [Health.of(bucket, outcome) for bucket, outcome in zip(buckets, outcomes, strict=True)]
 
 
 def is_for_other_clients(bucket: Bucket) -> bool:
-    """Whether its events are meant to be taken from Redis as they lie there."""
-    return _options(bucket).batch_size is None
+    """Whether other clients are meant to take the open batch from Redis themselves."""
+    return _options_of(bucket).batch_size is None
 
 
-def _options(bucket: Bucket) -> Options:
+def count_states(states: Iterable[State]) -> dict[State, int]:
+    """The number of buckets in each state, the most urgent first. States without one are absent."""
+    all_states = [*states]
+    return {state: count for state in State if (count := all_states.count(state))}
+
+
+def _options_of(bucket: Bucket) -> Options:
     try:
-        return bucket.options
+        return catalog.options_of(bucket)
     except BufferMisconfigured:
-        return Options()  # a system check tells what is wrong with them
+        return Options()  # a system check reports what is wrong with them
 
 
-def _state(status: BucketStatus, options: Options) -> State:
+def _choose_state(status: BucketStatus, options: Options) -> State:
     if status.paused is not None:
         return State.PAUSED
     waits_too_long = _waits_too_long(status, options)
@@ -110,54 +116,46 @@ def _state(status: BucketStatus, options: Options) -> State:
         return State.FAILING
     if waits_too_long:
         return State.BEHIND
-    if status.pending or status.in_flight or (status.workers and _moves(status)):
+    if status.pending or status.in_flight or (status.workers and _has_traffic(status)):
         return State.FLOWING
     return State.EMPTY
 
 
 def _waits_too_long(status: BucketStatus, options: Options) -> bool:
-    # In seconds, since two timedeltas may have a sum that is none.
+    # In seconds, because the sum of two timedeltas may be larger than a timedelta can be.
     most = options.linger.total_seconds() + options.behind_after.total_seconds()
     return status.oldest is not None and status.oldest.total_seconds() > most
 
 
 def _is_attended(status: BucketStatus, options: Options) -> bool:
-    """One that is drained by cron has no worker in between, but one that has noted how it stood."""
-    noted_lately = status.sampled is not None and status.sampled <= options.behind_after
-    return status.workers > 0 or noted_lately
+    """Whether a worker is active, or one has written a sample lately.
+
+    A bucket that cron drains has no worker between two runs, but it has a sample of the last run.
+    """
+    was_sampled_lately = status.sampled is not None and status.sampled <= options.behind_after
+    return status.workers > 0 or was_sampled_lately
 
 
-def _moves(status: BucketStatus) -> bool:
+def _has_traffic(status: BucketStatus) -> bool:
     return bool(status.appended_per_minute or status.processed_per_minute)
 
 
 def _reasons(bucket: Bucket, status: BucketStatus, options: Options, state: State) -> Iterator[str]:
     if status.paused is not None:
-        yield _("Paused for %(time)s.") % {"time": in_words(status.paused)}
+        yield _("Paused for %(time)s.") % {"time": format_duration(status.paused)}
     is_late = state in (State.STALLED, State.BEHIND) and _waits_too_long(status, options)
     if is_late and status.oldest is not None:
-        yield _("The oldest event has waited for %(time)s.") % {"time": in_words(status.oldest)}
-    if state == State.STALLED and status.in_flight:
-        held = ngettext(
-            "%(number)s event is held by a worker that is gone.",
-            "%(number)s events are held by a worker that is gone.",
-            status.in_flight,
-        )
-        yield held % {"number": whole(status.in_flight)}
+        waited = format_duration(status.oldest)
+        yield _("The oldest event has waited for %(time)s.") % {"time": waited}
     if state == State.STALLED:
-        if bucket.has_processor:
-            yield _("No worker was heard of: run drain_buckets.")
-        elif options.batch_size is None:
-            yield _("No other client has taken it.")
-        else:
-            yield _("Nobody drains it: no processor is declared.")
+        yield from _reasons_to_stall(bucket, status, options)
     if state == State.BEHIND and status.workers:
         workers = ngettext(
             "%(number)s worker drains it: start more.",
             "%(number)s workers drain it: start more.",
             status.workers,
         )
-        yield workers % {"number": whole(status.workers)}
+        yield workers % {"number": format_count(status.workers)}
     if status.failing:
         yield from _failures(status)
     if status.dead:
@@ -166,24 +164,34 @@ def _reasons(bucket: Bucket, status: BucketStatus, options: Options, state: Stat
             "%(number)s dead letters wait for a decision.",
             status.dead,
         )
-        yield letters % {"number": whole(status.dead)}
+        yield letters % {"number": format_count(status.dead)}
+
+
+def _reasons_to_stall(bucket: Bucket, status: BucketStatus, options: Options) -> Iterator[str]:
+    if status.in_flight:
+        held = ngettext(
+            "%(number)s event is held by a worker that has died.",
+            "%(number)s events are held by a worker that has died.",
+            status.in_flight,
+        )
+        yield held % {"number": format_count(status.in_flight)}
+    if catalog.has_processor(bucket):
+        yield _("No worker is active: run drain_buckets.")
+    elif options.batch_size is None:
+        yield _("No other client has taken the events.")
+    else:
+        yield _("No worker drains it, because no processor is declared.")
 
 
 def _failures(status: BucketStatus) -> Iterator[str]:
     batches = ngettext(
-        "%(number)s batch has failed and comes again.",
-        "%(number)s batches have failed and come again.",
+        "%(number)s batch has failed and will be retried.",
+        "%(number)s batches have failed and will be retried.",
         status.failing,
     )
-    yield batches % {"number": whole(status.failing)}
+    yield batches % {"number": format_count(status.failing)}
     if status.error:
         last = _("The oldest failed with %(error)s at attempt %(attempt)s.")
     else:
         last = _("A worker died with the oldest at attempt %(attempt)s.")
-    yield last % {"error": status.error, "attempt": whole(status.attempt)}
-
-
-def counted(states: Iterable[State]) -> dict[State, int]:
-    """How many buckets are in each state, the most urgent first; only those that there are."""
-    all_states = [*states]
-    return {state: n for state in State if (n := all_states.count(state))}
+    yield last % {"error": status.error, "attempt": format_count(status.attempt)}

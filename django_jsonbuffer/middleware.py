@@ -1,27 +1,24 @@
-"""Middleware: what a request appends leaves as one, and who made the request."""
+"""Middleware: the events of a request leave in one call, and recordings see who made it."""
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable
 from inspect import iscoroutinefunction
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 
-from .commits import gathered
+from .appending.gathering import gathered
+from .recording.actors import remembered
 
 _GetResponse = Callable[[HttpRequest], HttpResponseBase]
 _AsyncGetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
-_request: Final[ContextVar[HttpRequest | None]] = ContextVar("request", default=None)
-
 
 @sync_and_async_middleware
 def gathering_middleware(get_response: Any) -> _GetResponse | _AsyncGetResponse:
-    """Each request within ``gathered()``: its appends leave when its answer is ready.
+    """Runs each request within ``gathered()``: its appends leave when the response is ready.
 
-    Nobody waits for an error then, so one is logged unless the bucket says "raise".
+    An error of theirs is logged, unless the bucket's ``on_unavailable`` is ``"raise"``.
     """
     if iscoroutinefunction(get_response):
 
@@ -40,37 +37,17 @@ def gathering_middleware(get_response: Any) -> _GetResponse | _AsyncGetResponse:
 
 @sync_and_async_middleware
 def actor_middleware(get_response: Any) -> _GetResponse | _AsyncGetResponse:
-    """Remembers the request, for recordings that tell who did it."""
+    """Remembers the user of each request, for recordings with ``actor=True``."""
     if iscoroutinefunction(get_response):
 
         async def middleware(request: HttpRequest) -> HttpResponseBase:
-            with _remembered(request):
+            with remembered(request):
                 return cast(HttpResponseBase, await get_response(request))
 
         return middleware
 
     def sync_middleware(request: HttpRequest) -> HttpResponseBase:
-        with _remembered(request):
+        with remembered(request):
             return cast(HttpResponseBase, get_response(request))
 
     return sync_middleware
-
-
-@contextmanager
-def _remembered(request: HttpRequest) -> Iterator[None]:
-    token = _request.set(request)
-    try:
-        yield
-    finally:
-        _request.reset(token)
-
-
-def actor() -> dict[str, str]:
-    """The user of the request in hand, as attributes of a CloudEvent; empty if there is none.
-
-    Source: https://github.com/cloudevents/spec/blob/main/cloudevents/extensions/authcontext.md
-    """
-    user = getattr(_request.get(), "user", None)
-    if user is None or not user.is_authenticated or user.pk is None:
-        return {}
-    return {"authtype": "app_user", "authid": str(user.pk)}

@@ -1,11 +1,12 @@
-"""A model without a table, by which the admin and its permissions know of buckets."""
+"""A model without a table, which gives buckets their pages in the admin and their permissions."""
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 
 class BucketManager(models.Manager["Bucket"]):
-    """Finds nothing, without asking the database: what reads all models finds no table here."""
+    """Finds no rows and never queries the database, since code that reads all models has no table
+    to read here."""
 
     def get_queryset(self) -> models.QuerySet["Bucket"]:
         return super().get_queryset().none()

@@ -1,4 +1,4 @@
-"""What may be chosen for a bucket."""
+"""The options of a bucket: their defaults, and the checks of their values."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -8,118 +8,118 @@ from functools import cached_property
 from typing import Any, Final
 
 from .exceptions import BufferMisconfigured
-from .store import MAX_APPEND_BYTES, Limits
 
-_COUNTED: Final = 10**14
-"""What the scripts can count to: the numbers of Lua are exact to 2⁵³."""
+MAX_APPEND_BYTES: Final = 256 * 1024 * 1024
+"""Most bytes of the events of one call, with a comma for each. It is half of the 512 MiB that the
+longest string in Redis may have, so that the events fit into an open batch beside others."""
+
+MAX_APPEND_BATCHES: Final = 10_000
+"""Most batches that the events of one call may fill, so that no call blocks the server for long."""
+
+_MOST_COUNTED: Final = 10**14
+"""The scripts count with the numbers of Lua, which are exact up to 2⁵³."""
 
 _MOST: Final[Mapping[str, int]] = {
     "batch_size": MAX_APPEND_BYTES,
     "batch_bytes": MAX_APPEND_BYTES,
     "max_event_bytes": MAX_APPEND_BYTES,
-    "max_spill_bytes": _COUNTED,
+    "max_spill_bytes": _MOST_COUNTED,
     "max_attempts": 1_000_000,
-    "max_pending": _COUNTED,
-    "max_pending_bytes": _COUNTED,
+    "max_pending": _MOST_COUNTED,
+    "max_pending_bytes": _MOST_COUNTED,
 }
+"""The options that count something, and the largest value of each."""
+
 _MAY_BE_NONE: Final = {"batch_size", "max_pending", "max_pending_bytes"}
+_DURATIONS: Final = ("linger", "lease", "append_timeout", "behind_after")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The options that an append has to respect. See :class:`Options` for their meaning."""
+
+    batch_size: int | None
+    batch_bytes: int
+    max_pending: int | None = None
+    max_pending_bytes: int | None = None
+    overflow: str = "raise"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """A bucket's options: from its declaration, or by its name from the settings."""
+    """The options of one bucket, from its declaration or from the settings."""
 
     batch_size: int | None = 1000
-    """Most events of a batch. None never seals on append: for a bucket whose consumer takes the
-    open batch itself."""
+    """Most events of a batch. None: an append never seals, for a bucket whose open batch another
+    client takes."""
 
     batch_bytes: int = 4 * 1024 * 1024
-    """Most bytes of a batch, unless one event alone has more."""
+    """Most bytes of a batch. A single event may have more."""
 
     linger: timedelta = timedelta(seconds=1)
     """How long an open batch waits for more events before a watching worker takes it."""
 
     lease: timedelta = timedelta(minutes=1)
-    """How long a batch stays with a worker that was last heard of, before another may take it over.
-    A worker that lives renews it. It bounds the backoff after a failure, too."""
+    """How long a batch stays with a silent worker before another worker may take it over. A living
+    worker renews its lease. The lease is also the longest backoff after a failure."""
 
     max_attempts: int = 10
-    """How often a processor may fail with a batch before the batch is halved, and so on until what
-    it fails with stands alone and goes to the dead letters."""
+    """Failures of a batch after which it is halved. The halves are halved again, until an event
+    that fails stands alone. Then that event becomes a dead letter."""
 
     outage_errors: tuple[type[BaseException], ...] = ()
-    """Errors of a processor that say of no event that it is bad: where it stores the events is
-    away. They use up no attempt. Django's ``OperationalError`` and ``InterfaceError``, Python's
-    ``ConnectionError`` and ``TimeoutError`` and this app's ``BufferUnavailable`` always count."""
+    """Exceptions that mean an outage: the place where the processor stores events is unreachable.
+    They do not count as failures. Django's ``OperationalError`` and ``InterfaceError``, Python's
+    ``ConnectionError`` and ``TimeoutError``, and ``BufferUnavailable`` always mean an outage."""
 
     max_pending: int | None = None
-    """Most events that may be pending. None for any number."""
+    """Most events that may be pending. None: any number."""
 
     max_pending_bytes: int | None = None
-    """Most bytes of all batches, those in flight included. None for any number."""
+    """Most bytes of all batches, those in flight included. None: any number."""
 
     overflow: str = "raise"
-    """What gives way when the bucket is full. ``"raise"``: the append, with
-    :class:`~django_jsonbuffer.exceptions.BucketFull`. ``"drop_newest"``: its events, all of one
-    call. ``"drop_oldest"``: the oldest pending batches, whole. What is dropped is counted."""
+    """Which events are given up when the bucket is full. ``"raise"``: none; the append raises
+    :class:`~django_jsonbuffer.exceptions.BucketFull`. ``"drop_newest"``: all events of the append.
+    ``"drop_oldest"``: the oldest pending batches, whole. Dropped events are counted."""
 
     max_event_bytes: int = 1024 * 1024
     """Most bytes of one event, as JSON."""
 
     append_timeout: timedelta = timedelta(seconds=5)
-    """How long an append is sent again while its reply is lost. Choose it longer than the timeout
-    of the client's socket. One that can be spilled is not sent again from here, but spilled."""
+    """How long an append is sent again while its reply is lost. Choose it longer than the socket
+    timeout of the client. A bucket that spills does not send again; it spills at once."""
 
     on_unavailable: str | None = None
-    """What becomes of events when Redis is away. ``"raise"``: an error. ``"drop"``: they are lost,
-    which is counted and logged. ``"spill"``: they are kept in a file in `spill_dir`, and handed to
-    Redis when it is back. None raises where a caller can still react, in the call that appends or
-    at the end of ``gathered()``, and drops what goes out after a commit, was recorded from a
-    signal, or leaves with the answer to a request."""
+    """What happens to events while Redis is unreachable. ``"raise"``: the append raises an error.
+    ``"drop"``: the events are lost, which is counted and logged. ``"spill"``: a file in `spill_dir`
+    keeps them until Redis is back. None: the append raises where its caller can still react, that
+    is in the call itself or at the end of ``gathered()``. Elsewhere it drops: after a commit, for a
+    recorded change, and when the response to a request is ready."""
 
     spill_dir: str | os.PathLike[str] | None = None
-    """Folder for events that are spilled: one of this machine alone, and that lasts."""
+    """Local directory for spilled events. It must survive restarts, and other machines must not
+    share it."""
 
     max_spill_bytes: int = 256 * 1024 * 1024
-    """Most bytes of events of this bucket in it."""
+    """Most bytes of spilled events of this bucket."""
 
     schema: Callable[[Any], object] | None = None
-    """Called with each event before it is appended. What it returns is appended, and what it raises
-    refuses the event. The ``model_validate`` of a pydantic model will do."""
+    """Called with each event before it is appended. Its result is appended in place of the event,
+    and an exception refuses the event. The ``model_validate`` of a pydantic model fits."""
 
     behind_after: timedelta = timedelta(minutes=2)
-    """How long an event may wait, `linger` aside, before the admin and ``show_buckets`` call the
-    bucket behind; or stalled, when no worker was heard of for as long."""
+    """How long an event may wait, in addition to `linger`, before the admin and ``show_buckets``
+    report the bucket as behind, or as stalled if no worker was heard of for that long."""
 
     redact: Callable[[Any], object] | None = None
-    """Called with each event that the admin is about to show. It shows what this returns in its
-    place, and of errors nothing that may quote the event."""
+    """Called with each event before the admin shows it. The admin shows the result in its place,
+    and hides the parts of an error that may quote the event."""
 
     def __post_init__(self) -> None:
-        for option, most in _MOST.items():
-            value = getattr(self, option)
-            if option in _MAY_BE_NONE and value is None:
-                continue
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise BufferMisconfigured(f"{option} must be a positive integer, not {value!r}.")
-            if value > most:
-                raise BufferMisconfigured(f"{option} must be at most {most:,}.")
-        for option in ("linger", "lease", "append_timeout", "behind_after"):
-            value = getattr(self, option)
-            if not isinstance(value, timedelta) or value < timedelta(0):
-                raise BufferMisconfigured(
-                    f"{option} must be a timedelta, and not negative. It is {value!r}."
-                )
-        if self.on_unavailable not in (None, "raise", "drop", "spill"):
-            raise BufferMisconfigured(
-                f"on_unavailable must be 'raise', 'drop' or 'spill', not {self.on_unavailable!r}."
-            )
-        if self.spill_dir is not None and not isinstance(self.spill_dir, str | os.PathLike):
-            raise BufferMisconfigured(f"spill_dir must be a path, not {self.spill_dir!r}.")
-        if self.on_unavailable == "spill" and not self.spill_dir:
-            raise BufferMisconfigured(
-                "on_unavailable='spill' needs a spill_dir: a folder of this machine that lasts."
-            )
+        self._check_counts()
+        self._check_durations()
+        self._check_unavailable()
         if self.overflow not in ("raise", "drop_newest", "drop_oldest"):
             raise BufferMisconfigured(
                 f"overflow must be 'raise', 'drop_newest' or 'drop_oldest', not {self.overflow!r}."
@@ -136,9 +136,40 @@ class Options:
             if value is not None and not callable(value):
                 raise BufferMisconfigured(f"{option} must be callable, unlike {value!r}.")
 
+    def _check_counts(self) -> None:
+        for option, most in _MOST.items():
+            value = getattr(self, option)
+            if option in _MAY_BE_NONE and value is None:
+                continue
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise BufferMisconfigured(f"{option} must be a positive integer, not {value!r}.")
+            if value > most:
+                raise BufferMisconfigured(f"{option} must be at most {most:,}.")
+
+    def _check_durations(self) -> None:
+        for option in _DURATIONS:
+            value = getattr(self, option)
+            if not isinstance(value, timedelta) or value < timedelta(0):
+                raise BufferMisconfigured(
+                    f"{option} must be a timedelta, and not negative. It is {value!r}."
+                )
+
+    def _check_unavailable(self) -> None:
+        if self.on_unavailable not in (None, "raise", "drop", "spill"):
+            raise BufferMisconfigured(
+                f"on_unavailable must be 'raise', 'drop' or 'spill', not {self.on_unavailable!r}."
+            )
+        if self.spill_dir is not None and not isinstance(self.spill_dir, str | os.PathLike):
+            raise BufferMisconfigured(f"spill_dir must be a path, not {self.spill_dir!r}.")
+        if self.on_unavailable == "spill" and not self.spill_dir:
+            raise BufferMisconfigured(
+                "on_unavailable='spill' needs a spill_dir: a local directory that survives "
+                "restarts."
+            )
+
     @cached_property
     def limits(self) -> Limits:
-        """What an append has to keep to."""
+        """The options that an append has to respect."""
         return Limits(
             batch_size=self.batch_size,
             batch_bytes=self.batch_bytes,

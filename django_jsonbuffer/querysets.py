@@ -1,12 +1,19 @@
-"""Bulk operations of a queryset, which send no signals, recorded as those that do."""
+"""Bulk operations of a queryset, which send no signals, recorded as operations that send them."""
 
 from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.models import Model, QuerySet
 
-from .receivers import recordings_of
+from .django_internals.models import (
+    forget_rows,
+    is_sliced_or_combined,
+    keys_per_statement,
+    limits_parameters,
+    use_database_for_writing,
+)
+from .recording.declaring import recordings_of
 
 M = TypeVar("M", bound=Model)
 
@@ -19,10 +26,10 @@ else:
 class RecordingQuerySetMixin(Base[M]):
     """For a queryset whose ``bulk_create()``, ``bulk_update()`` and ``update()`` are recorded.
 
-    In every bucket that records the model, in the transaction of the operation. An ``update()``
-    reads its rows before, under a lock where the database has one, and once more after. What is
-    created with ``ignore_conflicts`` or ``update_conflicts`` is not recorded, since nobody can tell
-    which rows were.
+    Every bucket that records the model gets the events, in the transaction of the operation. An
+    ``update()`` reads its rows before, under a lock if the database has one, and once more after.
+    A ``bulk_create()`` with ``ignore_conflicts`` or ``update_conflicts`` is not recorded, since the
+    database does not say which rows it created.
     """
 
     def bulk_create(
@@ -34,7 +41,7 @@ class RecordingQuerySetMixin(Base[M]):
         update_fields: Collection[str] | None = None,
         unique_fields: Collection[str] | None = None,
     ) -> list[M]:
-        self._for_write = True
+        use_database_for_writing(self)
         with transaction.atomic(using=self.db, savepoint=False):
             created = super().bulk_create(
                 objs,
@@ -52,12 +59,12 @@ class RecordingQuerySetMixin(Base[M]):
 
     def update(self, **kwargs: Any) -> int:
         recordings = recordings_of(self.model, "updated")
-        if not recordings or self.query.is_sliced or self.query.combinator:
+        if not recordings or is_sliced_or_combined(self):
             return super().update(**kwargs)
-        self._for_write = True
+        use_database_for_writing(self)
         with transaction.atomic(using=self.db, savepoint=False):
-            # A lock on rows of a subquery takes none of those that it only joins or counts.
-            # The keys by their fields: Django 5.2.0 takes no composite one by "pk".
+            # A subquery, so that the lock is on these rows alone and not on rows that the queryset
+            # only joins or counts. By the fields of the key: Django 5.2.0 refuses a composite "pk".
             key_fields: Any = self.model._meta.pk_fields
             pks = self.order_by().values(*(field.attname for field in key_fields))
             locked = [*_rows(self.model, pks, using=self.db).select_for_update()]
@@ -68,16 +75,16 @@ class RecordingQuerySetMixin(Base[M]):
                 for recording, old in zip(recordings, before, strict=True):
                     events = recording.events_of_rows(after, using=self.db, before=old)
                     recording.append(events, using=self.db)
-        self._result_cache = None
+        forget_rows(self)
         return rows
 
     def _among(self, locked: list[M]) -> "RecordingQuerySetMixin[M]":
-        """The same without rows that another transaction has made to fit in between.
+        """The same queryset without rows that another transaction has since made to fit it.
 
-        A database that limits the parameters of a statement could not take all keys. Of those,
-        SQLite needs none: what one transaction reads, no other changes before it writes.
+        A database that limits the parameters of a statement might not take all keys. SQLite is the
+        one of these that needs no keys: no other transaction writes between a read and a write.
         """
-        if connections[self.db].features.max_query_params is not None:
+        if limits_parameters(self.db):
             return self
         return self.filter(pk__in=[row.pk for row in locked])
 
@@ -87,7 +94,7 @@ def _rows(model: type[M], pks: Any, *, using: str) -> QuerySet[M]:
 
 
 def _portions(model: type[Model], pks: list[Any], *, using: str) -> Iterator[list[Any]]:
-    """As many at a time as one statement takes."""
-    size = max(connections[using].ops.bulk_batch_size([model._meta.pk], pks), 1)
+    """The keys, as many at a time as one statement takes."""
+    size = keys_per_statement(model, pks, using=using)
     for start in range(0, len(pks), size):
         yield pks[start : start + size]

@@ -10,12 +10,12 @@ from django.contrib.auth.signals import user_logged_in
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 from pytest_django import Settings
 
-from django_jsonbuffer import receivers
-from django_jsonbuffer.buckets import register
+from django_jsonbuffer.declarations import declarations
+from django_jsonbuffer.recording import declaring
 from tests import server
 from tests.server import Redis
 
-# The time of an example is that of a server on a busy machine.
+# No deadline for an example: it waits for a server, on a machine that may be busy.
 hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
 
@@ -29,12 +29,12 @@ def client_of_server() -> Iterator[Redis]:
 
 @pytest.fixture(autouse=True)
 def prefix(settings: Settings) -> Iterator[str]:
-    """Keys of its own for each test, and no processor of another test."""
+    """A prefix of keys for each test alone. Processors of other tests are removed."""
     prefix = f"test-{secrets.token_hex(8)}"
     settings.JSONBUFFER = {"CACHE": "jsonbuffer", "PREFIX": prefix}
-    processors = dict(register.processors)
+    processors = dict(declarations.processors)
     yield prefix
-    register.processors = processors
+    declarations.processors = processors
     with redis.Redis.from_url(server.URL) as plain:
         if keys := list(plain.scan_iter(match=f"{prefix}:*", count=1000)):
             plain.delete(*keys)
@@ -42,12 +42,12 @@ def prefix(settings: Settings) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def no_recording_is_left() -> Iterator[None]:
-    """And no hook."""
+    """Disconnect the recordings and hooks that the test has connected."""
     signals = [m2m_changed, post_delete, post_save, pre_delete, pre_save, user_logged_in]
     connected = [(signal, [*signal.receivers]) for signal in signals]
-    recordings = [*receivers.recordings]
+    recordings = [*declaring.recordings]
     yield
-    receivers.recordings[:] = recordings
+    declaring.recordings[:] = recordings
     for signal, its_receivers in connected:
         signal.receivers = its_receivers
         signal.sender_receivers_cache.clear()
@@ -55,14 +55,14 @@ def no_recording_is_left() -> Iterator[None]:
 
 @pytest.fixture
 def nothing_declared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No bucket but those that the test makes."""
-    monkeypatch.setattr(register, "declarations", [])
-    monkeypatch.setattr(register, "processors", {})
+    """Remove all declarations and processors, so that only the test's own buckets are left."""
+    monkeypatch.setattr(declarations, "declared", [])
+    monkeypatch.setattr(declarations, "processors", {})
 
 
 @pytest.fixture
 def configure(settings: Settings) -> Callable[..., None]:
-    """Changes JSONBUFFER by keyword, the rest staying as it is."""
+    """Changes the given keys of JSONBUFFER, and keeps the others."""
 
     def configure(**changes: Any) -> None:
         settings.JSONBUFFER = {**settings.JSONBUFFER, **changes}
@@ -72,7 +72,7 @@ def configure(settings: Settings) -> Callable[..., None]:
 
 @pytest.fixture
 def use_cache(settings: Settings, configure: Callable[..., None]) -> Callable[..., str]:
-    """Points the buffer at another cache, as `LOCATION` and further keys of CACHES describe it."""
+    """Makes the buffer use another cache, with this `LOCATION` and further keys of CACHES."""
 
     def use_cache(location: str | list[str], **config: Any) -> str:
         alias = f"cache-{secrets.token_hex(4)}"
@@ -93,7 +93,7 @@ def use_cache(settings: Settings, configure: Callable[..., None]) -> Callable[..
 
 @pytest.fixture
 def private_server(use_cache: Callable[..., str]) -> Iterator[Redis]:
-    """A client of a server that only this test uses, as the buffer does too."""
+    """A client of a server that only this test uses. The buffer uses it too."""
     embedded, app_url = server.start()
     try:
         with redis.Redis.from_url(embedded.url) as plain:
@@ -105,7 +105,7 @@ def private_server(use_cache: Callable[..., str]) -> Iterator[Redis]:
 
 @pytest.fixture
 def unreachable(use_cache: Callable[..., str], tmp_path: Path) -> str:
-    """The URL of a server that is not there, which the buffer is to use."""
+    """The URL of a server that does not exist. The buffer uses this URL."""
     url = f"unix://{tmp_path}/nobody.sock?db=0"
     use_cache(url)
     return url

@@ -1,4 +1,4 @@
-"""What was recorded, checked against the official JSON schema of CloudEvents 1.0.
+"""Recorded events, checked against the official JSON schema of CloudEvents 1.0.
 
 Source: the npm package ``cloudevents``, where it is ``dist/schema/cloudevent.json``.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from django.db import transaction
+from django.db.models import Model
 from jsonschema import Draft7Validator
 
 from django_jsonbuffer import Bucket
@@ -21,7 +22,7 @@ VALIDATOR: Final = Draft7Validator(
 
 
 def recorded(bucket: Bucket) -> list[Any]:
-    """Take the bucket's events. Each must be valid."""
+    """Take the bucket's events, which all must be valid."""
     events = bucket.take()
     for event in events:
         VALIDATOR.validate(event)
@@ -29,20 +30,25 @@ def recorded(bucket: Bucket) -> list[Any]:
 
 
 def told(bucket: Bucket) -> list[tuple[str, str]]:
-    """The same, with no more than what happened to what."""
+    """Take the events and return the type and the subject of each, without the app's label."""
     return [
         (event["type"].removeprefix("library."), event["subject"]) for event in recorded(bucket)
     ]
 
 
 def data(bucket: Bucket) -> list[Any]:
-    """The same, with no more than the data."""
+    """Take the events and return the data of each."""
     return [event["data"] for event in recorded(bucket)]
+
+
+def pk(instance: Model) -> str:
+    """The subject of an event about the instance."""
+    return str(instance.pk)
 
 
 @contextmanager
 def rolled_back(*, using: str | None = None) -> Iterator[None]:
-    """A transaction that comes to nothing."""
+    """A transaction that is rolled back."""
     with transaction.atomic(using=using):
         yield
         transaction.set_rollback(True, using=using)

@@ -1,4 +1,4 @@
-"""The clients that share a bucket's key: a script that merges, and a consumer that takes."""
+"""The other clients that share a bucket's key: a script that merges, and one that takes."""
 
 import json
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ def merge(client: Redis, key: str, events: Sequence[Any]) -> None:
 
 
 def get_and_delete(client: Redis, key: str) -> bytes | None:
-    """MULTI GET DEL, as one writes it by hand."""
+    """MULTI GET DEL, as it is usually written by hand."""
     with client.pipeline(transaction=True) as pipeline:
         pipeline.get(key)
         pipeline.delete(key)

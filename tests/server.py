@@ -1,7 +1,7 @@
-"""The server of this process: a private one, or that of REDIS_URL.
+"""The server of the tests in this process: a private one, or that of REDIS_URL.
 
-The buffer may be another user there than the tests, or come another way. ``SUITE_AS`` says so:
-``acl`` for a user that is allowed what `redis_acl operator` says and nothing else, ``tls`` for TLS.
+``SUITE_AS`` changes how the buffer connects. With ``acl``, its user has the permissions of
+`redis_acl operator` and no others. With ``tls``, it uses TLS.
 """
 
 import atexit
@@ -15,16 +15,16 @@ import redis
 from example_project.embedded_redis import EmbeddedRedis
 
 Redis: TypeAlias = Any
-"""A client of redis-py, whose types leave open whether replies are bytes or text, or none."""
+"""A client of redis-py. Any, since its types do not say whether a reply is bytes, text or None."""
 
 SUITE_AS = os.environ.get("SUITE_AS", "")
 
 USER = {"acl": "operator", "tls": "site"}.get(SUITE_AS, "default")
-"""That the buffer is."""
+"""The Redis user of the buffer."""
 
 
 def start() -> tuple[EmbeddedRedis, str]:
-    """A server, and the URL by which the buffer is to use it."""
+    """Start a server. Returns it, and the URL by which the buffer uses it."""
     if SUITE_AS == "tls":
         return _with_tls()
     embedded = EmbeddedRedis().start()
@@ -41,7 +41,7 @@ def _as_operator(embedded: EmbeddedRedis) -> str:
 
 
 def _with_tls() -> tuple[EmbeddedRedis, str]:
-    """With a password, and a certificate of an authority that only this server's clients know."""
+    """Start a server with a password. Only its clients know the authority of its certificate."""
     import trustme
 
     folder = tempfile.mkdtemp()

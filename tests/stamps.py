@@ -1,8 +1,9 @@
-"""Appends that are sent by hand."""
+"""Stamps for appends that tests send themselves."""
 
-from django_jsonbuffer.producers import Producer, Stamp
+from django_jsonbuffer.appending.producers import Producer
+from django_jsonbuffer.stamps import Stamp
 
 
 def a_stamp() -> Stamp:
-    """That no append had before."""
+    """A stamp that no append had before."""
     return Producer().next_stamp()

@@ -11,11 +11,15 @@ from django.core.management import CommandError, call_command
 
 from django_jsonbuffer import Batch, Bucket
 from django_jsonbuffer.acl import ROLES
-from django_jsonbuffer.buckets import histories, known_buckets, statuses
+from django_jsonbuffer.catalog import deliveries, histories, known_buckets, statuses
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.exceptions import BucketFull, BufferUnavailable
-from django_jsonbuffer.health import State, health
-from django_jsonbuffer.store import Limits, Store, server_facts
+from django_jsonbuffer.health import State, read_health
+from django_jsonbuffer.options import Limits
+from django_jsonbuffer.store import pending
+from django_jsonbuffer.store.server import server_facts
+from django_jsonbuffer.store.store import Store
+from tests.prepared import keys_of, store_of
 from tests.server import Redis
 from tests.stamps import a_stamp
 
@@ -30,7 +34,7 @@ def printed(*args: str) -> str:
 
 @pytest.fixture
 def become(private_server: Redis, use_cache: Callable[..., str]) -> Callable[..., None]:
-    """Makes a user, as the printed command says, and lets the buffer be that user."""
+    """Creates the user of the printed command, and lets the buffer connect as that user."""
     path = private_server.get_connection_kwargs()["path"]
 
     def become(*args: str, without: str = "") -> None:
@@ -44,7 +48,7 @@ def become(private_server: Redis, use_cache: Callable[..., str]) -> Callable[...
 
 
 def append(bucket: Bucket, *events: Any, **limits: Any) -> None:
-    bucket.wiring.store.append(
+    store_of(bucket.name).append(
         [json.dumps(event).encode() for event in events],
         a_stamp(),
         Limits(**{"batch_size": 2, "batch_bytes": 1000, **limits}),
@@ -52,9 +56,9 @@ def append(bucket: Bucket, *events: Any, **limits: Any) -> None:
 
 
 def produce(plain: Redis) -> None:
-    """All that a producer may come upon."""
+    """Every path that an append may take."""
     bucket = Bucket("orders", batch_size=2)
-    store = bucket.wiring.store
+    store = store_of("orders")
     bucket.extend([1, 2, 3])
     for value in ("[4]", " [5] ", "rubbish", "[]"):
         plain.set(bucket.key, value)
@@ -66,15 +70,15 @@ def produce(plain: Redis) -> None:
     append(bucket, 1, max_pending=1, overflow="drop_newest")
     append(bucket, 1, max_pending=3, overflow="drop_oldest")
     append(bucket, 1, 2, 3, max_pending=3, overflow="drop_oldest")
-    store.count_lost(1)
+    pending.count_lost(store, 1)
 
 
 def drain(plain: Redis) -> None:
-    """All that a drainer may come upon. What is pending was put there by others, or spilled."""
+    """Every path that a drain may take. Other clients have appended the events, or a spill has."""
     produce(plain)
     plain.flushdb()
     bucket = Bucket("orders", lease=NOW, max_attempts=1)
-    key, batches = bucket.key, bucket.wiring.store.keys.batches
+    key, batches = bucket.key, keys_of("orders").batches
 
     def refuse(batch: Batch) -> None:
         if 2 in batch:
@@ -90,7 +94,7 @@ def drain(plain: Redis) -> None:
     bucket.drain()
     Bucket("orders").processor(lambda batch: None)
     plain.set(key, "[1]")
-    held = bucket.wiring.store
+    held = store_of("orders")
     held.seal()
     claim, _ = held.claim("worker", lease=NOW, linger=None, after=None)
     assert claim is not None
@@ -125,21 +129,21 @@ def operate(plain: Redis) -> None:
     bucket.purge()
     bucket.pause()
     bucket.resume()
-    assert bucket.deliveries().batches == []
+    assert deliveries(bucket, 100).batches == []
     [history] = histories([bucket])
     assert len(history) == 240
-    bucket.wiring.store.set_aside([b"x"], error="no")
+    pending.set_aside(store_of("orders"), [b"x"], error="no")
     known_buckets()
     server_facts(configuration())
 
 
 TOLERATED = {
-    "+eval",  # needed when the server does not know a script
+    "+eval",  # needed if the server does not know a script
     "+script|load",
     "+select",  # of a database other than 0
     "+config|get",  # which hosted servers do not have
     "+hincrby",  # without it, a total begins again with each event
-    "+xinfo|consumers",  # without it, the names of workers that are gone pile up
+    "+xinfo|consumers",  # without it, the names of dead workers accumulate
 }
 
 WORK: dict[str, Callable[[Redis], None]] = {
@@ -190,7 +194,7 @@ def test_operator_of_one_bucket_sees_it_beside_those_that_it_may_not_read(
     for name in ("orders", "views"):
         Bucket(name).append(1)
     become("operator", "orders")
-    orders, views = health([Bucket("orders"), Bucket("views")])
+    orders, views = read_health([Bucket("orders"), Bucket("views")])
     assert (orders.state, views.state) == (State.FLOWING, State.UNREADABLE)
     assert "no permissions" in views.reasons[0].lower()
     assert histories([Bucket("views")]) == [[]]

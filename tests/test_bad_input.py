@@ -27,8 +27,10 @@ from django.test import Client
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy
 
-from django_jsonbuffer import Batch, Bucket, producers, store
-from django_jsonbuffer.buckets import known_buckets
+from django_jsonbuffer import Batch, Bucket, catalog
+from django_jsonbuffer.appending import producers
+from django_jsonbuffer.appending.producers import Producer
+from django_jsonbuffer.catalog import known_buckets
 from django_jsonbuffer.exceptions import (
     BufferMisconfigured,
     BufferOutOfMemory,
@@ -38,17 +40,18 @@ from django_jsonbuffer.exceptions import (
     JSONBufferError,
     KeyOccupied,
 )
-from django_jsonbuffer.producers import Producer
+from django_jsonbuffer.store import catalog_entries, pending
+from django_jsonbuffer.store.keys import PRODUCER
 from example_project.embedded_redis import EmbeddedRedis
+from tests.admin.pages import PAGE, row, rows
+from tests.checks.messages import APP
+from tests.draining.test_drain import drain_all, impatient, report
 from tests.library.models import Tag
 from tests.server import Redis
-from tests.test_admin import PAGE, row, rows
-from tests.test_checks import APP
+from tests.store.test_store import dump
 from tests.test_drain_buckets import environment, wait_for
-from tests.test_draining import drain_all, impatient, report
 from tests.test_encoding import Colour, Point, Size, nested
 from tests.test_faults import CALLS, WRITES, answering
-from tests.test_store import dump
 
 NOW = timedelta(0)
 
@@ -73,7 +76,7 @@ def reject_all(batch: Batch) -> None:
 
 
 def seen_everywhere(bucket: Bucket, event: Any) -> list[str]:
-    """What the event looks like to peek, a dead letter, and a processor after its replay."""
+    """The event as peek, a dead letter, and a processor after a replay show it."""
     bucket.extend(["before", event, "after"])
     seen = [bucket.peek()]
     bucket.processor(reject_all)
@@ -88,7 +91,7 @@ def seen_everywhere(bucket: Bucket, event: Any) -> list[str]:
 
 
 class Unspeakable(Exception):
-    """As an error of somebody else's may be that formats what it has not got."""
+    """An error whose own text cannot be made, as errors of other libraries may be."""
 
     def __str__(self) -> str:
         raise AttributeError("no message")
@@ -105,7 +108,7 @@ def circle() -> list[Any]:
 
 
 def start_process(body: str) -> "subprocess.Popen[str]":
-    """Runs the lines in a process of its own, beside this test's bucket."""
+    """Run the lines in another process, with the bucket of this test."""
     program = f"{_PROLOGUE}\n{dedent(body)}"
     return subprocess.Popen(
         [sys.executable, "-c", program], env=environment(), stdout=subprocess.PIPE, text=True
@@ -113,7 +116,7 @@ def start_process(body: str) -> "subprocess.Popen[str]":
 
 
 def in_a_process(body: str) -> str:
-    """What the lines print."""
+    """Run the lines in another process. Returns its output."""
     with start_process(body) as process:
         said, _ = process.communicate(timeout=60)
     assert process.returncode == 0
@@ -214,7 +217,7 @@ class TestEvent:
             bucket.extend(events)
 
     def test_for_which_there_is_no_memory_is_refused(self) -> None:
-        """512 MB and a byte, in a process that may have 1 GB."""
+        """512 MB and one byte, in a process that may use 1 GB."""
         said = in_a_process(
             """
             import resource
@@ -275,10 +278,10 @@ class TestNames:
     def test_many_appended_to_leave_a_bounded_register_in_the_process(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(store, "_MOST_REGISTERED", 20)
+        monkeypatch.setattr(catalog_entries, "_MOST_WRITTEN", 20)
         for number in range(100):
             Bucket(f"name-{number}").append(1)
-        assert len(store._registered) <= 20
+        assert len(catalog_entries.written) <= 20
 
 
 PUT: dict[str, Callable[[Redis, str], object]] = {
@@ -302,7 +305,7 @@ OURS = {
 
 
 def all_calls(bucket: Bucket) -> dict[str, Callable[[], object]]:
-    its_store = bucket.wiring.store
+    its_store = bucket._definition.parts.store
     return {
         "append": lambda: bucket.append(1),
         "extend": lambda: bucket.extend(range(10)),
@@ -314,24 +317,24 @@ def all_calls(bucket: Bucket) -> dict[str, Callable[[], object]]:
         "seal": its_store.seal,
         "beat": lambda: its_store.beat("worker"),
         "retire": lambda: its_store.retire("worker", lease=NOW),
-        "lose": lambda: its_store.count_lost(1),
+        "lose": lambda: pending.count_lost(its_store, 1),
         "dead": lambda: list(bucket.dead),
         "replay": bucket.dead.replay_all,
         "discard": bucket.dead.discard_all,
-        "deliveries": bucket.deliveries,
+        "deliveries": lambda: catalog.deliveries(bucket),
         "pause": bucket.pause,
         "resume": bucket.resume,
     }
 
 
 def occupied_producer(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The key of the producer that appends next."""
+    """The key in Redis of the producer that appends next."""
     monkeypatch.setattr(producers, "_idle", [producer := Producer()])
-    return bucket.wiring.store.keys.producer(producer._id)
+    return bucket._definition.parts.store.keys.open + PRODUCER + producer._id
 
 
 def refuses(call: Callable[[], object]) -> bool:
-    """Whether a key of another type is said to be in the way."""
+    """Whether the call raises the error for a key of another type."""
     try:
         call()
     except KeyOccupied as error:
@@ -349,7 +352,7 @@ class TestKey:
         bucket = impatient(batch_size=2)
         bucket.processor(lambda batch: None)
         bucket.extend([1, 2, 3])
-        place = getattr(bucket.wiring.store.keys, key)
+        place = getattr(bucket._definition.parts.store.keys, key)
         client_of_server.delete(place)
         PUT[kind](client_of_server, place)
         theirs = client_of_server.dump(place)
@@ -358,7 +361,7 @@ class TestKey:
             before = dump(client_of_server, prefix)
             if refuses(call):
                 refused.append(name)
-                # A worker that comes notes how the bucket stands, and nothing else.
+                # A worker that starts writes to the history of the bucket, and nothing else.
                 history = f"{bucket.key}:history".encode()
                 after = {
                     key: value
@@ -410,7 +413,7 @@ class TestKey:
         monkeypatch: pytest.MonkeyPatch,
         kind: str,
     ) -> None:
-        monkeypatch.setattr(store, "_registered", set())
+        monkeypatch.setattr(catalog_entries, "written", set())
         PUT[kind](client_of_server, f"{prefix}:buckets")
         before = dump(client_of_server, prefix)
         for call in (lambda: bucket.append(1), known_buckets):
@@ -428,14 +431,14 @@ class TestKey:
         bucket.processor(reject_all)
         bucket.drain()
         bucket.extend([1, 2, 3])
-        place = getattr(bucket.wiring.store.keys, key)
+        place = getattr(bucket._definition.parts.store.keys, key)
         away = f"{place}:away"
         got: list[int] = []
 
         def interfere(batch: Batch) -> None:
             if not client_of_server.exists(away):
                 bucket.append(4)
-                PUT["hash"](client_of_server, bucket.wiring.store.keys.attempts)
+                PUT["hash"](client_of_server, bucket._definition.parts.store.keys.attempts)
                 client_of_server.rename(place, away)
                 PUT["set"](client_of_server, place)
             if outcome == "fails":
@@ -460,7 +463,7 @@ class TestKey:
     ) -> None:
         for name in ("orders", "views"):
             Bucket(name).append(1)
-        place = getattr(Bucket("orders").wiring.store.keys, key)
+        place = getattr(Bucket("orders")._definition.parts.store.keys, key)
         client_of_server.delete(place)
         client_of_server.geoadd(place, (1, 1, "theirs"))
         response = admin_client.get(PAGE)
@@ -478,7 +481,7 @@ class TestKey:
                 return os.mkdir, (str(tmp_path / "loaded"),)
 
         bucket = impatient(max_attempts=1)
-        keys = bucket.wiring.store.keys
+        keys = bucket._definition.parts.store.keys
         bomb = pickle.dumps(Bomb())
         bucket.append(1)
         client_of_server.set(keys.open, bomb)
@@ -501,7 +504,7 @@ class TestKey:
         bucket.extend([1, 2, 3])
         bucket.processor(lambda batch: 1 / 0)
         bucket.drain()
-        client_of_server.delete(getattr(bucket.wiring.store.keys, key))
+        client_of_server.delete(getattr(bucket._definition.parts.store.keys, key))
         got: list[int] = []
         bucket.processor(got.extend)
         bucket.append(4)
@@ -516,7 +519,7 @@ class TestKey:
     ) -> None:
         bucket = Bucket("orders", batch_size=2)
         bucket.extend([1, 2, 3])
-        stats = bucket.wiring.store.keys.stats
+        stats = bucket._definition.parts.store.keys.stats
         client_of_server.hset(stats, mapping=dict.fromkeys(client_of_server.hkeys(stats), value))
         bucket.append(4)
         got: list[int] = []
@@ -535,7 +538,7 @@ class TestKey:
     ) -> None:
         bucket = impatient(batch_size=2, max_attempts=2)
         bucket.extend([1, 2])
-        keys = bucket.wiring.store.keys
+        keys = bucket._definition.parts.store.keys
         [(id, _)] = client_of_server.xrange(keys.batches)
         client_of_server.hset(keys.attempts, id, value)
         got: list[int] = []
@@ -548,10 +551,10 @@ class TestKey:
     def test_workers_that_are_spoilt_are_forgotten(
         self, bucket: Bucket, client_of_server: Redis, value: str
     ) -> None:
-        workers = bucket.wiring.store.keys.workers
+        workers = bucket._definition.parts.store.keys.workers
         client_of_server.hset(workers, "theirs", value)
         assert bucket.status().workers == 0
-        bucket.wiring.store.beat("ours")
+        bucket._definition.parts.store.beat("ours")
         assert client_of_server.hkeys(workers) == [b"ours"]
 
     @pytest.mark.parametrize(
@@ -567,7 +570,7 @@ class TestKey:
         bucket = impatient(batch_size=2)
         bucket.extend([1, 2, 3])
         bucket.processor(lambda batch: None)
-        client_of_server.hdel(bucket.wiring.store.keys.stats, field)
+        client_of_server.hdel(bucket._definition.parts.store.keys.stats, field)
         status = bucket.status()
         assert (status.pending, status.in_flight, status.batches, status.bytes) == (3, 0, 2, 8)
         bucket.append(4)
@@ -577,10 +580,10 @@ class TestKey:
         assert (status.pending, status.in_flight, status.batches, status.bytes) == (0, 0, 0, 0)
 
     def test_bucket_of_an_older_version(self, client_of_server: Redis) -> None:
-        """Without the newer keys, and with four fields in a dead letter."""
+        """It has no key that was added later, and its dead letters have four fields."""
         bucket = Bucket("orders", batch_size=2)
         bucket.extend([1, 2, 3])
-        keys = bucket.wiring.store.keys
+        keys = bucket._definition.parts.store.keys
         client_of_server.delete(keys.attempts, keys.workers)
         client_of_server.xadd(
             keys.dead, {"event": "[9]", "error": "old", "batch": "", "attempts": 1}
@@ -595,10 +598,10 @@ class TestKey:
         assert got == [1, 2, [9], 3]
 
     def test_bucket_of_a_newer_version(self, client_of_server: Redis) -> None:
-        """With fields that this one does not know."""
+        """It has fields that this version does not know."""
         bucket = Bucket("orders", batch_size=2)
         bucket.extend([1, 2, 3])
-        keys = bucket.wiring.store.keys
+        keys = bucket._definition.parts.store.keys
         client_of_server.hset(keys.stats, "unheard_of", "x")
         client_of_server.xadd(
             keys.batches, {"events": "[4]", "count": 1, "opened": 1, "unheard_of": "x"}
@@ -614,12 +617,12 @@ ALL_CALLS = {**CALLS, **CALLS_OF_DEAD_LETTERS}
 
 
 def all_that_is_told(error: BaseException) -> str:
-    """The error as a log has it, behind those that it was raised from."""
+    """The error as a log shows it, with the errors that caused it."""
     return f"{error!r}{''.join(format_exception(error))}"
 
 
 def is_clear(call: Callable[[Bucket], object], bucket: Bucket) -> bool:
-    """Whether it returns, or raises an error of this app."""
+    """Whether the call returns, or raises an error of this app."""
     try:
         call(bucket)
     except JSONBufferError:
@@ -631,7 +634,7 @@ def is_clear(call: Callable[[Bucket], object], bucket: Bucket) -> bool:
 
 @contextmanager
 def refusing(refusal: str) -> Iterator[str]:
-    """The URL of a server that does not serve, with a password in it."""
+    """A server that refuses to serve. Yields its URL, which contains a password."""
     lines = {
         "password": b"-WRONGPASS invalid username-password pair or user is disabled.\r\n",
         "permission": b"-NOPERM this user has no permissions to run the command\r\n",
@@ -697,7 +700,7 @@ class TestServer:
         line: str,
         protocol: int,
     ) -> None:
-        """As one before Redis 6 is asked for RESP3, or one whose AUTH has been renamed."""
+        """So answer servers before Redis 6 that are asked for RESP3, or whose AUTH was renamed."""
         caplog.set_level("DEBUG")
         bucket = Bucket("orders", append_timeout=timedelta(seconds=0.05))
         bucket.processor(lambda batch: None)
@@ -709,7 +712,7 @@ class TestServer:
                 assert "hunter2" not in all_that_is_told(caught.value), name
             Bucket("orders", on_unavailable="drop").append(1)
             messages = run_checks(app_configs=[APP], include_deployment_checks=True)
-        assert "hunter2" not in f"{messages}{caplog.text}{bucket!r}{bucket.wiring!r}"
+        assert "hunter2" not in f"{messages}{caplog.text}{bucket!r}{bucket._definition.parts!r}"
 
     @pytest.mark.parametrize(
         "location",
@@ -727,7 +730,7 @@ class TestServer:
     def test_whose_url_is_wrong_is_said_without_the_password(
         self, bucket: Bucket, use_cache: Callable[..., str], location: str
     ) -> None:
-        """A password with `/`, `?` or `#` in it that is not quoted, or another slip."""
+        """The password contains `/`, `?` or `#` unquoted, or the URL has another mistake."""
         alias = use_cache(location)
         with pytest.raises(BufferMisconfigured, match=alias) as caught:
             bucket.append(1)
@@ -749,7 +752,7 @@ class TestServer:
     def test_that_answers_garbage_is_said(
         self, use_cache: Callable[..., str], reply: bytes
     ) -> None:
-        """Never a Python error. What happens to fit is believed, but nothing counts as stored."""
+        """No call raises a Python error. A reply that fits is accepted, but no event is stored."""
         bucket = Bucket("orders", append_timeout=timedelta(seconds=0.02))
         bucket.processor(lambda batch: None)
         with answering(reply + b"\r\n") as port:
@@ -805,7 +808,7 @@ class TestServer:
     def lasting_server(
         self, tmp_path: Path, use_cache: Callable[..., str]
     ) -> Iterator[EmbeddedRedis]:
-        """One that has after a restart what it has confirmed."""
+        """A server that keeps all confirmed writes over a restart."""
         embedded = EmbeddedRedis(
             *("--dir", str(tmp_path), "--appendonly", "yes", "--appendfsync", "always")
         )
@@ -925,7 +928,7 @@ class TestAdmin:
         bucket = Bucket("orders")
         bucket.append(1)
         fill = "for n = 1, 1000000 do redis.call('XADD', KEYS[1], n, 'event', n) end"
-        private_server.eval(fill, 1, bucket.wiring.store.keys.dead)
+        private_server.eval(fill, 1, bucket._definition.parts.store.keys.dead)
         response = admin_client.get(PAGE)
         assert row(response, "orders")["dead"] == "1,000,000"
         assert [letter.event for letter in bucket.dead.page(2)] == [1, 2]
@@ -941,7 +944,7 @@ class TestAdmin:
             use_cache(url)
             response = admin_client.get(PAGE)
         assert response.status_code == 503
-        assert b"See whether Redis is running" in response.content
+        assert b"Check that Redis is running" in response.content
         assert b"hunter2" not in response.content
 
     @pytest.mark.parametrize("action", ["pause", "purge"])
@@ -953,7 +956,7 @@ class TestAdmin:
             use_cache(url)
             response = admin_client.post(f"{PAGE}orders/{action}/")
         assert response.status_code == 503
-        assert b"See whether Redis is running" in response.content
+        assert b"Check that Redis is running" in response.content
         assert b"hunter2" not in response.content
 
     @pytest.mark.parametrize("reply", [b"*0", b":1", b"*1\r\n*1\r\n$1\r\nx", b"HTTP/1.1 400"])
@@ -975,7 +978,7 @@ class TestAdmin:
 
 
 class Panic(BaseException):
-    """As extensions that are written in Rust raise it."""
+    """A BaseException, as extensions that are written in Rust raise it after a panic."""
 
 
 def recurse(batch: Batch) -> None:
@@ -1017,7 +1020,7 @@ class TestProcessor:
         assert bucket.status().pending == 2
 
     def test_that_panics_ends_its_worker_and_has_failed(self) -> None:
-        """What is no Exception goes on its way, and is no reason to try for ever."""
+        """A BaseException that is not an Exception is raised, but counts as a failure."""
         bucket = impatient(max_attempts=2)
         bucket.extend([1, 2])
         got: list[int] = []
@@ -1050,7 +1053,7 @@ class TestProcessor:
 
     @pytest.fixture
     def user_signal(self) -> Iterator[None]:
-        """A handler that raises, wherever the program is."""
+        """A signal handler that raises, wherever the program is."""
 
         def handle(number: int, frame: object) -> None:
             raise RuntimeError("a signal")
@@ -1079,7 +1082,7 @@ class TestProcessor:
         bucket = impatient(max_attempts=1)
         bucket.append(1)
         bucket.processor(process)
-        # And no more of it, since a report of the suite cannot hold what some of these say.
+        # Only the yes or no is asserted: the suite cannot report the texts of some of these errors.
         with suppress(Panic):
             assert is_clear(Bucket.drain, bucket)
         [letter] = bucket.dead
@@ -1090,7 +1093,7 @@ class TestProcessor:
         "reason", ["\ud800", "", "\x00", None, 5, b"x", ["x"], ValueError, object()], ids=kind
     )
     def test_that_rejects_for_no_reason(self, reason: Any) -> None:
-        """Whatever it is, it is no reason to keep the event for ever, or to end the worker."""
+        """Whatever the reason is, the event is buried, and the worker goes on."""
         bucket = impatient(max_attempts=1)
         bucket.append(1)
         bucket.processor(lambda batch: batch.reject(batch[0], reason))

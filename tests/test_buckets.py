@@ -10,7 +10,8 @@ import pydantic
 import pytest
 
 from django_jsonbuffer import Bucket
-from django_jsonbuffer.buckets import declared_buckets, known_buckets, register, statuses
+from django_jsonbuffer.catalog import declared_buckets, known_buckets, options_of, statuses
+from django_jsonbuffer.declarations import declarations
 from django_jsonbuffer.encoding import MAX_DEPTH
 from django_jsonbuffer.exceptions import (
     BufferMisconfigured,
@@ -19,7 +20,7 @@ from django_jsonbuffer.exceptions import (
     InvalidEvent,
     NoProcessor,
 )
-from django_jsonbuffer.store import BucketStatus
+from django_jsonbuffer.store.status import BucketStatus
 from tests.declaring.buckets import page_views
 from tests.server import Redis
 from tests.test_encoding import nested
@@ -56,24 +57,24 @@ class TestHandles:
             Bucket("orders", batch_size=0)
 
     def test_any_number_of_names_leaves_nothing_behind(self) -> None:
-        before = len(register.declarations)
+        before = len(declarations.declared)
         for number in range(1000):
             Bucket(f"user-{number}")
-        assert len(register.declarations) == before
+        assert len(declarations.declared) == before
 
 
 class TestOptions:
     def test_handle_takes_those_of_the_declaration(self) -> None:
-        assert Bucket("page-views").options == page_views.options
-        assert page_views.options.batch_size == 100
+        assert options_of(Bucket("page-views")) == options_of(page_views)
+        assert options_of(page_views).batch_size == 100
 
     def test_handle_wins_over_declaration_and_settings_over_both(
         self, configure: Callable[..., None]
     ) -> None:
-        assert Bucket("page-views", batch_size=5).options.batch_size == 5
+        assert options_of(Bucket("page-views", batch_size=5)).batch_size == 5
         configure(BUCKETS={"page-views": {"batch_size": 7}})
-        assert Bucket("page-views", batch_size=5).options.batch_size == 7
-        assert page_views.options.batch_size == 7
+        assert options_of(Bucket("page-views", batch_size=5)).batch_size == 7
+        assert options_of(page_views).batch_size == 7
 
     def test_bad_setting_is_an_error_at_use(self, configure: Callable[..., None]) -> None:
         configure(BUCKETS={"orders": {"batch_size": "many"}})
@@ -164,7 +165,7 @@ class TestAppend:
         bucket = Bucket("orders")
         events = [nested(MAX_DEPTH), 10**4299]
         bucket.extend(events)
-        client_of_server.delete(bucket.wiring.store.keys.stats)
+        client_of_server.delete(bucket._definition.parts.store.keys.stats)
         assert bucket.status().pending == 2
         assert bucket.take() == events
 

@@ -57,7 +57,7 @@ class TestSource:
         assert configuration().source == "/tests"
 
     @pytest.mark.parametrize("urlconf", [object(), None])
-    def test_without_a_root_urlconf_that_tells(self, urlconf: Any) -> None:
+    def test_without_a_root_urlconf_that_names_the_package(self, urlconf: Any) -> None:
         with override_settings(JSONBUFFER={}, ROOT_URLCONF=urlconf):
             assert configuration().source == "/django"
 

@@ -5,7 +5,8 @@ import pytest
 
 from django_jsonbuffer import Batch, Bucket, DeadLetter
 from django_jsonbuffer.exceptions import BufferOutOfMemory, InvalidEvent, KeyOccupied
-from django_jsonbuffer.store import Store
+from django_jsonbuffer.store import dead_letters
+from django_jsonbuffer.store.store import Store
 from tests.server import Redis
 from tests.threads import at_once
 
@@ -16,7 +17,7 @@ def bucket() -> Bucket:
 
 
 def bury(bucket: Bucket, *events: Any) -> list[DeadLetter]:
-    """Dead letters of these events."""
+    """Bury these events, and return their dead letters."""
 
     def refuse(batch: Batch) -> None:
         for event in batch:
@@ -59,7 +60,7 @@ class TestLook:
 
     @pytest.mark.parametrize("after", ["", "x", "1-1\n", "+"])
     def test_page_behind_what_is_no_id(self, bucket: Bucket, after: str) -> None:
-        with pytest.raises(ValueError, match="no id"):
+        with pytest.raises(ValueError, match="not the id"):
             bucket.dead.page(after=after)
 
     def test_repr_shows_no_event(self, bucket: Bucket) -> None:
@@ -103,8 +104,8 @@ class TestReplay:
 
     def test_that_arrives_again_leaves_no_empty_batch(self, bucket: Bucket) -> None:
         [letter] = bury(bucket, 1)
-        assert bucket.wiring.store.replay([letter.id]) == 1
-        assert bucket.wiring.store.replay([letter.id]) == 0
+        assert dead_letters.replay(bucket._definition.parts.store, [letter.id]) == 1
+        assert dead_letters.replay(bucket._definition.parts.store, [letter.id]) == 0
         assert bucket.status().batches == 1
 
     def test_begins_a_new_life(self) -> None:
@@ -179,7 +180,7 @@ class TestReplay:
         bucket = Bucket("orders", batch_size=2)
         letters = bury(bucket, *range(6))
         monkeypatch.setattr("django_jsonbuffer.dead_letters._PAGE", 2)
-        replay: Any = Store.replay
+        replay: Any = dead_letters.replay
         calls: list[list[str]] = []
 
         def replay_and_fail(store: Store, ids: list[str]) -> int:
@@ -190,7 +191,7 @@ class TestReplay:
             bucket.drain()
             return count
 
-        monkeypatch.setattr(Store, "replay", replay_and_fail)
+        monkeypatch.setattr(dead_letters, "replay", replay_and_fail)
         bucket.processor(lambda batch: [batch.reject(event, "no") for event in batch])
         assert bucket.dead.replay_all() <= 6
         assert len(calls) <= 3
@@ -201,7 +202,7 @@ class TestDiscard:
         self, bucket: Bucket, client_of_server: Redis
     ) -> None:
         [letter] = bury(bucket, 1)
-        client_of_server.set(bucket.wiring.store.keys.stats, "foreign")
+        client_of_server.set(bucket._definition.parts.store.keys.stats, "foreign")
         with pytest.raises(KeyOccupied):
             bucket.dead.discard(letter)
         assert len(list(bucket.dead)) == 1

@@ -90,7 +90,7 @@ class TestValues:
         encoded = codec.encode(value)
         decoded = codec.decode(b"[%b]" % encoded)
         assert decoded == [value]
-        # -0.0, 1 and True are equal to others that they are not.
+        # == is not enough: -0.0 == 0.0 and 1 == 1.0 == True.
         assert repr(decoded) == repr([value])
 
     @given(value=JSON_VALUES)
@@ -249,7 +249,7 @@ class TestRefusals:
         assert codec.decode(codec.encode(value)) == value
 
     def test_looking_for_depth_costs_in_proportion(self, codec: JSONEncoder) -> None:
-        """A long text beside many brackets is read once: else this would take gigabytes."""
+        """A long text with many brackets beside it is read once. Otherwise this takes gigabytes."""
         value = ["x" * 20_000_000, '"\\' * 1_000_000, [[]] * 102]
         assert len(codec.encode(value)) > 20_000_000
 

@@ -13,7 +13,7 @@ import redis
 from pytest_django import Settings
 
 from django_jsonbuffer import Bucket
-from django_jsonbuffer.buckets import known_buckets, statuses
+from django_jsonbuffer.catalog import known_buckets, statuses
 from django_jsonbuffer.exceptions import (
     BufferMisconfigured,
     BufferOutOfMemory,
@@ -102,7 +102,7 @@ class TestAway:
 
 
 class TestRefusals:
-    """What a server says that lives and will not serve."""
+    """Errors of a server that is reachable and refuses to serve."""
 
     @pytest.mark.parametrize("name", CALLS)
     def test_no_permission(self, bucket: Bucket, private_server: Redis, name: str) -> None:
@@ -150,7 +150,7 @@ class TestRefusals:
 
 @contextmanager
 def answering(reply: bytes) -> Iterator[int]:
-    """The port of something that gives the same answer to whatever it is sent."""
+    """A program that gives the same answer to everything. Yields its port."""
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -185,7 +185,7 @@ class TestReadOnly:
 class TestLoading:
     @pytest.fixture
     def loading_server(self, tmp_path: Path, use_cache: Callable[..., str]) -> Iterator[Redis]:
-        """A server that takes a second and more to load what it saved."""
+        """A server that takes more than a second to load its saved data."""
         with (
             EmbeddedRedis("--dir", str(tmp_path), "--enable-debug-command", "yes") as embedded,
             redis.Redis.from_url(embedded.url) as plain,
@@ -282,7 +282,7 @@ class TestOutOfMemory:
             Bucket.drain,
             Bucket.take,
             Bucket.purge,
-            lambda bucket: bucket.wiring.store.seal(),
+            lambda bucket: bucket._definition.parts.store.seal(),
             lambda bucket: watched(bucket, linger=timedelta(0)),
         ],
         ids=["drain", "take", "purge", "seal", "watch"],
@@ -312,7 +312,7 @@ class TestOutOfMemory:
 
 
 def watched(bucket: Bucket, *, linger: timedelta) -> int:
-    """How many batches a watch of the bucket comes to before there is none to claim."""
+    """Drain with `watch` until there is nothing to claim. Returns the number of batches."""
     with Bucket(bucket.name, linger=linger).drain_steps(watch=True) as drain:
         return sum(iter(drain.step, False))
 
@@ -323,7 +323,7 @@ class TestRestart:
     ) -> None:
         embedded = EmbeddedRedis(
             *("--dir", str(tmp_path)),
-            # The server is killed, and with everysec it may still owe the disk a write.
+            # The server is killed. With everysec, the last writes may not be on the disk yet.
             *("--appendonly", "yes", "--appendfsync", "always"),
         )
         use_cache(embedded.url)

@@ -4,7 +4,7 @@ import pytest
 from django.utils import translation
 
 from django_jsonbuffer import Bucket
-from django_jsonbuffer.figures import Age, Figures, rounded
+from django_jsonbuffer.figures import Age, Figures, format_number
 
 
 class TestFigures:
@@ -26,7 +26,7 @@ class TestFigures:
     [(0, "0"), (0.04, "0"), (2.0, "2"), (2.26, "2.3"), (99.96, "100"), (1234.6, "1,235")],
 )
 def test_rate_is_as_exact_as_it_matters(number: float, text: str) -> None:
-    assert rounded(number) == text
+    assert format_number(number) == text
 
 
 class TestAge:
@@ -41,13 +41,13 @@ class TestAge:
             (timedelta(days=3, seconds=1), "3 days"),
         ],
     )
-    def test_is_told_in_words(self, duration: timedelta, words: str) -> None:
+    def test_is_described_in_words(self, duration: timedelta, words: str) -> None:
         assert Age.of(duration).words.replace("\xa0", " ") == words
 
-    def test_is_told_in_words_even_when_no_date_lies_so_far_back(self) -> None:
+    def test_is_described_in_words_even_when_no_date_lies_so_far_back(self) -> None:
         assert Age.of(timedelta.max).words.startswith("999\xa0years")
 
-    def test_is_told_in_exact_seconds_too(self) -> None:
+    def test_is_exact_in_seconds_too(self) -> None:
         age = Age.of(timedelta(hours=1, milliseconds=5))
         assert (age.exact, age.attribute) == ("3,600.005 seconds", "PT3600.005S")
 

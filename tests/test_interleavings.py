@@ -1,4 +1,4 @@
-"""Any interleaving of what producers, workers and foreign clients do, against a model."""
+"""Random interleavings of producers, workers and other clients, compared with a model."""
 
 import json
 import secrets
@@ -13,7 +13,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from django_jsonbuffer.conf import Configuration
 from django_jsonbuffer.exceptions import LeaseLost
-from django_jsonbuffer.store import Claim, Limits, Store
+from django_jsonbuffer.options import Limits
+from django_jsonbuffer.store import pending
+from django_jsonbuffer.store.claims import Claim
+from django_jsonbuffer.store.status import read_status
+from django_jsonbuffer.store.store import Store
 from tests import seed, server
 from tests.server import Redis
 from tests.stamps import a_stamp
@@ -22,7 +26,7 @@ BATCH_SIZE = 4
 LEASE = timedelta(hours=1)
 EXPIRED = timedelta(0)
 
-# Only what the merging client leaves as it is: it would write [] as {}.
+# Only values that the merging client does not change. It would turn [] into {}.
 EVENTS = st.lists(
     st.integers(0, 200) | st.sampled_from(["x", 'y"],[', "\\"]) | st.just({"k": [1]}), max_size=9
 )
@@ -40,7 +44,7 @@ def size(events: list[Any]) -> int:
 class ModelBatch:
     events: list[Any]
     holder: str | None = None
-    deliveries: int = 0
+    attempt: int = 0
     is_backing_off: bool = False
 
     @property
@@ -83,10 +87,10 @@ class Model:
         delivered = [
             batch
             for batch in self.batches
-            if batch.deliveries
+            if batch.attempt
             and (lease == EXPIRED or (batch.is_pending and not batch.is_backing_off))
         ]
-        fresh = [batch for batch in self.batches if not batch.deliveries]
+        fresh = [batch for batch in self.batches if not batch.attempt]
         if not delivered and not fresh:
             if lingers or not self.open:
                 return None
@@ -94,7 +98,7 @@ class Model:
             fresh = self.batches[-1:]
         batch = (delivered or fresh)[0]
         batch.holder = worker
-        batch.deliveries += 1
+        batch.attempt += 1
         return batch
 
     def pending(self) -> list[Any]:
@@ -114,9 +118,9 @@ class Interleavings(RuleBasedStateMachine):
         self.stale: list[Claim] = []
 
     def teardown(self) -> None:
-        """What is left comes out whole and in order, then nothing is left."""
+        """All remaining events come out whole and in order. Then nothing is left."""
         if hasattr(self, "model"):
-            rest = [event for array in self.store.take() for event in json.loads(array)]
+            rest = [event for array in pending.take(self.store) for event in json.loads(array)]
             assert rest == self.model.pending()
             self.plain.delete(*self.plain.keys(f"{self.prefix}:*"), "none")
             self.plain.close()
@@ -186,7 +190,7 @@ class Interleavings(RuleBasedStateMachine):
             return
         assert claim is not None
         assert json.loads(claim.array) == batch.events
-        assert claim.deliveries == batch.deliveries
+        assert claim.attempt == batch.attempt
         for other, (lost, lost_batch) in list(self.claims.items()):
             if lost_batch is batch and other != worker:
                 self.stale.append(lost)
@@ -212,7 +216,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 2))
     def crash(self, number: int) -> None:
-        """A worker goes on under another name. What it held may be acked late, or expires."""
+        """A worker goes on under another name. Its batch may be acked late, or its lease ends."""
         self.workers[number] = f"{self.workers[number]}'"
 
     @precondition(lambda self: self.stale)
@@ -230,7 +234,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 2))
     def retire(self, number: int) -> None:
-        """Releases what the worker holds, to be claimed at once."""
+        """Releases the batch that the worker holds, so that it can be claimed at once."""
         worker = self.workers[number]
         self.store.retire(worker, lease=LEASE)
         if worker in self.claims:
@@ -246,24 +250,24 @@ class Interleavings(RuleBasedStateMachine):
     def spoil_a_counter(self, field: str) -> None:
         self.plain.hset(self.store.keys.stats, field, "-1")
 
-    @precondition(lambda self: any(not batch.deliveries for batch in self.model.batches))
+    @precondition(lambda self: any(not batch.attempt for batch in self.model.batches))
     @rule()
     def delete_a_batch_from_outside(self) -> None:
         ids = [id for id, _ in self.plain.xrange(self.store.keys.batches)]
-        at = next(at for at, batch in enumerate(self.model.batches) if not batch.deliveries)
+        at = next(at for at, batch in enumerate(self.model.batches) if not batch.attempt)
         self.plain.xdel(self.store.keys.batches, ids[at])
         del self.model.batches[at]
 
     @rule()
     def take(self) -> None:
-        taken = [event for array in self.store.take() for event in json.loads(array)]
+        taken = [event for array in pending.take(self.store) for event in json.loads(array)]
         self.model.find_rubbish()
         assert taken == self.model.pending()
         self.forget_pending()
 
     @rule()
     def purge(self) -> None:
-        count = self.store.purge()
+        count = pending.purge(self.store)
         self.model.find_rubbish()
         assert count == len(self.model.pending())
         self.forget_pending()
@@ -274,12 +278,12 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 20))
     def peek(self, limit: int) -> None:
-        seen = [event for array in self.store.peek(limit) for event in json.loads(array)]
+        seen = [event for array in pending.peek(self.store, limit) for event in json.loads(array)]
         assert seen[:limit] == self.model.pending()[:limit]
 
     @invariant()
     def status_tells_the_truth(self) -> None:
-        status = self.store.status()
+        status = read_status(self.store)
         batches = self.model.batches
         in_flight = [batch for batch in batches if not batch.is_pending]
         assert status.pending == len(self.model.pending())

@@ -4,8 +4,7 @@ from typing import Any
 import pytest
 
 from django_jsonbuffer.exceptions import BufferMisconfigured
-from django_jsonbuffer.options import Options, checked_options
-from django_jsonbuffer.store import MAX_APPEND_BYTES
+from django_jsonbuffer.options import MAX_APPEND_BYTES, Options, checked_options
 
 
 def test_defaults() -> None:

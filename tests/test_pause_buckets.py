@@ -1,4 +1,4 @@
-"""And resume_buckets."""
+"""The commands pause_buckets and resume_buckets."""
 
 from io import StringIO
 from typing import Any
@@ -8,7 +8,11 @@ from django.core.management import CommandError, call_command
 
 from django_jsonbuffer import Bucket
 
-pytestmark = pytest.mark.usefixtures("nothing_declared")
+# drain_buckets renews database connections before each batch.
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("nothing_declared"),
+]
 
 
 def said(command: str, *args: str, **options: Any) -> list[str]:
@@ -25,7 +29,7 @@ def test_let_nobody_drain_and_then_anybody() -> None:
     assert said("pause_buckets", "order*") == ["order-lines: paused", "orders: paused"]
     call_command("drain_buckets", verbosity=0)
     assert got == [1]
-    assert said("pause_buckets", "orders") == ["orders: paused before"]
+    assert said("pause_buckets", "orders") == ["orders: was paused already"]
     assert said("resume_buckets", "orders", "views") == ["orders: resumed", "views: was not paused"]
     call_command("drain_buckets", verbosity=0)
     assert got == [1, 1]

@@ -1,4 +1,4 @@
-"""Producers and workers in processes of their own, at the scale of a busy site."""
+"""Producers and workers in separate processes, at the scale of a busy site."""
 
 import json
 import subprocess
@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 
+from django_jsonbuffer.catalog import options_of
 from tests.declaring.buckets import done_key, page_views
 from tests.server import Redis
 from tests.test_drain_buckets import COMMAND, environment
@@ -86,9 +87,9 @@ def test_killed_workers_and_a_killed_producer_lose_nothing(
     page_views.drain()
     counts = seen(client_of_server)
     of_the_doomed = {event for event in counts if event[0] == 3}
-    # What it was told to be stored is an unbroken row of its events.
+    # The stored events of the producer that was killed have no gap.
     assert of_the_doomed == {(3, number) for number in range(len(of_the_doomed))}
     assert counts.keys() - of_the_doomed == {(a, b) for a in range(3) for b in range(4000)}
     repeated = sum(count - 1 for count in counts.values())
-    assert repeated <= killed * page_views.options.batch_size  # type: ignore[operator]
+    assert repeated <= killed * options_of(page_views).batch_size  # type: ignore[operator]
     assert_counters_are_back_at_zero(client_of_server)

@@ -11,7 +11,7 @@ from tests.test_replay_dead_events import bury
 
 @pytest.fixture
 def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], list[str]]:
-    """What is typed on the terminal; None for a terminal that nobody is at."""
+    """Types this text on the terminal; with None, nobody answers."""
 
     def answer(text: str | None) -> list[str]:
         asked: list[str] = []
@@ -45,7 +45,7 @@ class TestPending:
             "This discards for ever:",
             "  orders: 2 pending events",
             "  views: 2 pending events",
-            "and what is appended until you answer.",
+            "and all events that are appended until you answer.",
             "orders: 2 pending events discarded",
             "views: 2 pending events discarded",
         ]

@@ -57,14 +57,14 @@ class TestRefusals:
     def test_id_of_several_buckets(self) -> None:
         bury("orders", 1)
         bury("views", 1)
-        with pytest.raises(CommandError, match="An --id is that of one bucket") as caught:
+        with pytest.raises(CommandError, match="An --id belongs to one bucket") as caught:
             said("orders", "views", "--id", "1-1")
         assert caught.value.returncode == 2
 
     @pytest.mark.parametrize("id", ["1-1", "x", "-"])
     def test_id_that_there_is_not(self, id: str) -> None:
         bury("orders", 1)
-        with pytest.raises(CommandError, match="Replayed 0 of 1: the others are no dead letters"):
+        with pytest.raises(CommandError, match="Replayed 0 of 1: the others are not dead letters"):
             said("orders", f"--id={id}")
 
     def test_id_of_what_is_no_event(self, client_of_server: Redis) -> None:

@@ -1,4 +1,4 @@
-"""Clients that know only the key of the open batch work beside ours, and the counts are right."""
+"""Other clients that know only the key of the open batch work beside ours."""
 
 import json
 import threading
@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from django_jsonbuffer import Bucket
 from django_jsonbuffer.exceptions import BufferUnavailable, KeyOccupied
-from django_jsonbuffer.store import Store
+from django_jsonbuffer.store import pending
+from django_jsonbuffer.store.store import Store
 from tests import seed
 from tests.server import Redis
-from tests.test_store import LAST_ID, MINUTE, NOW, append, claim, claimed, dump
+from tests.store.test_store import LAST_ID, MINUTE, NOW, append, claim, claimed, dump
 
 
 @pytest.fixture
@@ -107,13 +108,13 @@ class TestMerge:
 
     def test_padding_is_no_part_of_the_batch(self, bucket: Bucket, client_of_server: Redis) -> None:
         client_of_server.set(bucket.key, " [1] ")
-        assert claimed(bucket.wiring.store).array == b"[1]"
+        assert claimed(bucket._definition.parts.store).array == b"[1]"
         assert bucket.status().bytes == 3
 
     def test_lingers_from_when_it_was_first_seen(
         self, bucket: Bucket, client_of_server: Redis
     ) -> None:
-        store = bucket.wiring.store
+        store = bucket._definition.parts.store
         seed.merge(client_of_server, bucket.key, [1])
         assert claim(store, linger=MINUTE) is None
         open_since_an_hour(client_of_server, bucket)
@@ -124,7 +125,7 @@ class TestMerge:
     def test_value_without_events_goes_when_a_claim_finds_it(
         self, bucket: Bucket, client_of_server: Redis, value: str, beside: list[bytes]
     ) -> None:
-        store = bucket.wiring.store
+        store = bucket._definition.parts.store
         if beside:
             bucket.append(1)
             store.seal()
@@ -196,22 +197,22 @@ class TestAge:
     @pytest.mark.parametrize(
         "empty",
         [
-            lambda store: store.take(),
-            lambda store: store.purge(),
-            lambda store: (store.seal(), store.take()),
+            lambda store: pending.take(store),
+            lambda store: pending.purge(store),
+            lambda store: (store.seal(), pending.take(store)),
             lambda store: store.ack(claimed(store)),
-            lambda store: [*map(partial(append, store, batch_size=2), [3, 4]), store.take()],
+            lambda store: [*map(partial(append, store, batch_size=2), [3, 4]), pending.take(store)],
         ],
         ids=["take", "purge", "seal", "claim", "append"],
     )
     def test_begins_anew_when_another_client_puts_the_same_again(
         self, bucket: Bucket, client_of_server: Redis, empty: Callable[[Store], object]
     ) -> None:
-        empty(bucket.wiring.store)
+        empty(bucket._definition.parts.store)
         assert bucket.status().pending == 0
         seed.merge(client_of_server, bucket.key, [1, 2])
         assert age(bucket) < MINUTE
-        assert claim(bucket.wiring.store, linger=MINUTE) is None
+        assert claim(bucket._definition.parts.store, linger=MINUTE) is None
 
 
 HOUR = timedelta(hours=1)
@@ -219,7 +220,7 @@ HOUR = timedelta(hours=1)
 
 def open_since_an_hour(client: Redis, bucket: Bucket) -> None:
     an_hour_ago = int((time.time() - 3600) * 1000)
-    client.hset(bucket.wiring.store.keys.stats, "opened", an_hour_ago)
+    client.hset(bucket._definition.parts.store.keys.stats, "opened", an_hour_ago)
 
 
 def age(bucket: Bucket) -> timedelta:
@@ -230,7 +231,7 @@ def age(bucket: Bucket) -> timedelta:
 
 class TestAll:
     def test_at_once(self, bucket: Bucket, client_of_server: Redis) -> None:
-        """Two of our producers, one of theirs, and their consumer: every event once."""
+        """Two of our producers, a client that merges and one that takes: every event comes once."""
         got: list[list[int]] = []
         done = threading.Event()
 
@@ -303,7 +304,7 @@ class TestRubbish:
         assert bucket.take() == [1]
         [(_, letter)] = client_of_server.xrange(f"{bucket.key}:dead")
         assert letter[b"event"] == value
-        assert "Set aside as dead letters: 1" in caplog.text
+        assert "They are dead letters: 1" in caplog.text
 
     @pytest.mark.parametrize("call", ["drain", "take", "purge"])
     def test_is_set_aside_by_whatever_finds_it(
@@ -324,7 +325,7 @@ class TestRubbish:
     def test_what_is_set_aside_is_what_json_refuses(
         self, bucket: Bucket, client_of_server: Redis
     ) -> None:
-        """A value within the limits of depth and digits is kept, and Python reads it."""
+        """A value at the limits of depth and digits is kept, and Python reads it."""
         deepest = b"[" * 200 + b"]" * 200
         longest = b"[" + b"9" * 4300 + b"]"
         for value in (deepest, longest):
@@ -335,7 +336,7 @@ class TestRubbish:
     def test_size_of_a_foreign_value_costs_in_proportion(
         self, bucket: Bucket, client_of_server: Redis
     ) -> None:
-        """White space, long strings and many brackets are each read once: else this would hang."""
+        """White space, long strings and many brackets are each read once. Otherwise this hangs."""
         for value in (
             "[1" + " " * 5_000_000 + "x]",
             '["' + "\\u0041" * 500_000 + '"',
@@ -350,7 +351,7 @@ class TestRubbish:
     def test_stays_when_the_dead_letters_take_no_more(
         self, bucket: Bucket, client_of_server: Redis
     ) -> None:
-        client_of_server.xadd(bucket.wiring.store.keys.dead, {"event": "x"}, id=LAST_ID)
+        client_of_server.xadd(bucket._definition.parts.store.keys.dead, {"event": "x"}, id=LAST_ID)
         client_of_server.set(bucket.key, "rubbish")
         with pytest.raises(BufferUnavailable):
             bucket.take()
@@ -359,7 +360,7 @@ class TestRubbish:
     @pytest.mark.parametrize(("kind", "value"), [("batches", " [1] "), ("dead", "rubbish")])
     @pytest.mark.parametrize(
         "call",
-        [claim, Store.seal, Store.take, lambda store: append(store, 2, batch_size=1)],
+        [claim, Store.seal, pending.take, lambda store: append(store, 2, batch_size=1)],
         ids=["claim", "seal", "take", "append"],
     )
     def test_and_padding_stay_when_another_key_is_of_another_type(
@@ -371,7 +372,7 @@ class TestRubbish:
         value: str,
         call: Callable[[Store], object],
     ) -> None:
-        store = bucket.wiring.store
+        store = bucket._definition.parts.store
         append(store, 1)
         client_of_server.set(bucket.key, value)
         client_of_server.set(getattr(store.keys, kind), "foreign")
@@ -382,7 +383,7 @@ class TestRubbish:
 
 
 def events_in(text: str) -> list[Any] | None:
-    """What json.loads makes of a text, None when that is no array; strictly, so without NaN."""
+    """The list that json.loads makes of a text, or None if it is not an array. NaN is refused."""
 
     def refuse(constant: str) -> None:
         raise ValueError(constant)
@@ -410,7 +411,7 @@ JSON_PARTS = [
 
 
 class TestScanner:
-    """Accepts just what json.loads makes a list of, and counts as it does."""
+    """Accepts exactly the texts that json.loads makes a list of, and counts as many values."""
 
     @given(parts=st.lists(st.sampled_from(JSON_PARTS), max_size=9))
     @settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -419,7 +420,7 @@ class TestScanner:
         expected = events_in(text)
         client_of_server.set(bucket.key, text)
         assert bucket.status().pending == len(expected or [])
-        assert bucket.wiring.store.seal()[1] == (expected is None)
+        assert bucket._definition.parts.store.seal()[1] == (expected is None)
         assert bucket.take() == (expected or [])
 
     @pytest.mark.parametrize(
@@ -442,7 +443,7 @@ class TestScanner:
         expected = events_in(text)
         client_of_server.set(bucket.key, text)
         assert bucket.status().pending == len(expected or [])
-        assert bucket.wiring.store.seal()[1] == (expected is None)
+        assert bucket._definition.parts.store.seal()[1] == (expected is None)
         assert bucket.take() == (expected or [])
 
     def test_every_kind_of_utf8_and_what_is_none(

@@ -30,9 +30,9 @@ for site in ("admin", "second"):
         ("get", f"/{site}/", f'href="{page}"'),
         ("get", page, f'href="{page}orders/change/"'),
         ("get", f"{page}orders/change/", f'action="{page}orders/pause/"'),
-        ("post", f"{page}orders/pause/", "Paused: it takes appends"),
+        ("post", f"{page}orders/pause/", "Paused: appends continue"),
         ("post", f"{page}orders/resume/", "Resumed."),
-        ("post", f"{page}orders/purge/", "1 pending event will be gone for ever"),
+        ("post", f"{page}orders/purge/", "This removes 1 pending event for ever"),
     ):
         response = getattr(client, method)(path, follow=True)
         assert response.status_code == 200, (path, response.status_code)

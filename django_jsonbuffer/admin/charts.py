@@ -1,4 +1,4 @@
-"""Charts of a bucket's history, as shapes for the templates that draw them in SVG."""
+"""Charts of a bucket's history, as shapes that templates draw in SVG."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +11,12 @@ from django.utils import timezone
 from django.utils.formats import time_format
 from django.utils.translation import gettext as _
 
-from django_jsonbuffer.figures import rounded
-from django_jsonbuffer.store import BucketStatus, Sample
+from django_jsonbuffer.figures import format_number
+from django_jsonbuffer.store.history import Sample
+from django_jsonbuffer.store.status import BucketStatus
 
 PERIOD: Final = timedelta(hours=4)
-"""That a chart shows: as long as the history is, with a sample a minute."""
+"""The time that a chart shows: the length of the history, with a sample a minute."""
 
 _MINUTE: Final = timedelta(minutes=1)
 
@@ -28,25 +29,25 @@ class Point(NamedTuple):
 class Line(NamedTuple):
     label: str
     name: str
-    """For the style sheet."""
+    """A CSS class."""
 
     points: str
-    """As the attribute ``points`` of SVG has them."""
+    """The value of the attribute ``points`` of SVG."""
 
 
 class Tick(NamedTuple):
     place: float
-    """From the left, or from the top."""
+    """Distance from the left, or from the top."""
 
     label: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chart:
-    """Lines over the last hours, until now at the right."""
+    """Lines over the last hours. The right edge is the present."""
 
     label: str
-    """What can be seen, in words."""
+    """A description of the lines in words, for visitors who cannot see them."""
 
     width: int
     height: int
@@ -56,48 +57,42 @@ class Chart:
 
 
 class History:
-    """The samples of a bucket, and how it stands now."""
+    """The samples of a bucket, and one more for its present status."""
 
     def __init__(self, samples: Sequence[Sample], status: BucketStatus) -> None:
         if samples and status.sampled is not None:
-            self.now = samples[-1].at + status.sampled  # by the clock that the samples are of
+            self.now = samples[-1].at + status.sampled  # by the clock of the samples
         else:
             self.now = datetime.now(UTC)
         self._start = self.now - PERIOD
         within = [sample for sample in samples if self._start <= sample.at < self.now]
-        # In the order of time, though that clock may have been set back meanwhile.
+        # Sorted by time, because that clock may have been set back between two samples.
         self._samples = sorted(within, key=attrgetter("at"))
         last = Sample(self.now, status.pending, status.dead, status.appended, status.processed)
         self._samples.append(last)
 
     def sparkline(self) -> Chart | None:
-        """The backlog, of the size of a word. None when there is no history."""
+        """A small chart of the pending events for the list. None if there is no history."""
         points = self._backlog()
         if len(points) < 2:
             return None
         width, height, highest = 120, 24, _highest(points)
         label = _("Pending over the last 4 hours: at most %(most)s, at the end %(last)s.")
         return Chart(
-            label=label % {"most": rounded(highest), "last": rounded(points[-1].value)},
+            label=label % {"most": format_number(highest), "last": format_number(points[-1].value)},
             width=width,
             height=height,
-            lines=[Line("", "pending", self._drawn(points, width, height, top=highest or 1))],
-        )
-
-    def backlog(self) -> Chart | None:
-        return self._chart((_("Pending"), "pending", self._backlog()))
-
-    def throughput(self) -> Chart | None:
-        return self._chart(
-            (_("In per minute"), "appended", self._per_minute("appended")),
-            (_("Out per minute"), "processed", self._per_minute("processed")),
+            lines=[Line("", "pending", self._draw(points, width, height, top=highest or 1))],
         )
 
     def _backlog(self) -> list[Point]:
         return [Point(sample.at, sample.pending) for sample in self._samples]
 
     def _per_minute(self, total: str) -> list[Point]:
-        """A total that begins anew is no rate. Over less than half a minute a rate tells little."""
+        """The rate between samples that are at least half a minute apart.
+
+        It is 0 where the total has begun again. Over less time a rate would jump.
+        """
         value = attrgetter(total)
         return [
             Point(
@@ -107,34 +102,40 @@ class History:
             if after.at - before.at >= _MINUTE / 2
         ]
 
+    def backlog(self) -> Chart | None:
+        """A chart of the pending events. None if there is no history."""
+        return self._chart((_("Pending"), "pending", self._backlog()))
+
+    def throughput(self) -> Chart | None:
+        """A chart of the events in and out per minute. None if there is no history."""
+        return self._chart(
+            (_("In per minute"), "appended", self._per_minute("appended")),
+            (_("Out per minute"), "processed", self._per_minute("processed")),
+        )
+
     def _chart(self, *series: tuple[str, str, list[Point]]) -> Chart | None:
-        """With axes. None when there is no history."""
+        """A chart with axes. None if there is no history."""
         if any(len(points) < 2 for *_names, points in series):
             return None
         width, height = 640, 160
-        top = _rounded_up(max(_highest(points) for *_names, points in series))
-        told = _("%(what)s: at most %(most)s, at the end %(last)s.")
+        top = _round_up(max(_highest(points) for *_names, points in series))
         return Chart(
-            label=" ".join(
-                told
-                % {
-                    "what": label,
-                    "most": rounded(_highest(points)),
-                    "last": rounded(points[-1].value),
-                }
-                for label, _name, points in series
-            ),
+            label=" ".join(_describe(label, points) for label, _name, points in series),
             width=width,
             height=height,
             lines=[
-                Line(label, name, self._drawn(points, width, height, top=top))
+                Line(label, name, self._draw(points, width, height, top=top))
                 for label, name, points in series
             ],
             times=self._hours(width),
-            values=[Tick(height, "0"), Tick(height / 2, rounded(top / 2)), Tick(0, rounded(top))],
+            values=[
+                Tick(height, "0"),
+                Tick(height / 2, format_number(top / 2)),
+                Tick(0, format_number(top)),
+            ],
         )
 
-    def _drawn(self, points: Sequence[Point], width: int, height: int, *, top: float) -> str:
+    def _draw(self, points: Sequence[Point], width: int, height: int, *, top: float) -> str:
         return " ".join(
             f"{(at - self._start) / PERIOD * width:.1f},{height - value / top * height:.1f}"
             for at, value in points
@@ -150,12 +151,21 @@ class History:
         ]
 
 
+def _describe(label: str, points: Sequence[Point]) -> str:
+    text = _("%(what)s: at most %(most)s, at the end %(last)s.")
+    return text % {
+        "what": label,
+        "most": format_number(_highest(points)),
+        "last": format_number(points[-1].value),
+    }
+
+
 def _highest(points: Sequence[Point]) -> float:
     return max(point.value for point in points)
 
 
-def _rounded_up(value: float) -> float:
-    """To 1, 2, 5, 10, 20, 50 and so on."""
+def _round_up(value: float) -> float:
+    """The next of 1, 2, 5, 10, 20, 50 and so on."""
     power = 1
     while True:
         for step in (1, 2, 5):

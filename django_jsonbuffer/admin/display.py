@@ -1,4 +1,4 @@
-"""An event, and what went wrong with it, as people may see it: redacted, laid out, and cut."""
+"""An event, and the error of a dead letter, as a visitor may see them: redacted, laid out, cut."""
 
 import re
 from collections.abc import Iterator
@@ -8,14 +8,15 @@ from typing import Final, Self
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from django_jsonbuffer import catalog
 from django_jsonbuffer.buckets import Bucket
 from django_jsonbuffer.dead_letters import DeadLetter
 
 MOST_BYTES: Final = 64 * 1024
-"""Of an event that is to be shown. No more is read of it, and what has more is not redacted."""
+"""Most bytes that are read of an event to be shown. A larger event cannot be redacted."""
 
 MOST_CHARACTERS: Final = 10_000
-"""Of a text that is shown."""
+"""Most characters that are shown of a text."""
 
 _TOKEN: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{},:]|[^\s"\[\]{},:]+', re.DOTALL)
 _KIND: Final = re.compile(r"[A-Za-z_][\w.]*(?=:|$)", re.MULTILINE)
@@ -24,76 +25,83 @@ _FRAME: Final = re.compile(r'Traceback \(most recent call last\):|\s+File ".*", 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Exhibit:
-    """A text as it is shown."""
+    """A text that a visitor sees."""
 
     text: str
     note: str = ""
-    """What is not shown, and why."""
+    """Which part is not shown, and why."""
 
     @classmethod
     def of_event(cls, bucket: Bucket, raw: bytes, *, size: int | None) -> Self:
-        """`raw` may be the beginning of an event of that size, or of one whose size is not known.
+        """Show an event of that size; None if the size is unknown. `raw` may be its beginning only.
 
-        What the bucket's ``redact`` cannot be asked about is not shown at all.
+        An event that the bucket's ``redact`` cannot be called with is not shown at all.
         """
         is_whole = size == len(raw)
-        if bucket.options.redact is None:
-            return cls._cut(laid_out(raw), size_bytes=size, is_whole=is_whole)
+        if catalog.options_of(bucket).redact is None:
+            return cls._cut(lay_out(raw), size_bytes=size, is_whole=is_whole)
         if not is_whole:
-            return cls(text="", note=_("Not shown: it is too large to be redacted here."))
+            return cls(text="", note=_("Not shown: it is too large to be redacted."))
         try:
-            redacted = bucket.redacted(raw)
-        except Exception as error:  # noqa: BLE001  (of the project's hook, anything)
-            told = _("Not shown: it could not be redacted, because of %(error)s.")
-            return cls(text="", note=told % {"error": type(error).__qualname__})
-        shown = cls._cut(laid_out(redacted), size_bytes=len(redacted), is_whole=True)
+            redacted = catalog.redacted(bucket, raw)
+        except Exception as error:  # noqa: BLE001  (the project's hook may raise anything)
+            note = _("Not shown: redact failed with %(error)s.")
+            return cls(text="", note=note % {"error": type(error).__qualname__})
+        shown = cls._cut(lay_out(redacted), size_bytes=len(redacted), is_whole=True)
         return cls(text=shown.text, note=shown.note or _("Redacted."))
 
     @classmethod
     def of_letter(cls, bucket: Bucket, letter: DeadLetter) -> Self:
-        """What was set aside whole may be JSON, and yet no event that ``redact`` knows."""
+        """Show the event of a dead letter.
+
+        A value that no processor has seen may be JSON, but not an event that ``redact`` expects.
+        """
         was_processed = letter.attempts > 0 or letter.traceback
-        if bucket.options.redact is not None and not was_processed:
-            return cls(text="", note=_("Not shown: no processor has seen it; it may be no event."))
+        if catalog.options_of(bucket).redact is not None and not was_processed:
+            note = _("Not shown: no processor has seen it, and it may not be an event.")
+            return cls(text="", note=note)
         return cls.of_event(bucket, letter.raw, size=letter.size)
 
     @classmethod
     def of_error(cls, bucket: Bucket, letter: DeadLetter) -> Self:
-        """What an error says of itself may quote the event: with ``redact``, its kind is shown."""
-        if bucket.options.redact is None:
+        """Show an error. With ``redact`` only its kind, because its message may quote the event."""
+        if catalog.options_of(bucket).redact is None:
             return cls._cut(letter.error)
         kind = _KIND.match(letter.error) if letter.traceback else None
-        return cls(text=kind[0] if kind else "", note=_("The message is not shown: redacted."))
+        note = _("The message is not shown, because it may quote the event.")
+        return cls(text=kind[0] if kind else "", note=note)
 
     @classmethod
     def of_traceback(cls, bucket: Bucket, letter: DeadLetter) -> Self:
+        """Show a traceback. With ``redact`` only its places: source lines may contain the event."""
         lines = letter.traceback.splitlines()
-        if bucket.options.redact is not None:
+        if catalog.options_of(bucket).redact is not None:
             lines = [line for line in lines if _FRAME.fullmatch(line)]
         text = "\n".join(lines)
-        return cls(text=_visible(text[-MOST_CHARACTERS:]))
+        return cls(text=_escape_invisible(text[-MOST_CHARACTERS:]))
 
     @classmethod
     def _cut(cls, text: str, *, size_bytes: int | None = None, is_whole: bool = True) -> Self:
         if is_whole and len(text) <= MOST_CHARACTERS:
-            return cls(text=_visible(text))
+            return cls(text=_escape_invisible(text))
         note = _("Cut here.")
         if size_bytes:
-            told = ngettext("Cut: it has %(size)s byte.", "Cut: it has %(size)s bytes.", size_bytes)
-            note = told % {"size": f"{size_bytes:,}"}
-        return cls(text=_visible(text[:MOST_CHARACTERS]) + "…", note=note)
+            note = ngettext("Cut: it has %(size)s byte.", "Cut: it has %(size)s bytes.", size_bytes)
+            note %= {"size": f"{size_bytes:,}"}
+        return cls(text=_escape_invisible(text[:MOST_CHARACTERS]) + "…", note=note)
 
 
-def laid_out(raw: bytes) -> str:
-    """JSON with a line for each value, and not a character of a value changed.
+def lay_out(raw: bytes) -> str:
+    """JSON with a line for each value. No character of a value is changed.
 
-    It may be cut anywhere. What does not begin like an array or an object stays as it is.
+    `raw` may be cut anywhere. A text that does not begin like an array or an object is returned as
+    it is.
     """
     text = raw[:MOST_BYTES].decode(errors="replace")
     if text.lstrip()[:1] not in ("[", "{"):
         return text
     pieces, size = [], 0
-    for piece in _laid_out(text):
+    for piece in _pieces(text):
         pieces.append(piece)
         size += len(piece)
         if size > MOST_CHARACTERS:
@@ -101,32 +109,32 @@ def laid_out(raw: bytes) -> str:
     return "".join(pieces)
 
 
-def _laid_out(text: str) -> Iterator[str]:
+def _pieces(text: str) -> Iterator[str]:
     depth, opener = 0, ""
     for match in _TOKEN.finditer(text):
         piece = match[0]
         if piece in "]}":
             depth = max(depth - 1, 0)
             if not opener:
-                yield _line(depth)
+                yield _line_break(depth)
         elif opener:
-            yield _line(depth)
+            yield _line_break(depth)
         opener = ""
         yield piece
         if piece in "[{":
             depth, opener = depth + 1, piece
         elif piece == ",":
-            yield _line(depth)
+            yield _line_break(depth)
         elif piece == ":":
             yield " "
 
 
-def _line(depth: int) -> str:
+def _line_break(depth: int) -> str:
     return "\n" + "  " * min(depth, 40)
 
 
-def _visible(text: str) -> str:
-    """Without what would hide, turn round or end the text."""
+def _escape_invisible(text: str) -> str:
+    """Replace characters that would hide, reverse or end the text by escapes."""
     return "".join(
         char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode()
         for char in text

@@ -1,4 +1,4 @@
-"""The list of buckets in the admin: searched, filtered, sorted, a page of it."""
+"""The list of buckets in the admin: search, filter, order and pages."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,10 +8,16 @@ from urllib.parse import urlencode
 from django.core.paginator import Page, Paginator
 from django.utils.translation import gettext_lazy as _
 
-from django_jsonbuffer import buckets
+from django_jsonbuffer import catalog
 from django_jsonbuffer.figures import Figures
-from django_jsonbuffer.health import Health, State, counted, health, is_for_other_clients
-from django_jsonbuffer.store import BucketStatus
+from django_jsonbuffer.health import (
+    Health,
+    State,
+    count_states,
+    is_for_other_clients,
+    read_health,
+)
+from django_jsonbuffer.store.status import BucketStatus
 
 from .charts import Chart, History
 
@@ -20,7 +26,7 @@ class Column(NamedTuple):
     key: str
     label: Any
     value: Callable[[BucketStatus], float | None]
-    """What rows are sorted by, beside the name."""
+    """The value that rows are sorted by. Rows of equal value are sorted by name."""
 
 
 def _oldest(status: BucketStatus) -> float | None:
@@ -43,20 +49,20 @@ _FIGURES: Final = {column.key: column for column in FIGURES}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Heading:
-    """A heading by which the list can be sorted."""
+    """A heading of the list. A click on it sorts the list."""
 
     label: str
     url: str
-    """To sort by it, or the other way round."""
+    """Sorts by this column, or in the opposite order if it is sorted so already."""
 
     is_numeric: bool
     order: str
-    """``ascending`` or ``descending``, or empty when the list is sorted by another."""
+    """``ascending`` or ``descending``; empty if the list is sorted by another column."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Filter:
-    """A state, to see the buckets that are in it."""
+    """A link to the buckets in one state."""
 
     state: State
     count: int
@@ -66,7 +72,7 @@ class Filter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """A bucket with its figures, or with what is wrong with it."""
+    """A bucket with its figures. Without them if it cannot be read."""
 
     health: Health
     figures: Figures | None
@@ -76,10 +82,10 @@ class Row:
 
 
 class Listing:
-    """What the parameters of the page ask for.
+    """The buckets that the parameters of the page ask for.
 
-    It is read in three round trips, however many buckets there are: names, figures, and the history
-    of those that are shown.
+    It takes three round trips, however many buckets there are: the names, all figures, and the
+    history of the buckets on this page.
     """
 
     def __init__(self, parameters: Mapping[str, str], *, per_page: int) -> None:
@@ -87,17 +93,16 @@ class Listing:
         state = parameters.get("state", "")
         self.state = next((each for each in State if each.value == state), None)
         self.sort = parameters.get("sort", "")
-        everything = health(
-            [
-                bucket
-                for bucket in buckets.known_buckets()
-                if self.search.lower() in bucket.name.lower()
-            ]
-        )
-        found = [one for one in everything if self.state in (None, one.state)]
-        self._states = counted(one.state for one in everything)
+        matching = [
+            bucket
+            for bucket in catalog.known_buckets()
+            if self.search.lower() in bucket.name.lower()
+        ]
+        in_any_state = read_health(matching)
+        found = [health for health in in_any_state if self.state in (None, health.state)]
+        self._states = count_states(health.state for health in in_any_state)
         self.count = len(found)
-        readable = [one.status for one in found if one.status is not None]
+        readable = [health.status for health in found if health.status is not None]
         self.total = Figures.of(*readable) if len(readable) > 1 else None
         self.total_is_partial = len(readable) < len(found)
         self.page: Page[Health] = Paginator(self._sorted(found), per_page).get_page(
@@ -130,23 +135,23 @@ class Listing:
         ]
 
     def read_rows(self) -> list[Row]:
-        """What is shown, with its history."""
+        """The rows of this page. Reads their history."""
         shown = [*self.page]
-        samples = buckets.histories([one.bucket for one in shown])
+        histories = catalog.histories([health.bucket for health in shown])
         return [
             Row(
-                health=one,
-                figures=Figures.of(one.status) if one.status else None,
-                chart=History(its_samples, one.status).sparkline() if one.status else None,
-                has_processor=one.bucket.has_processor,
-                is_for_other_clients=is_for_other_clients(one.bucket),
+                health=health,
+                figures=Figures.of(health.status) if health.status else None,
+                chart=History(samples, health.status).sparkline() if health.status else None,
+                has_processor=catalog.has_processor(health.bucket),
+                is_for_other_clients=is_for_other_clients(health.bucket),
             )
-            for one, its_samples in zip(shown, samples, strict=True)
+            for health, samples in zip(shown, histories, strict=True)
         ]
 
     @property
     def pages(self) -> list[tuple[str, str]]:
-        """Text and address of each page that is linked to. Without one: this page, and gaps."""
+        """Text and URL of each page. The URL is empty for this page and for gaps."""
         numbers = self.page.paginator.get_elided_page_range(self.page.number)
         return [
             (
@@ -162,7 +167,7 @@ class Listing:
         orders = {key: "ascending", f"-{key}": "descending"}
         order = orders.get(self.sort or "state", "")
         first, second = (f"-{key}", key) if is_numeric else (key, f"-{key}")
-        # The first time with what is most on top.
+        # The first click on a numeric column puts the largest value on top.
         is_by_first = orders[first] == order
         return Heading(
             label=str(label),
@@ -172,17 +177,19 @@ class Listing:
         )
 
     def _sorted(self, found: Sequence[Health]) -> list[Health]:
-        """By name among those that are equal. What is not known comes last either way."""
+        """Equal rows are sorted by name. Unknown values come last in both orders."""
         key, is_reversed = self.sort.removeprefix("-"), self.sort.startswith("-")
         if key == "name":
-            return sorted(found, key=lambda one: one.bucket.name, reverse=is_reversed)
+            return sorted(found, key=lambda health: health.bucket.name, reverse=is_reversed)
         sign = -1 if is_reversed else 1
         if (column := _FIGURES.get(key)) is None:
-            return sorted(found, key=lambda one: (sign * one.state.urgency, one.bucket.name))
+            return sorted(
+                found, key=lambda health: (sign * health.state.urgency, health.bucket.name)
+            )
 
-        def place(one: Health) -> tuple[bool, float, str]:
-            value = None if one.status is None else column.value(one.status)
-            return value is None, sign * (value or 0), one.bucket.name
+        def place(health: Health) -> tuple[bool, float, str]:
+            value = None if health.status is None else column.value(health.status)
+            return value is None, sign * (value or 0), health.bucket.name
 
         return sorted(found, key=place)
 

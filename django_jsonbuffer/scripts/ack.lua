@@ -3,24 +3,26 @@
 -- Atomic so that a batch is either still leased or gone, never both. A late copy finds another
 -- holder, or another delivery, and does nothing.
 --
--- KEYS[1]  batches     STREAM of sealed batches
--- KEYS[2]  stats       HASH of the bucket's counters
--- KEYS[3]  attempts    HASH of what became of each batch so far
--- ARGV[1]  consumer    name of the worker that holds the lease
--- ARGV[2]  id          id of the batch
--- ARGV[3]  deliveries  how often the batch had been delivered when it was claimed
--- ARGV[4]  count       events of the batch
--- ARGV[5]  bytes       bytes of the batch
+-- KEYS[1]  batches   STREAM of sealed batches
+-- KEYS[2]  stats     HASH of the bucket's counters
+-- KEYS[3]  attempts  HASH with what became of each batch's attempts
+-- ARGV[1]  worker    name of the worker that holds the lease
+-- ARGV[2]  id        id of the batch
+-- ARGV[3]  attempt   number of the delivery that the worker holds, from 1
+-- ARGV[4]  count     events of the batch
+-- ARGV[5]  bytes     bytes of the batch
 --
 -- Returns 1, or 0 when another worker holds the lease or the batch is gone.
--- @include clock.lua counters.lua as_left.lua dead_letters.lua sealed_batches.lua
+
+-- @needs counters leases look_sealed remember_sealed remove
 
 local batches, stats, attempts = KEYS[1], KEYS[2], KEYS[3]
-local consumer, id, deliveries = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local worker, id, attempt = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local count, bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
 
-if not is_held(batches, consumer, id, deliveries) then return 0 end
+if not is_held(batches, worker, id, attempt) then return 0 end
 local held = look_sealed(batches, stats)
+-- A key of another type must fail here, before the first write.
 redis.call('HLEN', attempts)
 
 -- XACK needs no memory, so a full server lets the script run to its end.

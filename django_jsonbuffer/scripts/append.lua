@@ -1,39 +1,42 @@
 -- Append events to the open batch, once, and seal it when it is full.
 --
--- Atomic so that all events of one call are stored, or none, and in one piece of the order; and so
--- that a repeat of the call finds it done. Its cost does not depend on what is waiting: the events
--- are spliced over the closing bracket.
+-- Atomic so that all events of one call are stored, or none, and next to each other; and so that a
+-- repeat of the call finds it done. Its cost does not depend on the events that are pending: it
+-- splices the events over the closing bracket.
 --
 -- KEYS[1]  open      STRING, the open batch
 -- KEYS[2]  batches   STREAM of sealed batches
 -- KEYS[3]  dead      STREAM of dead letters
 -- KEYS[4]  stats     HASH of the bucket's counters
--- KEYS[5]  attempts  HASH of what became of each batch so far
--- KEYS[6]  producer  STRING, the sequence number of what this producer appended last
+-- KEYS[5]  attempts  HASH with what became of each batch's attempts
+-- KEYS[6]  producer  STRING, the sequence number of this producer's last append
 -- ARGV[1]  remembered_ms      how long the bucket remembers the producer
 -- ARGV[2]  batch_size         most events of a batch; 0 never seals
 -- ARGV[3]  batch_bytes        most bytes of a batch, unless one event alone has more
 -- ARGV[4]  max_pending        most events that may be pending; 0 for any number
 -- ARGV[5]  max_pending_bytes  most bytes of all batches; 0 for any number
--- ARGV[6]  overflow           what gives way beyond that: raise (this call), drop_newest, drop_oldest
+-- ARGV[6]  overflow           for a full bucket: raise (refuse this call), drop_newest, drop_oldest
 -- ARGV[7]  sequence           number of this call among those of the producer, from 1
 -- ARGV[8]  counts             events in each splice, separated by spaces
 -- ARGV[9…] splices            each `,<event>,<event>]`, no larger than a batch may be
 --
--- Returns `stored` when there is no more to tell, as is usual. Otherwise {outcome, 1 when the bucket
--- had no counters before, 1 when rubbish was set aside, events dropped}. The outcome is `stored`;
--- `repeated` when it was stored before; `dropped` for drop_newest; `full` when the bucket, or `large`
--- when the string of the open batch, has no room: in these two cases nothing was written.
--- @include counters.lua as_left.lua
+-- Returns `stored` in the usual case. Otherwise {outcome, 1 when the bucket had no counters before,
+-- 1 when a foreign value became a dead letter, events dropped}. The outcome is `stored`; `repeated`
+-- when the call was stored before; `dropped` for drop_newest; `full` when the bucket has no room, or
+-- `large` when the string of the open batch has none. `full` and `large` wrote nothing.
+
+-- @needs numbers open_as_left sealed_as_left
+
+local MAX_BYTES = 512 * 1024 * 1024 -- of a string in Redis
+local FIRST_ARGV = 9
 
 local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local attempts, producer = KEYS[5], KEYS[6]
 local remembered_ms, batch_size, batch_bytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local max_pending, max_pending_bytes, overflow = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local sequence, counts = tonumber(ARGV[7]), ARGV[8]
-local FIRST_ARGV = 9
 
--- A late copy may come behind what the producer appended since, hence "up to".
+-- Not ==: a late copy may arrive after younger appends of its producer.
 local last = redis.call('GET', producer)
 if last and sequence <= (whole(last) or 0) then return { 'repeated', 0, 0, 0 } end
 
@@ -46,7 +49,7 @@ local function may_fill_a_batch()
     or batch.bytes + #first_splice >= batch_bytes)
 end
 
--- Whether the events of this call have room beside so many events and bytes.
+-- Whether the events of this call have room beside that many events and bytes.
 local function has_room(pending, bytes)
   for digits in string.gmatch(counts, '%d+') do pending = pending + tonumber(digits) end
   for at = FIRST_ARGV, #ARGV do bytes = bytes + #ARGV[at] end
@@ -54,7 +57,7 @@ local function has_room(pending, bytes)
     or max_pending_bytes > 0 and bytes > max_pending_bytes)
 end
 
--- Whether all that there is to do is to splice the events into the batch that a script left.
+-- Whether the events need only be spliced into the open batch, which is as a script left it.
 local function is_usual()
   if not batch or batch.count == 0 or not batch.appended or #ARGV > FIRST_ARGV then return false end
   if may_fill_a_batch() or batch.bytes + #first_splice > MAX_BYTES then return false end
@@ -62,31 +65,32 @@ local function is_usual()
   return not has_cap or held and has_room(batch.count + held.sealed, batch.bytes + held.bytes)
 end
 
--- It ends here, since to make all the functions that the other calls need takes as long.
 if is_usual() then
   local tail = #first_splice >= TAIL and first_splice or string.sub(batch.tail, 1, -2) .. first_splice
   redis.call('SETRANGE', open, batch.bytes - 1, first_splice)
-  -- A foreign client may have let its value expire, and ours is now in it.
+  -- Another client may have set an expiry on its value, which our events are part of.
   redis.call('PERSIST', open)
   redis.call('HSET', stats, 'open', batch.count + first_count, 'open_bytes',
     batch.bytes + #first_splice - 1, 'open_tail', string.sub(tail, -TAIL),
     'appended', batch.appended + first_count)
-  -- Last, so that it is never on record that something was stored which was not.
+  -- Last, so that no append is on record as stored that was not.
   redis.call('SET', producer, sequence, 'PX', remembered_ms)
   return 'stored'
 end
--- @include clock.lua dead_letters.lua sealed_batches.lua open_batch.lua
+
+-- The usual append has returned above. Creating these functions would double the time that it takes.
+-- @needs clock counters drops entries look_sealed open_batch read_open remember_sealed remove sealing
 
 -- All reads come before the first write: a key of another type must fail here.
-batch = batch or read_through(open, stats)
+batch = batch or read_open(open, stats)
 local is_new = redis.call('EXISTS', stats) == 0 and 1 or 0
 if not seals and batch.bytes + #first_splice > MAX_BYTES then return { 'large', 0, 0, 0 } end
-if batch.rubbish then redis.call('XLEN', dead) end
+if batch.is_foreign then redis.call('XLEN', dead) end
 local held
 if has_cap or may_fill_a_batch() then held = look_sealed(batches, stats) end
 
--- What has to go, oldest first: ids of batches, and whether the open one goes as well; or nil when
--- not even that makes room.
+-- The batches to drop, oldest first: their ids, and whether the open one is dropped as well. Or nil
+-- when even that does not make room.
 local function to_drop()
   redis.call('HLEN', attempts)
   local pending, bytes, ids = batch.count + held.sealed, batch.bytes + held.bytes, {}
@@ -116,9 +120,9 @@ if has_cap and not has_room(batch.count + held.sealed, batch.bytes + held.bytes)
   dropped = pending - held.sealed + (drops_open and batch.count or 0)
 end
 
-local rubbish = batch.rubbish and 1 or 0
--- A full server decides at the first write, and removing an empty array of theirs, or what is
--- dropped, needs no memory.
+local foreign = batch.is_foreign and 1 or 0
+-- A full server decides at the first write of a script whether the script may run. It would allow a
+-- removal, so a write that needs memory comes first: nothing is removed for an append that is refused.
 if batch.text or dropped > 0 then redis.call('HSET', stats, 'open', batch.count) end
 adopt(open, dead, stats, batch)
 for _, id in ipairs(ids) do remove(batches, attempts, id) end
@@ -150,8 +154,8 @@ for digits in string.gmatch(counts, '%d+') do
   at = at + 1
 end
 redis.call('PERSIST', open)
-remember(open, stats, batch)
+remember_open(open, stats, batch)
 if held then remember_sealed(batches, stats, held) end
 bump(stats, 'appended', total)
 redis.call('SET', producer, sequence, 'PX', remembered_ms)
-return { 'stored', is_new, rubbish, dropped }
+return { 'stored', is_new, foreign, dropped }

@@ -3,20 +3,37 @@
 -- Atomic so that the names of workers that are long gone do not pile up, and so that several workers
 -- take one sample.
 --
--- KEYS[1]  open      STRING, the open batch
--- KEYS[2]  batches   STREAM of sealed batches
--- KEYS[3]  dead      STREAM of dead letters
--- KEYS[4]  stats     HASH of the bucket's counters
--- KEYS[5]  workers   HASH of the workers, and when each was last heard of
--- KEYS[6]  history   LIST of samples of how the bucket stood
--- ARGV[1]  consumer  name of the worker
+-- KEYS[1]  open     STRING, the open batch
+-- KEYS[2]  batches  STREAM of sealed batches
+-- KEYS[3]  dead     STREAM of dead letters
+-- KEYS[4]  stats    HASH of the bucket's counters
+-- KEYS[5]  workers  HASH of the workers, and when (ms) each beat last
+-- KEYS[6]  history  LIST of samples of how the bucket stood
+-- ARGV[1]  worker   name of the worker
 --
 -- Returns how many workers are noted.
--- @include clock.lua counters.lua as_left.lua dead_letters.lua sealed_batches.lua open_batch.lua workers.lua history.lua
+
+-- @needs clock history look_open look_sealed numbers totals
+
+local FORGOTTEN_MS = 24 * 60 * 60 * 1000
+local SAMPLES = 240
+local BETWEEN_MS = 60 * 1000
 
 local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local workers, history = KEYS[5], KEYS[6]
-local consumer = ARGV[1]
+local worker = ARGV[1]
+
+local function is_sample_due()
+  local newest = sample_at(history, -1)
+  -- A sample from the future is spoilt, or older than the moment when the server's clock was set back.
+  return not newest or math.abs(now_ms() - newest.ms) >= BETWEEN_MS
+end
+
+local function take_sample(pending, dead_letters, appended, processed)
+  redis.call('RPUSH', history, string.format('%.0f %.0f %.0f %.0f %.0f', now_ms(), pending,
+    dead_letters, appended, processed))
+  redis.call('LTRIM', history, -SAMPLES, -1)
+end
 
 local noted = redis.call('HGETALL', workers)
 
@@ -28,12 +45,12 @@ for i = 1, #noted, 2 do
     redis.call('HDEL', workers, noted[i])
   end
 end
-redis.call('HSET', workers, consumer, now)
--- Protected: a lease is worth more than its bucket's history.
+redis.call('HSET', workers, worker, now)
+-- An error of the sample must not end the script: a lease is worth more than its bucket's history.
 pcall(function()
-  if is_due(history) then
-    take_sample(history, look(open, stats).count + look_sealed(batches, stats).sealed,
-      redis.call('XLEN', dead), total(stats, 'appended'), total(stats, 'processed'))
+  if is_sample_due() then
+    take_sample(look_open(open, stats).count + look_sealed(batches, stats).sealed,
+      redis.call('XLEN', dead), total_of(stats, 'appended'), total_of(stats, 'processed'))
   end
 end)
 return redis.call('HLEN', workers)

@@ -3,26 +3,27 @@
 -- Atomic so that each event is in the batch, or in a dead letter, or processed. A late copy finds
 -- another holder, or another delivery, and does nothing.
 --
--- KEYS[1]  batches     STREAM of sealed batches
--- KEYS[2]  dead        STREAM of dead letters
--- KEYS[3]  stats       HASH of the bucket's counters
--- KEYS[4]  attempts    HASH of what became of each batch so far
--- ARGV[1]  consumer    name of the worker that holds the lease
--- ARGV[2]  id          id of the batch
--- ARGV[3]  deliveries  how often the batch had been delivered when it was claimed
--- ARGV[4]  processed   how many events of the batch have been processed
--- ARGV[5]  failures    what the dead letters tell of attempts
--- ARGV[6…] letters     four of each: its first byte in the batch and its last, error, traceback
+-- KEYS[1]  batches    STREAM of sealed batches
+-- KEYS[2]  dead       STREAM of dead letters
+-- KEYS[3]  stats      HASH of the bucket's counters
+-- KEYS[4]  attempts   HASH with what became of each batch's attempts
+-- ARGV[1]  worker     name of the worker that holds the lease
+-- ARGV[2]  id         id of the batch
+-- ARGV[3]  attempt    number of the delivery that the worker holds, from 1
+-- ARGV[4]  processed  how many events of the batch have been processed
+-- ARGV[5]  failures   failures of the processor, for the field `attempts` of the dead letters
+-- ARGV[6…] letters    four for each event: its first and its last byte in the batch, error, traceback
 --
 -- Returns 1, or 0 when another worker holds the lease or the batch is gone.
--- @include clock.lua counters.lua as_left.lua attempts.lua dead_letters.lua sealed_batches.lua
+
+-- @needs attempts counters dead_letters entries leases look_sealed remember_sealed remove
 
 local batches, dead, stats, attempts = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local consumer, id, deliveries = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local worker, id, attempt = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local processed, failures = tonumber(ARGV[4]), ARGV[5]
 local FIRST_ARGV = 6
 
-if not is_held(batches, consumer, id, deliveries) then return 0 end
+if not is_held(batches, worker, id, attempt) then return 0 end
 local entry = redis.call('XRANGE', batches, id, id)[1]
 if not entry then return 0 end
 local events, count = contents(entry)

@@ -1,34 +1,42 @@
--- Tell who drains the bucket, and what became of the batches that were delivered.
+-- List who drains the bucket, and the batches that were delivered and are not acknowledged.
 --
--- Atomic so that no batch is told twice, or by nobody's name.
+-- Atomic so that each batch is listed once, with its holder.
 --
 -- KEYS[1]  batches   STREAM of sealed batches
--- KEYS[2]  attempts  HASH of what became of each batch so far
--- KEYS[3]  workers   HASH of the workers, and when each was last heard of
+-- KEYS[2]  attempts  HASH with what became of each batch's attempts
+-- KEYS[3]  workers   HASH of the workers, and when (ms) each beat last
 -- ARGV[1]  limit     most batches
 --
--- Returns {list of names of workers and the ms since each was heard of, list of batches}, the oldest
--- first. Of each batch: id, name of the worker that holds it or an empty one, how often it was
--- delivered, ms since it last was or -1, idle ms, how often the processor failed with it, how many
--- workers died with it, and the kind of the error that it last failed with. Writes nothing.
--- @include clock.lua counters.lua as_left.lua attempts.lua dead_letters.lua sealed_batches.lua
+-- Returns {list of names of workers, each with the ms since it beat last; list of batches, oldest
+-- first}. A batch is
+--   1  its id
+--   2  name of the worker that holds it, or ''
+--   3  number of its last attempt, from 1
+--   4  ms since it was last claimed, or -1 when that is not known
+--   5  ms since its lease was last renewed
+--   6  how often the processor failed with it
+--   7  how many workers died with it
+--   8  kind of the error that it last failed with, or ''
+-- Writes nothing.
+
+-- @needs attempts clock group numbers
 
 local batches, attempts, workers = KEYS[1], KEYS[2], KEYS[3]
 local limit = ARGV[1]
 
 local now = now_ms()
-local heard = redis.call('HGETALL', workers)
-for i = 2, #heard, 2 do
-  heard[i] = math.abs(now - (whole(heard[i]) or 0))
+local beats = redis.call('HGETALL', workers)
+for i = 2, #beats, 2 do
+  beats[i] = math.abs(now - (whole(beats[i]) or 0))
 end
-local told = {}
+local listed = {}
 for at, delivery in ipairs(deliveries_of(batches, '-', '+', limit)) do
-  local id, holder, idle_ms, deliveries = delivery[1], delivery[2], delivery[3], delivery[4]
+  local id, holder, idle_ms, attempt = delivery[1], delivery[2], delivery[3], delivery[4]
   local past = attempts_at(attempts, id)
-  told[at] = {
-    id, holder == NOBODY and '' or holder, deliveries,
+  listed[at] = {
+    id, holder == NOBODY and '' or holder, attempt,
     past.claimed_ms and math.max(0, now - past.claimed_ms) or -1, idle_ms, past.failures, past.deaths,
     past.error,
   }
 end
-return { heard, told }
+return { beats, listed }

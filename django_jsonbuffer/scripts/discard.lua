@@ -6,12 +6,14 @@
 -- KEYS[2]  stats  HASH of the bucket's counters
 -- ARGV[1…] ids    of the dead letters
 --
--- Returns how many there were.
--- @include counters.lua
+-- Returns how many of them existed.
+
+-- @needs drops
 
 local dead, stats = KEYS[1], KEYS[2]
 local FIRST_ARGV = 1
 
+-- A key of another type must fail here, before the first write.
 redis.call('HLEN', stats)
 local discarded = 0
 for at = FIRST_ARGV, #ARGV do

@@ -1,16 +1,16 @@
 -- List dead letters, oldest first.
 --
--- Atomic so that what it shows was there all at one moment.
+-- Atomic so that the dead letters of a list all existed at one moment.
 --
 -- KEYS[1]  dead   STREAM of dead letters
--- ARGV[1]  first     where to begin: '-', the id of a dead letter, '(' and one to begin behind it, or
---                    'newest' for the newest alone
--- ARGV[2]  last      where to end: '+', or the id of a dead letter
--- ARGV[3]  limit     most of them
--- ARGV[4]  bytes     of each event, the first ones; 0 for all of it, -1 for the ids alone
+-- ARGV[1]  first  where to begin: '-', the id of a dead letter, '(' and an id to begin behind it, or
+--                 'newest' for the newest alone
+-- ARGV[2]  last   where to end: '+', or the id of a dead letter
+-- ARGV[3]  limit  most dead letters
+-- ARGV[4]  bytes  how many bytes of each event, from its first; 0 for all of it, -1 for the ids alone
 --
--- Returns a list of {id, list of names and values}, or of ids. A value that was cut has `event_bytes`,
--- its whole size, behind it. Writes nothing.
+-- Returns a list of {id, list of names and values}, or of ids. If an event was cut, the names and
+-- values end with `event_bytes` and its whole size. Writes nothing.
 
 local dead = KEYS[1]
 local first, last, limit, bytes = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])

@@ -1,12 +1,13 @@
--- Count events that were lost before they came here.
+-- Count events that were lost before they reached Redis.
 --
--- Atomic so that a total that somebody has spoilt begins again with this count.
+-- Atomic so that a total that is not a number any more begins again with this count.
 --
 -- KEYS[1]  stats  HASH of the bucket's counters
--- ARGV[1]  count  how many they are
+-- ARGV[1]  count  how many events were lost
 --
 -- Returns the count.
--- @include counters.lua
+
+-- @needs counters
 
 local stats = KEYS[1]
 local count = tonumber(ARGV[1])

@@ -1,11 +1,12 @@
--- Pause a bucket: it takes appends, and no worker claims a batch of it any more.
+-- Pause a bucket: it still takes appends, but no worker claims a batch of it.
 --
--- Atomic so that a bucket that is paused already keeps the time since when it is.
+-- Atomic so that a bucket that is already paused keeps the time at which its pause began.
 --
 -- KEYS[1]  paused  STRING, since when (ms) the bucket is paused
 --
--- Returns 1, or 0 when it was paused already.
--- @include clock.lua
+-- Returns 1, or 0 when it was already paused.
+
+-- @needs clock
 
 local paused = KEYS[1]
 

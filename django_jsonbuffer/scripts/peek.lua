@@ -1,6 +1,6 @@
 -- Look at the oldest pending events, and leave them where they are.
 --
--- Atomic so that what it shows was pending all at one moment.
+-- Atomic so that the events were all pending at one moment.
 --
 -- KEYS[1]  open     STRING, the open batch
 -- KEYS[2]  batches  STREAM of sealed batches
@@ -8,9 +8,10 @@
 -- ARGV[1]  limit    events that the caller wants
 -- ARGV[2]  bytes    most bytes that the caller wants; 0 for any number
 --
--- Returns as many JSON arrays, oldest first, as hold that many events, the last one cut where there
+-- Returns JSON arrays, oldest first: as many as hold that many events. The last one is cut when there
 -- were too many bytes. Writes nothing.
--- @include clock.lua counters.lua as_left.lua dead_letters.lua sealed_batches.lua open_batch.lua
+
+-- @needs entries look_open
 
 local open, batches, stats = KEYS[1], KEYS[2], KEYS[3]
 local limit, bytes = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -25,7 +26,7 @@ each_entry(batches, 1, function(entry, is_claimed)
   end
   return total >= limit or bytes == 0
 end)
-if total < limit and bytes > 0 and look(open, stats).count > 0 then
+if total < limit and bytes > 0 and look_open(open, stats).count > 0 then
   table.insert(arrays, redis.call('GETRANGE', open, 0, bytes == math.huge and -1 or bytes - 1))
 end
 return arrays

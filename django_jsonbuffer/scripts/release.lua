@@ -1,30 +1,31 @@
--- Give a claimed batch back, to be claimed again after a backoff.
+-- Release a claimed batch, to be claimed again after a backoff.
 --
 -- Atomic so that a batch has one holder or none. A late copy finds another holder, or another
 -- delivery, and does nothing.
 --
--- KEYS[1]  batches     STREAM of sealed batches
--- KEYS[2]  stats       HASH of the bucket's counters
--- KEYS[3]  attempts    HASH of what became of each batch so far
--- ARGV[1]  consumer    name of the worker that holds the lease
--- ARGV[2]  id          id of the batch
--- ARGV[3]  deliveries  how often the batch had been delivered when it was claimed
--- ARGV[4]  count       events of the batch
--- ARGV[5]  idle_ms     idle time to begin with: the lease less the backoff
--- ARGV[6]  failed      1 when the processor failed with the batch, 0 when its sink was away
--- ARGV[7]  error       kind of the error that it failed with
+-- KEYS[1]  batches   STREAM of sealed batches
+-- KEYS[2]  stats     HASH of the bucket's counters
+-- KEYS[3]  attempts  HASH with what became of each batch's attempts
+-- ARGV[1]  worker    name of the worker that holds the lease
+-- ARGV[2]  id        id of the batch
+-- ARGV[3]  attempt   number of the delivery that the worker holds, from 1
+-- ARGV[4]  count     events of the batch
+-- ARGV[5]  idle_ms   idle time to begin with: the lease less the backoff
+-- ARGV[6]  failed    1 for a failure of the processor, 0 for an outage of its sink
+-- ARGV[7]  error     kind of the error that the batch failed with
 --
 -- Returns 1, or 0 when another worker holds the lease or the batch is gone.
--- @include clock.lua counters.lua as_left.lua attempts.lua dead_letters.lua sealed_batches.lua
+
+-- @needs attempts clock group leases look_sealed remember_attempts remember_sealed totals
 
 local batches, stats, attempts = KEYS[1], KEYS[2], KEYS[3]
-local consumer, id, deliveries = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local worker, id, attempt = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local count, idle_ms, failed, error = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
 
-if not is_held(batches, consumer, id, deliveries) then return 0 end
-if #redis.call('XRANGE', batches, id, id) == 0 then return 0 end
+if not is_held(batches, worker, id, attempt) then return 0 end
+if #redis.call('XRANGE', batches, id, id) == 0 then return 0 end -- somebody deleted it
 local held, past = look_sealed(batches, stats), attempts_at(attempts, id)
-local processed = whole(redis.call('HGET', stats, 'processed')) or 0
+local processed = total_of(stats, 'processed')
 if failed == 1 then
   past.failures = past.failures + 1
 else

@@ -1,4 +1,4 @@
--- Let the events of dead letters be processed again: as one batch, behind all that is sealed.
+-- Replay dead letters: their events become one batch, behind all that is sealed.
 --
 -- Atomic so that each event is in a dead letter or in the batch, never in both. A late copy finds
 -- no dead letter, and does nothing.
@@ -9,7 +9,8 @@
 -- ARGV[1…] ids      of the dead letters, whose events the caller knows to be JSON
 --
 -- Returns how many events were replayed.
--- @include clock.lua counters.lua as_left.lua dead_letters.lua sealed_batches.lua
+
+-- @needs clock counters entries look_sealed remember_sealed
 
 local batches, dead, stats = KEYS[1], KEYS[2], KEYS[3]
 local FIRST_ARGV = 1
@@ -25,7 +26,7 @@ for at = FIRST_ARGV, #ARGV do
 end
 if #ids == 0 then return 0 end
 
--- All is copied, in a write that a full server refuses, before the first is removed.
+-- All events are copied before the first dead letter is removed. A full server refuses the copy.
 local array = '[' .. table.concat(events, ',') .. ']'
 redis.call('XADD', batches, '*', 'events', array, 'count', #ids, 'opened', now_ms())
 for _, id in ipairs(ids) do redis.call('XDEL', dead, id) end

@@ -1,6 +1,6 @@
--- Let a paused bucket be drained again.
+-- Resume a paused bucket: its batches can be claimed again.
 --
--- Atomic so that of several calls one has ended the pause.
+-- Atomic so that exactly one of several calls ends the pause.
 --
 -- KEYS[1]  paused  STRING, since when (ms) the bucket is paused
 --

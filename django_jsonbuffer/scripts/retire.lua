@@ -1,28 +1,29 @@
--- Let a worker go: what it still holds can be claimed at once, and workers that hold nothing are
--- taken out of the consumer group, so that their names do not pile up.
+-- Retire a worker: the batches that it still holds can be claimed at once. Workers that hold nothing
+-- are taken out of the consumer group, so that their names do not pile up.
 --
--- Atomic so that no worker is removed between its claim and its ack: what a removed consumer holds
--- would be delivered to nobody again. A worker that is removed while it lives joins by claiming.
+-- Atomic so that no worker is removed between its claim and its ack: Redis would never deliver the
+-- batches of a removed worker again. A worker that is removed while it lives joins by claiming.
 --
 -- KEYS[1]  batches   STREAM of sealed batches
 -- KEYS[2]  stats     HASH of the bucket's counters
--- KEYS[3]  workers   HASH of the workers, and when each was last heard of
--- ARGV[1]  consumer  name of the worker
+-- KEYS[3]  workers   HASH of the workers, and when (ms) each beat last
+-- ARGV[1]  worker    name of the worker
 -- ARGV[2]  lease_ms  how long a claim holds
 --
 -- Returns how many batches the worker still held.
--- @include clock.lua counters.lua as_left.lua dead_letters.lua sealed_batches.lua
+
+-- @needs entries group look_sealed remember_sealed
 
 local batches, stats, workers = KEYS[1], KEYS[2], KEYS[3]
-local consumer, lease_ms = ARGV[1], ARGV[2]
+local worker, lease_ms = ARGV[1], ARGV[2]
 
 local held = look_sealed(batches, stats)
 
 -- HDEL and XCLAIM need no memory, so a full server lets the script run to its end.
-redis.call('HDEL', workers, consumer)
+redis.call('HDEL', workers, worker)
 if redis.pcall('XINFO', 'CONSUMERS', batches, GROUP).err then return 0 end
 local released = 0
-for _, found in ipairs(deliveries_of(batches, '-', '+', 1000, consumer)) do
+for _, found in ipairs(deliveries_of(batches, '-', '+', 1000, worker)) do
   local entry = redis.call('XRANGE', batches, found[1], found[1])[1]
   local events, count = nil, 0
   if entry then events, count = contents(entry) end

@@ -8,27 +8,29 @@
 -- KEYS[4]  stats    HASH of the bucket's counters
 -- KEYS[5]  paused   STRING, since when (ms) the bucket is paused
 --
--- Returns {id of the newest batch, or false when there is none or the bucket is paused; 1 when rubbish
--- was set aside}.
--- @include clock.lua counters.lua as_left.lua dead_letters.lua sealed_batches.lua open_batch.lua
+-- Returns {id of the newest batch; 1 when a foreign value became a dead letter, else 0}. The id is
+-- false when there is no batch, or when the bucket is paused.
+
+-- @needs look_open look_sealed open_batch remember_sealed sealing
 
 local open, batches, dead, stats, paused = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 
 if redis.call('GET', paused) then return { false, 0 } end
-local batch, held = look(open, stats), look_sealed(batches, stats)
+local batch, held = look_open(open, stats), look_sealed(batches, stats)
+-- A key of another type must fail here, before the first write.
 redis.call('XLEN', dead)
-local rubbish = batch.rubbish
+local foreign = batch.is_foreign and 1 or 0
 
--- A write that needs no memory, and nothing from the key: a full server decides at the first write
--- of a script whether it may run, and this one must, since only draining frees memory.
+-- A write that needs no memory and takes nothing from the key. A full server decides at the first
+-- write of a script whether the script may run. This one must, since only draining frees memory.
 redis.call('PERSIST', open)
 adopt(open, dead, stats, batch)
 if batch.count > 0 then
-  local stuck = seal(open, batches, batch, held)
-  if stuck then return stuck end
-  remember(open, stats, batch)
+  local refusal = seal(open, batches, batch, held)
+  if refusal then return refusal end
+  remember_open(open, stats, batch)
   remember_sealed(batches, stats, held)
 end
 
 local newest = redis.call('XREVRANGE', batches, '+', '-', 'COUNT', 1)[1]
-return { newest and newest[1] or false, rubbish and 1 or 0 }
+return { newest and newest[1] or false, foreign }

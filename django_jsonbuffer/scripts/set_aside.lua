@@ -1,19 +1,21 @@
--- Keep values that were taken and cannot be read, as dead letters.
+-- Set aside values that were taken and cannot be read: each becomes a dead letter, whole.
 --
--- Atomic so that each is kept whole and counted.
+-- Atomic so that each value is kept and counted.
 --
--- KEYS[1]  dead     STREAM of dead letters
--- KEYS[2]  stats    HASH of the bucket's counters
--- ARGV[1]  error    what is wrong with them
--- ARGV[2…] values
+-- KEYS[1]  dead    STREAM of dead letters
+-- KEYS[2]  stats   HASH of the bucket's counters
+-- ARGV[1]  error   what is wrong with the values
+-- ARGV[2…] values  each as it was taken
 --
--- Returns how many they are.
--- @include clock.lua counters.lua dead_letters.lua
+-- Returns how many values there are.
+
+-- @needs dead_letters
 
 local dead, stats = KEYS[1], KEYS[2]
 local error = ARGV[1]
 local FIRST_ARGV = 2
 
+-- Keys of another type must fail here, before the first write.
 redis.call('HLEN', stats)
 redis.call('XLEN', dead)
 

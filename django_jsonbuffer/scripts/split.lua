@@ -1,34 +1,36 @@
--- Replace a claimed batch by its two halves, so that what is wrong with it can be found.
+-- Split a claimed batch: replace it by its two halves, so that the event that fails can be found.
 --
 -- Atomic so that every event is in the batch or in one of the halves, never in both. A late copy
 -- finds another holder, or another delivery, and does nothing.
 --
--- KEYS[1]  batches     STREAM of sealed batches
--- KEYS[2]  stats       HASH of the bucket's counters
--- KEYS[3]  attempts    HASH of what became of each batch so far
--- ARGV[1]  consumer    name of the worker that holds the lease
--- ARGV[2]  id          id of the batch
--- ARGV[3]  deliveries  how often the batch had been delivered when it was claimed
--- ARGV[4]  last        last byte of the first half
--- ARGV[5]  following   first byte of the second half
--- ARGV[6]  left        events of the first half
--- ARGV[7]  right       events of the second half
--- ARGV[8]  failures    that both halves begin with
--- ARGV[9]  deaths      that both halves begin with
--- ARGV[10] outages     that both halves begin with
--- ARGV[11] error       kind of the error that the batch failed with
+-- KEYS[1]  batches    STREAM of sealed batches
+-- KEYS[2]  stats      HASH of the bucket's counters
+-- KEYS[3]  attempts   HASH with what became of each batch's attempts
+-- ARGV[1]  worker     name of the worker that holds the lease
+-- ARGV[2]  id         id of the batch
+-- ARGV[3]  attempt    number of the delivery that the worker holds, from 1
+-- ARGV[4]  last       last byte of the first half
+-- ARGV[5]  following  first byte of the second half
+-- ARGV[6]  left       events of the first half
+-- ARGV[7]  right      events of the second half
+-- ARGV[8]  failures   that both halves begin with
+-- ARGV[9]  deaths     that both halves begin with
+-- ARGV[10] outages    that both halves begin with
+-- ARGV[11] error      kind of the error that the batch failed with
 --
--- Returns {id of the second half}, or nothing in it when another worker holds the lease or the
--- batch is gone.
--- @include clock.lua counters.lua as_left.lua attempts.lua dead_letters.lua sealed_batches.lua undelivered.lua
+-- Returns {id of the second half}, or an empty list when another worker holds the lease or the batch
+-- is gone.
+
+-- @needs attempts entries leases look_sealed numbers remember_attempts remember_sealed remove
+-- @needs undelivered
 
 local batches, stats, attempts = KEYS[1], KEYS[2], KEYS[3]
-local consumer, id, deliveries = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local worker, id, attempt = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local last, following = tonumber(ARGV[4]), tonumber(ARGV[5])
 local left, right = tonumber(ARGV[6]), tonumber(ARGV[7])
 local failures, deaths, outages, error = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 
-if not is_held(batches, consumer, id, deliveries) then return {} end
+if not is_held(batches, worker, id, attempt) then return {} end
 local entry = redis.call('XRANGE', batches, id, id)[1]
 if not entry then return {} end
 local events, count = contents(entry)

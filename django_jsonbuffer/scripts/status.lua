@@ -1,4 +1,4 @@
--- Tell how the bucket stands.
+-- Report the status of the bucket.
 --
 -- Atomic so that its figures are of one moment and agree with each other.
 --
@@ -6,19 +6,43 @@
 -- KEYS[2]  batches   STREAM of sealed batches
 -- KEYS[3]  dead      STREAM of dead letters
 -- KEYS[4]  stats     HASH of the bucket's counters
--- KEYS[5]  attempts  HASH of what became of each batch so far
--- KEYS[6]  workers   HASH of the workers, and when each was last heard of
+-- KEYS[5]  attempts  HASH with what became of each batch's attempts
+-- KEYS[6]  workers   HASH of the workers, and when (ms) each beat last
 -- KEYS[7]  history   LIST of samples of how the bucket stood
 -- KEYS[8]  paused    STRING, since when (ms) the bucket is paused
 --
--- Returns events in the open batch, sealed and not claimed, claimed; batches, those claimed; bytes in
--- them; dead letters; ms that the oldest pending event has waited, or -1; workers; ms that the bucket
--- has been paused, or -1; batches that have failed and not succeeded since, of 100 at the most, and
--- how often the oldest of them was delivered; ms since the newest sample, or -1; ms since the one before, or else
--- the newest, and the totals appended and processed then, or -1; the totals appended, processed,
--- buried, replayed, lost, and dropped as the newest, dropped as the oldest, purged, discarded; and the
--- kind of the error that the oldest failing batch last failed with. Writes nothing.
--- @include clock.lua counters.lua as_left.lua attempts.lua dead_letters.lua sealed_batches.lua undelivered.lua open_batch.lua workers.lua history.lua
+-- Returns 26 values:
+--    1  events in the open batch
+--    2  events that are sealed and not claimed
+--    3  events that are claimed
+--    4  batches: the open one, those that are sealed, and those that are claimed
+--    5  batches that are claimed
+--    6  bytes in all these batches
+--    7  dead letters
+--    8  ms that the oldest pending event has waited, or -1 when none is pending
+--    9  workers that beat within the last 30 seconds
+--   10  ms that the bucket has been paused, or -1 when it is not paused
+--   11  batches that have failed and not succeeded since, among the oldest 100 that were delivered
+--   12  number of the last attempt of the oldest failing batch, or 0
+--   13  ms since the newest sample, or -1 when there is none
+--   14  ms since the sample before the newest, or else since the newest, or -1
+--   15  the total of appended events at the time of 14, or -1
+--   16  the total of processed events at the time of 14, or -1
+--   17  total of appended events
+--   18  total of processed events
+--   19  total of buried events
+--   20  total of replayed events
+--   21  total of lost events
+--   22  total of events dropped as the newest
+--   23  total of events dropped as the oldest
+--   24  total of purged events
+--   25  total of discarded dead letters
+--   26  kind of the error that the oldest failing batch last failed with, or ''
+-- Writes nothing.
+
+-- @needs attempts clock entries group history look_open look_sealed numbers totals undelivered
+
+local HEARD_OF_MS = 30 * 1000 -- a worker beats every 10 s
 
 local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local attempts, workers, history, paused = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
@@ -26,8 +50,8 @@ local attempts, workers, history, paused = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local now = now_ms()
 local function ms_since(ms) return ms and math.max(0, now - ms) or -1 end
 
--- Since when the oldest event waits of those that are sealed and that no worker holds, or nil. A released
--- batch is older than any never delivered, except for halves.
+-- When the oldest event was appended of those that are sealed and that no worker holds, or nil. A
+-- released batch is older than any that was never delivered, except for halves.
 local function oldest_sealed()
   local entry = first_undelivered(batches)
   local halves_opened = entry and oldest_halves(stats, entry[1])
@@ -42,41 +66,61 @@ local function oldest_sealed()
   return opened and halves_opened and math.min(opened, halves_opened) or opened
 end
 
--- How many batches workers hold, how many have failed, how often the oldest of these was delivered,
--- and what it last failed with.
+-- The values 5, 11, 12 and 26.
 local function deliveries()
   local summary = deliveries_of(batches)
-  local held, failing, times, error = summary[1] or 0, 0, 0, ''
-  for _, consumer in ipairs(summary[4] or {}) do
-    if consumer[1] == NOBODY then held = held - consumer[2] end
+  local claimed, failing, attempt, error = summary[1] or 0, 0, 0, ''
+  for _, holder in ipairs(summary[4] or {}) do
+    if holder[1] == NOBODY then claimed = claimed - holder[2] end
   end
   for _, delivery in ipairs((summary[1] or 0) > 0 and deliveries_of(batches, '-', '+', 100) or {}) do
     local past = attempts_at(attempts, delivery[1])
     if past.error ~= '' or past.deaths > 0 then
-      if failing == 0 then times, error = delivery[4], past.error end
+      if failing == 0 then attempt, error = delivery[4], past.error end
       failing = failing + 1
     end
   end
-  return held, failing, times, error
+  return claimed, failing, attempt, error
 end
 
-local batch, held = look(open, stats), look_sealed(batches, stats)
-redis.call('HLEN', attempts)
-local opened, claimed, failing, times, error = batch.opened, 0, 0, 0, ''
+local function count_workers()
+  local beats, count = redis.call('HVALS', workers), 0
+  for _, beat_ms in ipairs(beats) do
+    -- A beat from the future is spoilt, or older than the moment when the server's clock was set back.
+    if math.abs(now - (whole(beat_ms) or 0)) <= HEARD_OF_MS then count = count + 1 end
+  end
+  return count
+end
+
+local batch, held = look_open(open, stats), look_sealed(batches, stats)
+redis.call('HLEN', attempts) -- a key of another type must fail here
+local opened, claimed, failing, attempt, error = batch.opened, 0, 0, 0, ''
 if held.entries > 0 then
   opened = oldest_sealed() or opened
-  claimed, failing, times, error = deliveries()
+  claimed, failing, attempt, error = deliveries()
 end
 local paused_ms = redis.call('GET', paused)
 local newest = sample_at(history, -1)
 local before = sample_at(history, -2) or newest
 return {
-  batch.count, held.sealed, held.claimed, held.entries + (batch.count > 0 and 1 or 0), claimed,
-  held.bytes + batch.bytes, redis.call('XLEN', dead), ms_since(opened), count_workers(workers),
-  ms_since(paused_ms and (whole(paused_ms) or now)), failing, times, ms_since(newest and newest.ms), ms_since(before and before.ms),
+  -- 1 to 3: events
+  batch.count, held.sealed, held.claimed,
+  -- 4 to 6: batches
+  held.entries + (batch.count > 0 and 1 or 0), claimed, held.bytes + batch.bytes,
+  -- 7 to 10: dead letters, age, workers, pause
+  redis.call('XLEN', dead), ms_since(opened), count_workers(),
+  ms_since(paused_ms and (whole(paused_ms) or now)),
+  -- 11 and 12: failing batches
+  failing, attempt,
+  -- 13 to 16: samples
+  ms_since(newest and newest.ms), ms_since(before and before.ms),
   before and before.appended or -1, before and before.processed or -1,
-  total(stats, 'appended'), total(stats, 'processed'), total(stats, 'buried'),
-  total(stats, 'replayed'), total(stats, 'lost'), total(stats, 'dropped_newest'),
-  total(stats, 'dropped_oldest'), total(stats, 'dropped_purged'), total(stats, 'dropped_discarded'),
+  -- 17 to 21: totals
+  total_of(stats, 'appended'), total_of(stats, 'processed'), total_of(stats, 'buried'),
+  total_of(stats, 'replayed'), total_of(stats, 'lost'),
+  -- 22 to 25: totals of dropped events
+  total_of(stats, 'dropped_newest'), total_of(stats, 'dropped_oldest'),
+  total_of(stats, 'dropped_purged'), total_of(stats, 'dropped_discarded'),
+  -- 26: error of the oldest failing batch
   error,
 }

@@ -1,4 +1,4 @@
-"""A real browser in front of the admin, which keeps to the strictest policy for content."""
+"""A real browser in front of the admin, under a strict ``Content-Security-Policy``."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ PAGE = "/admin/django_jsonbuffer/bucket/"
 BUCKET = f"{PAGE}orders/change/"
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
-# Playwright runs an event loop in the thread of the tests, whose queries are yet synchronous.
+# Playwright runs an event loop in the thread of the tests, which Django takes for async code.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
 
@@ -52,7 +52,7 @@ def context(browser: Browser, live_server: LiveServer) -> Iterator[BrowserContex
         base_url=live_server.url, viewport={"width": 1440, "height": 900}, reduced_motion="reduce"
     )
     context.set_default_timeout(20_000)
-    # Which every browser asks for, and this site does not have.
+    # Every browser asks for an icon, and this site does not have one.
     context.route("**/favicon.ico", lambda route: route.fulfill(status=204))
     yield context
     context.close()
@@ -60,13 +60,13 @@ def context(browser: Browser, live_server: LiveServer) -> Iterator[BrowserContex
 
 @pytest.fixture
 def complaints() -> list[str]:
-    """What the browser finds wrong with pages. A test that expects some takes them out."""
+    """Errors that the browser reports. A test that expects errors removes them from the list."""
     return []
 
 
 @pytest.fixture
 def page(context: BrowserContext, complaints: list[str]) -> Iterator[Page]:
-    """Of a visitor who has not logged in."""
+    """The page of a visitor who has not logged in."""
     page = context.new_page()
     page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -78,7 +78,7 @@ def page(context: BrowserContext, complaints: list[str]) -> Iterator[Page]:
 
 @pytest.fixture
 def log_in_with(page: Page, live_server: LiveServer) -> Callable[..., User]:
-    """Lets the page be that of a member of staff with these permissions, and no others."""
+    """Logs a member of staff in, with these permissions and no others."""
 
     def log_in_with(*codenames: str) -> User:
         user, _ = User.objects.get_or_create(username="staff", is_staff=True)
@@ -91,7 +91,7 @@ def log_in_with(page: Page, live_server: LiveServer) -> Callable[..., User]:
 
 @pytest.fixture
 def admin_page(page: Page, live_server: LiveServer, admin_user: User) -> Page:
-    """Of one who may do everything."""
+    """The page of a visitor who has all permissions."""
     _enter(page, live_server.url, admin_user)
     return page
 

@@ -1,4 +1,4 @@
-"""The pictures of the docs, made anew by `make screenshots`."""
+"""The pictures of the docs. `make screenshots` takes them."""
 
 import math
 import random
@@ -13,8 +13,8 @@ from playwright.sync_api import Page, expect
 
 from django_jsonbuffer import Batch, Bucket
 from tests.browser.conftest import PAGE
+from tests.prepared import keys_of, make_old, store_of
 from tests.server import Redis
-from tests.test_admin import make_old
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -35,7 +35,7 @@ def save(event):
 
 
 def draw(plain: Redis, name: str, pending: list[int], *, rate: int) -> None:
-    """A history of four hours, of a bucket that gets about so many events a minute."""
+    """A history of four hours for a bucket that gets about `rate` events a minute."""
     chance = random.Random(name)
     now_ms = int(time.time() * 1000)
     appended = processed = 0
@@ -46,7 +46,7 @@ def draw(plain: Redis, name: str, pending: list[int], *, rate: int) -> None:
         processed += max(incoming - (now - before), 0)
         at_ms = now_ms - (len(pending) - 1 - minute) * 60_000 + 20_000
         samples.append(f"{at_ms} {now} 0 {appended} {processed}")
-    keys = Bucket(name).wiring.store.keys
+    keys = keys_of(name)
     plain.delete(keys.history)
     plain.rpush(keys.history, *samples)
     plain.hset(keys.stats, mapping={"appended": appended + rate, "processed": processed + rate})
@@ -88,9 +88,9 @@ def _shop(client_of_server: Redis) -> None:
     webhooks.extend({"url": "https://example.com/hook", "order": n} for n in range(180))
     draw(plain, "webhooks", [0] * 160 + [9 * n for n in range(80)], rate=9)
     make_old(plain, "webhooks", seconds=4800)
-    stale = plain.lrange(webhooks.wiring.store.keys.history, 0, 160)
-    plain.delete(webhooks.wiring.store.keys.history)
-    plain.rpush(webhooks.wiring.store.keys.history, *stale)
+    stale = plain.lrange(keys_of("webhooks").history, 0, 160)
+    plain.delete(keys_of("webhooks").history)
+    plain.rpush(keys_of("webhooks").history, *stale)
 
     audit_log = Bucket("audit")
     audit_log.extend({"actor": "anna", "action": "login", "ip": None, "n": n} for n in range(3))
@@ -108,8 +108,8 @@ def _shop(client_of_server: Redis) -> None:
     importing.pause()
 
     for name in ("counters", "mails", "search-index", "page-views", "orders", "audit", "import"):
-        Bucket(name).wiring.store.beat(f"web1:{4000 + len(name)}:5f2c9a1e")
-    orders.wiring.store.claim(
+        store_of(name).beat(f"web1:{4000 + len(name)}:5f2c9a1e")
+    store_of("orders").claim(
         "web1:4006:5f2c9a1e", lease=timedelta(0), linger=timedelta(0), after=None
     )
 

@@ -1,4 +1,4 @@
-"""What axe-core finds in the pages: nothing, in both themes and on a narrow screen."""
+"""axe-core finds no violation in the pages, in both themes and on a narrow screen."""
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
@@ -6,8 +6,8 @@ from playwright.sync_api import Page, expect
 
 from django_jsonbuffer import Bucket
 from tests.browser.conftest import BUCKET, PAGE
+from tests.prepared import bury, make_old, put_history, store_of
 from tests.server import Redis
-from tests.test_admin import bury, make_old, put_history
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -20,7 +20,7 @@ def _buckets_of_all_states(client_of_server: Redis) -> None:
     orders.processor(lambda batch: 1 / 0)
     orders.extend({"n": n} for n in range(5))
     orders.drain()
-    orders.wiring.store.beat("host:1:a")
+    store_of("orders").beat("host:1:a")
     put_history(client_of_server, "orders", pending=[1, 7, 3])
     for name in ("stalled", "paused", "broken"):
         Bucket(name).append(1)
@@ -32,8 +32,8 @@ def _buckets_of_all_states(client_of_server: Redis) -> None:
 
 
 def violations(page: Page) -> list[str]:
-    """Of our part of the page; the frame around it is Django's."""
-    # The policy for content keeps out what is not a file of the site, axe-core as well.
+    """Violations in the content of the page. The frame around it is Django's."""
+    # run() evaluates axe-core. As a script of the page, the Content-Security-Policy would block it.
     results = Axe().run(page, context="#content-main", options=STANDARDS)
     assert results.response["passes"]
     return [
@@ -66,7 +66,7 @@ def test_what_is_focused_is_seen(admin_page: Page) -> None:
     reached = []
     for _ in range(12):
         admin_page.keyboard.press("Tab")
-        told = admin_page.evaluate(
+        focused = admin_page.evaluate(
             """() => {
                 const style = getComputedStyle(document.activeElement);
                 const isSeen = style.outlineStyle !== "none" || style.boxShadow !== "none";
@@ -74,8 +74,8 @@ def test_what_is_focused_is_seen(admin_page: Page) -> None:
                 return isBody ? null : [document.activeElement.innerText, isSeen];
             }"""
         )
-        if told:
-            reached.append(told)
+        if focused:
+            reached.append(focused)
     texts = [text for text, _ in reached]
     for name in ("Drain now", "Pause", "Purge…", "Replay selected", "Discard all 1…"):
         assert name in texts
@@ -83,7 +83,7 @@ def test_what_is_focused_is_seen(admin_page: Page) -> None:
 
 
 def test_no_colour_is_the_only_sign(admin_page: Page, client_of_server: Redis) -> None:
-    """Lines of a chart differ in their dashes, states in their words."""
+    """The lines of a chart differ in their dashes, and states in their words."""
     put_history(client_of_server, "orders", pending=[1, 7, 3])
     admin_page.goto(BUCKET)
     dashes = {

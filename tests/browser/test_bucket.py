@@ -1,4 +1,4 @@
-"""The page of one bucket, and what can be done there."""
+"""The page of one bucket, and its actions."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,9 +8,10 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
 from django_jsonbuffer import Batch, Bucket
+from tests.admin.pages import CODENAMES
 from tests.browser.conftest import BUCKET
+from tests.prepared import bury, put_history, store_of
 from tests.server import Redis
-from tests.test_admin import CODENAMES, bury, put_history
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -32,7 +33,7 @@ class TestDetail:
         orders = Bucket("orders", batch_size=2)
         orders.extend([1, 2, 3])
         put_history(client_of_server, "orders", pending=[1, 7, 3])
-        orders.wiring.store.beat("host:1:a")
+        store_of("orders").beat("host:1:a")
         admin_page.goto(BUCKET)
         expect(admin_page.get_by_role("heading", level=1)).to_have_text("orders")
         headings = admin_page.get_by_role("main").get_by_role("heading", level=2).all_inner_texts()
@@ -70,24 +71,24 @@ class TestDetail:
         resume.focus()
         orders.resume()
         admin_page.wait_for_timeout(7_000)
-        expect(resume).to_be_focused()  # what has the focus stays
+        expect(resume).to_be_focused()  # a focused element is not replaced
         resume.click()
         expect(said(admin_page)).to_have_text("It was not paused.")
 
-    def test_tells_of_dead_letters_that_came_meanwhile(self, admin_page: Page) -> None:
+    def test_shows_dead_letters_that_came_meanwhile(self, admin_page: Page) -> None:
         Bucket("orders").append(0)
         admin_page.goto(BUCKET)
         news = admin_page.locator("#bucket-newest-letter")
         expect(news).to_have_text("There are none.")
         bury(1, 2)
-        expect(news).to_contain_text("3 in all", timeout=15_000)
+        expect(news).to_contain_text("3 in total", timeout=15_000)
         news.get_by_role("link", name="Show the oldest").click()
         expect(admin_page.get_by_role("checkbox")).to_have_count(3)
 
     def test_keeps_a_table_where_it_was_scrolled(self, admin_page: Page) -> None:
         orders = Bucket("orders")
         orders.append(1)
-        orders.wiring.store.beat("a-host-with-a-long-name.example.com:12345:0123456789abcdef")
+        store_of("orders").beat("a-host-with-a-long-name.example.com:12345:0123456789abcdef")
         admin_page.set_viewport_size({"width": 400, "height": 800})
         admin_page.goto(BUCKET)
         table = admin_page.get_by_role("region", name="Table of workers")
@@ -191,7 +192,7 @@ class TestActions:
         admin_page.goto(BUCKET)
         admin_page.get_by_role("checkbox").nth(1).check()
         press(admin_page, "Discard selected…")
-        expect(admin_page.get_by_text("1 dead letter will be gone for ever.")).to_be_visible()
+        expect(admin_page.get_by_text("This removes 1 dead letter for ever.")).to_be_visible()
         admin_page.get_by_role("link", name="No, take me back").click()
         assert orders.status().dead == 3
         admin_page.get_by_role("checkbox").nth(1).check()
@@ -213,7 +214,7 @@ class TestActions:
         expect(admin_page.get_by_role("heading", name="orders", level=1)).to_be_visible()
         assert orders.status().pending == 2
         press(admin_page, "Purge…")
-        press(admin_page, "Purge what is pending")
+        press(admin_page, "Purge pending events")
         expect(said(admin_page)).to_have_text("Purged: 2 pending events.")
         assert orders.status().pending == 0
 
@@ -261,7 +262,7 @@ class TestPermissions:
         complaints.clear()
 
 
-def test_processor_that_fails_is_told(admin_page: Page) -> None:
+def test_failure_of_the_processor_is_shown(admin_page: Page) -> None:
     orders = Bucket("orders")
     orders.append({"a": 1})
 

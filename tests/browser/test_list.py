@@ -12,8 +12,8 @@ from pytest_django.live_server_helper import LiveServer
 
 from django_jsonbuffer import Bucket
 from tests.browser.conftest import PAGE
+from tests.prepared import make_old, put_history
 from tests.server import Redis
-from tests.test_admin import make_old, put_history
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -60,7 +60,7 @@ def test_is_searched(admin_page: Page) -> None:
     expect_buckets(admin_page, "order-lines", "orders")
     admin_page.get_by_label("Search buckets").fill("nobody")
     admin_page.get_by_role("button", name="Search").click()
-    expect(admin_page.get_by_text("No bucket is like that.")).to_be_visible()
+    expect(admin_page.get_by_text("No bucket matches.")).to_be_visible()
     admin_page.get_by_role("link", name="Show all").click()
     expect_buckets(admin_page, "order-lines", "orders", "views")
 
@@ -150,12 +150,12 @@ class TestRefresh:
         admin_page.goto(PAGE)
         before = settings.JSONBUFFER
         use_cache("unix:///nowhere/nobody.sock?db=0")
-        told = admin_page.get_by_role("status")
-        expect(told).to_contain_text("These figures are old", timeout=15_000)
-        expect(told).to_contain_text("Redis cannot be reached")
+        message = admin_page.get_by_role("status")
+        expect(message).to_contain_text("These figures are old", timeout=15_000)
+        expect(message).to_contain_text("Redis cannot be reached")
         expect_buckets(admin_page, "orders")
         settings.JSONBUFFER = before
-        expect(told).to_have_text("", timeout=15_000)
+        expect(message).to_have_text("", timeout=15_000)
         assert all("503" in complaint for complaint in complaints)
         complaints.clear()
 
@@ -163,8 +163,8 @@ class TestRefresh:
         Bucket("orders").append(1)
         admin_page.goto(PAGE)
         Session.objects.all().delete()
-        told = admin_page.get_by_role("status")
-        expect(told).to_have_text("You are logged out: load the page anew.", timeout=15_000)
+        message = admin_page.get_by_role("status")
+        expect(message).to_have_text("You are logged out: reload the page.", timeout=15_000)
         expect_buckets(admin_page, "orders")
 
 
@@ -177,7 +177,7 @@ def test_reads_well_without_a_script(admin_page: Page, page_without_script: Page
     expect(page.get_by_role("button", name="Refresh every few seconds")).to_be_hidden()
     page.get_by_role("link", name="orders").click()
     page.get_by_role("button", name="Purge…").click()
-    page.get_by_role("button", name="Purge what is pending").click()
+    page.get_by_role("button", name="Purge pending events").click()
     expect(page.get_by_text("Purged: 2 pending events.").first).to_be_visible()
 
 
@@ -199,7 +199,7 @@ class TestUnavailable:
         expect(admin_page.get_by_role("heading", name="The buckets cannot be read")).to_be_visible()
         expect(admin_page.get_by_text("Redis cannot be reached")).to_be_visible()
         expect(admin_page.get_by_role("link", name="Try again")).to_be_visible()
-        complaints.clear()  # of the browser, about the status
+        complaints.clear()  # the browser reports the status 503
         for path in ("/admin/", "/admin/django_jsonbuffer/", "/admin/auth/user/"):
             response = admin_page.goto(path)
             assert response is not None

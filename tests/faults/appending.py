@@ -1,6 +1,6 @@
-"""Appending as a patient caller does, and processes that do nothing else.
+"""Append with retries, from many processes.
 
-``python -m tests.faults.appending forks 8 64 391`` has eight forks append from 64 threads each, and
+``python -m tests.faults.appending forks 8 64 391`` lets eight forks append from 64 threads each.
 ``kills 100`` kills a hundred forks while they append.
 """
 
@@ -29,7 +29,7 @@ Event = list[int]
 
 
 def settle(append: Callable[[], object]) -> None:
-    """Append, and go on until it is certain that the events are stored."""
+    """Append, and retry until it is certain that the events are stored."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
@@ -38,25 +38,25 @@ def settle(append: Callable[[], object]) -> None:
         except AppendUndecided as undecided:
             append = undecided.retry
         except BufferUnavailable:
-            time.sleep(0.01)  # nothing was written: the same call again
+            time.sleep(0.01)  # nothing was written, so the same call is repeated
         assert time.monotonic() < deadline, "this was not stored within a minute"
 
 
 def append_in_order(bucket: Bucket, *row: int, numbers: Iterable[int]) -> None:
-    """Append events that end in these numbers, one after the other."""
+    """Append one event for each number, one after the other. The number is its last part."""
     for number in numbers:
         settle(partial(bucket.append, [*row, number]))
 
 
 def stored(bucket: Bucket, plain: Redis) -> list[Event]:
-    """All events that lie in the bucket, in their order."""
+    """All events of the bucket, in their order."""
     arrays = [fields[b"events"] for _, fields in plain.xrange(f"{bucket.key}:batches")]
     arrays.append(plain.get(bucket.key) or b"[]")
     return [event for array in arrays for event in json.loads(array)]
 
 
 def numbers_by_row(events: Iterable[Event]) -> dict[tuple[int, ...], list[int]]:
-    """The last number of each event, in their order, by what stands before it."""
+    """The last number of each event, in their order, grouped by the numbers before it."""
     rows: dict[tuple[int, ...], list[int]] = {}
     for *row, number in events:
         rows.setdefault(tuple(row), []).append(number)
@@ -64,12 +64,12 @@ def numbers_by_row(events: Iterable[Event]) -> dict[tuple[int, ...], list[int]]:
 
 
 def forked_bucket() -> Bucket:
-    """Shared by the processes. Where many fight for a core, a reply takes its time."""
+    """The bucket of all forks. Its timeout is long, since many processes share few cores."""
     return Bucket("orders", append_timeout=timedelta(seconds=30))
 
 
 def append_from_forks(processes: int, threads: int, events: int) -> None:
-    """The parent appends first, as process 0, and goes on beside the forks."""
+    """The parent appends before the forks start, as process 0, and goes on while they append."""
     bucket = forked_bucket()
     bucket.append([0, 0, 0])
     fork = multiprocessing.get_context("fork")
@@ -93,7 +93,7 @@ def _append_from_threads(bucket: Bucket, process: int, threads: int, events: int
 
 
 def append_until_killed(times: int) -> None:
-    """Print of each fork how many of its calls had returned when it was killed, as JSON.
+    """Print as JSON, for each fork, how many of its calls had returned when it was killed.
 
     Each call appends three events: fork, number of the call, and 0, 1 or 2.
     """

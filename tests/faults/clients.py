@@ -1,4 +1,4 @@
-"""Clients that a project may give to django-redis, beside the one that this makes by itself."""
+"""The kinds of redis-py client that a project may use: the one of django-redis, and two others."""
 
 import threading
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from tests.server import Redis
 
 
 def retrying(url: str) -> Redis:
-    """Repeats a command as often as redis-py does by default, but without its long waits."""
+    """A client that repeats commands as often as redis-py does by default, but waits less."""
     by_default: Redis = redis.Redis()
     backoff = ExponentialWithJitterBackoff(base=0.001, cap=0.01)
     retry = Retry(backoff, by_default.get_retry().get_retries())
@@ -25,7 +25,7 @@ def clustered(url: str) -> Redis:
 
 
 class ConnectionFactory:
-    """One client for all threads of the process. The caches close none by themselves."""
+    """Makes one client for all threads of the process. The caches never close it."""
 
     clients: ClassVar[dict[str, Redis]] = {}
     lock: Final = threading.Lock()
@@ -45,4 +45,4 @@ OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "Redis": {"CONNECTION_FACTORY": f"{__name__}.ConnectionFactory", "MAKE": retrying},
     "RedisCluster": {"CONNECTION_FACTORY": f"{__name__}.ConnectionFactory", "MAKE": clustered},
 }
-"""Of an alias in CACHES, by the client that it has in the end."""
+"""OPTIONS of a cache, by the kind of client that the cache then has."""

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import pytest
 
-from django_jsonbuffer import connections
+from django_jsonbuffer.store.clients import clients
+from django_jsonbuffer.store.redis_internals import close_idle
 from example_project.embedded_redis import EmbeddedRedis, EmbeddedRedisError
 from tests.faults.clients import OPTIONS
 from tests.faults.proxy import Proxy
@@ -16,18 +17,18 @@ collect_ignore = [] if IS_FULL else ["test_database.py"]
 
 
 class Proxied(NamedTuple):
-    """The server that the buffer uses, through a proxy."""
+    """A server that the buffer uses through a proxy."""
 
     client: str
-    """Kind of the buffer's client."""
+    """Kind of the buffer's client: a key of OPTIONS."""
     proxy: Proxy
     plain: Redis
-    """A client that goes there directly."""
+    """A client that connects to the server directly."""
 
 
 @pytest.fixture
 def timeout_seconds() -> float:
-    """After which a client gives up a reply. A class that loses replies has a shorter one."""
+    """Timeout of the buffer's client. Test classes that lose replies have a shorter one."""
     return 5
 
 
@@ -35,7 +36,7 @@ def timeout_seconds() -> float:
 def proxied(
     request: pytest.FixtureRequest, use_cache: Callable[..., str], timeout_seconds: float
 ) -> Iterator[Proxied]:
-    """For each kind of client."""
+    """One for each kind of client."""
     is_cluster = request.param == "RedisCluster"
     embedded = request.getfixturevalue("cluster_node" if is_cluster else "embedded")
     with Proxy(embedded.url) as proxy, client_of(embedded) as plain:
@@ -46,8 +47,8 @@ def proxied(
             OPTIONS=OPTIONS[request.param],
         )
         yield Proxied(request.param, proxy, plain)
-        client = connections.client(alias)
-        connections.close_idle(client)
+        client = clients[alias]
+        close_idle(client)
         client.close()
 
 
@@ -59,7 +60,7 @@ def embedded() -> Iterator[EmbeddedRedis]:
 
 @pytest.fixture(scope="session")
 def cluster_node() -> Iterator[EmbeddedRedis]:
-    """A cluster of one node. It takes two seconds until it serves."""
+    """A cluster of one node. One for all tests, since it takes two seconds to start."""
     node = started_cluster_node()
     try:
         with client_of(node) as plain:
@@ -73,7 +74,7 @@ def cluster_node() -> Iterator[EmbeddedRedis]:
 
 
 def started_cluster_node() -> EmbeddedRedis:
-    """A node must listen on a port. It takes another one too, 10,000 above."""
+    """Tries several ports: a node needs a port, and another one that is 10,000 higher."""
     ports = random.sample(range(20_000, 30_000), 10)
     for port in ports:
         node = EmbeddedRedis(

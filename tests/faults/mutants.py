@@ -2,8 +2,9 @@
 
 ``python -m tests.faults.mutants`` makes one after the other, and lets the search look for a broken
 promise; on those that it does not kill, it runs the tests of the scripts. It prints one line for
-each, and takes some forty minutes on two cores. With names of scripts, or ``script:line``, it does
-so for these alone. docs/faults.md lists those that survive, and why they may.
+each, and takes some forty minutes on two cores. With names of files, such as ``renew.lua`` or
+``shared/leases.lua``, or ``file:line``, it does so for these alone. docs/faults.md lists those that
+survive, and why they may.
 """
 
 import logging
@@ -21,16 +22,16 @@ import redis
 from django.conf import settings
 from django.test import override_settings
 
-from django_jsonbuffer import store
+import django_jsonbuffer
 from django_jsonbuffer.conf import Configuration
 from example_project.embedded_redis import EmbeddedRedis
 from tests.faults import mutated
 
-FOLDER: Final = Path(store.__file__).parent / "scripts"
+FOLDER: Final = Path(django_jsonbuffer.__file__).parent / "scripts"
 SEEDS: Final = 1000
 TESTS: Final = [
-    *("test_store", "test_leases", "test_dead_letters", "test_seed", "test_faults"),
-    "test_draining",
+    *("store/test_store", "draining/test_leases", "draining/test_drain"),
+    *("test_dead_letters", "test_seed", "test_faults"),
 ]
 
 _NO_STATEMENT: Final = re.compile(r"\s*(--.*|end[,)]*|else|[})]+,?|)")
@@ -46,39 +47,39 @@ BY_HAND: Final = [
     ("append.lua", "pending - batch.count, bytes", "pending, bytes"),
     ("append.lua", "{ 'dropped', is_new", "{ 'stored', is_new"),
     ("claim.lua", "'IDLE', lease_ms, after", "'IDLE', 0, after"),
-    ("claim.lua", "reply = claim_delivered(true, '-', '+', 1, consumer)\n", "\n"),
+    ("claim.lua", "reply = claim_delivered(true, '-', '+', 1, worker)\n", "\n"),
     ("claim.lua", "if not reply and not is_paused then", "if not reply then"),
     ("claim.lua", "not is_paused and has_lingered()", "has_lingered()"),
     ("pause.lua", "if is_paused then return 0 end", ""),
-    ("history.lua", "-SAMPLES, -1", "0, -1"),
-    ("history.lua", ">= BETWEEN_MS", "> 0"),
+    ("beat.lua", "-SAMPLES, -1", "0, -1"),
+    ("beat.lua", ">= BETWEEN_MS", "> 0"),
     ("claim.lua", "deliveries + 1, holder ~= NOBODY, h", "deliveries, holder ~= NOBODY, h"),
     ("claim.lua", "holder ~= NOBODY, holder ~= NOBODY", "holder ~= NOBODY, true"),
     ("claim.lua", "holder ~= NOBODY, holder ~= NOBODY", "true, holder ~= NOBODY"),
-    ("claim.lua", "consumer, 0, id, 'JUSTID'", "consumer, 0, id"),
+    ("claim.lua", "worker, 0, id, 'JUSTID'", "worker, 0, id"),
     ("release.lua", "NOBODY, 0, id, 'IDLE', idle_ms, 'JUSTID'", "NOBODY, 0, id, 'JUSTID'"),
-    ("release.lua", "NOBODY, 0", "consumer, 0"),
+    ("release.lua", "NOBODY, 0", "worker, 0"),
     ("release.lua", "past.failures = past.failures + 1", "past.deaths = past.deaths + 1"),
     ("release.lua", "if failed == 1", "if failed == 0"),
     ("release.lua", "past.processed and past.processed ~= processed", "past.processed"),
     ("release.lua", "past.processed and past.processed ~=", "past.processed ~="),
-    ("retire.lua", "NOBODY, 0", "consumer, 0"),
+    ("retire.lua", "NOBODY, 0", "worker, 0"),
     ("retire.lua", "== 0 then", ">= 0 then"),
     ("split.lua", "sub(events, 1, last)", "sub(events, 1, last - 1)"),
     ("split.lua", "sub(events, following)", "sub(events, following + 1)"),
     ("split.lua", "failures = failures, deaths = deaths", "failures = deaths, deaths = failures"),
     ("bury.lua", "tonumber(ARGV[at]), tonumber", "1 + tonumber(ARGV[at]), tonumber"),
     ("bury.lua", "at = FIRST_ARGV, #ARGV, 4", "at = FIRST_ARGV, #ARGV - 4, 4"),
-    ("sealed_batches.lua", "held[4] == deliveries", "held[4] >= deliveries"),
-    ("sealed_batches.lua", "return held ~= nil and held[4] == deliveries", "return held ~= nil"),
-    ("sealed_batches.lua", "id, id, 1, consumer)", "id, id, 1)"),
-    ("sealed_batches.lua", "GROUP, '0', 'MKSTREAM'", "GROUP, '$', 'MKSTREAM'"),
+    ("shared/leases.lua", "held[4] == attempt", "held[4] >= attempt"),
+    ("shared/leases.lua", "return held ~= nil and held[4] == attempt", "return held ~= nil"),
+    ("shared/leases.lua", "id, id, 1, worker)", "id, id, 1)"),
+    ("shared/ensure_group.lua", "GROUP, '0', 'MKSTREAM'", "GROUP, '$', 'MKSTREAM'"),
     (
-        "open_batch.lua",
+        "shared/sealing.lua",
         "batch.bytes, batch.opened = 0, 0, nil",
         "batch.bytes, batch.opened = 1, 0, nil",
     ),
-    ("renew.lua", "consumer, 0, id, 'JUSTID'", "consumer, 0, id"),
+    ("renew.lua", "worker, 0, id, 'JUSTID'", "worker, 0, id"),
     ("replay.lua", "table.concat(events, ',')", "events[1]"),
     ("take.lua", "if is_claimed then return false end", "if is_claimed then return true end"),
 ]
@@ -108,7 +109,8 @@ def _by_hand() -> Iterator[Mutant]:
 
 def _left_out(plain: "redis.Redis") -> Iterator[Mutant]:
     """Each statement: a line, or as many from there on as have to go that what is left is Lua."""
-    for path in sorted(FOLDER.glob("*.lua")):
+    for path in sorted(FOLDER.glob("**/*.lua")):
+        file = str(path.relative_to(FOLDER))
         lines = path.read_text().splitlines(keepends=True)
         for at, line in enumerate(lines):
             if _NO_STATEMENT.fullmatch(line.rstrip("\n")):
@@ -117,7 +119,7 @@ def _left_out(plain: "redis.Redis") -> Iterator[Mutant]:
                 source = "".join(lines[:at] + lines[end:])
                 if _is_lua(plain, source):
                     what = " ".join(" ".join(lines[at:end]).split())
-                    yield Mutant(path.name, at + 1, f"without {what[:90]}", source)
+                    yield Mutant(file, at + 1, f"without {what[:90]}", source)
                     break
 
 
@@ -129,28 +131,11 @@ def _is_lua(plain: "redis.Redis", source: str) -> bool:
     return True
 
 
-def inject(mutant: Mutant) -> None:
-    """Let this process run the mutant."""
-    read = _read_script
-
-    def read_mutant(file: str) -> str:
-        return mutant.source if file == mutant.file else read(file)
-
-    store._read_script = read_mutant
-    for script in vars(store).values():
-        if isinstance(script, store.Script):
-            vars(script).pop("source", None)
-            vars(script).pop("sha", None)
-
-
-_read_script = store._read_script
-
-
 def killed_by_search(mutant: Mutant) -> str | None:
     """What the search says of it, or None when it finds nothing."""
     from tests.faults.schedules import Schedule, Violation
 
-    inject(mutant)
+    mutated.inject(mutant.file, mutant.source)
     with (
         EmbeddedRedis() as embedded,
         override_settings(CACHES=_caches(embedded.url)),

@@ -1,7 +1,7 @@
-"""A process that has everything imported, and forks workers, which then takes milliseconds.
+"""A process that has imported everything, so that it forks a worker within milliseconds.
 
-It reads `start`, `ended PID` and `wait PID` from its standard input, and answers each with a line:
-the process id of a new worker, 1 when it has ended, the exit code of one that has.
+It reads commands from its standard input, and answers each with a line. `start` returns the process
+id of another worker, `ended PID` 1 if the worker has ended or else 0, and `wait PID` its exit code.
 """
 
 import json
@@ -17,11 +17,11 @@ import django
 
 JOURNAL = "FAULTS_JOURNAL"
 CLOCK = "FAULTS_CLOCK"
-"""By how many seconds the clock is wrong."""
+"""Variable that says by how many seconds the clock is wrong."""
 
 
 def _write(kind: str, *rest: Any) -> None:
-    """One line, in one piece whatever other workers write."""
+    """Write one line to the journal, in one call, so that lines of workers do not mix."""
     line = json.dumps([os.getpid(), kind, *rest]) + "\n"
     descriptor = os.open(os.environ[JOURNAL], os.O_WRONLY | os.O_APPEND)
     os.write(descriptor, line.encode())
@@ -34,14 +34,14 @@ class _Journal(logging.Handler):
 
 
 def note(batch: Any) -> None:
-    """A processor that takes a while, and whose effect is a line of the journal."""
+    """A processor that takes 10 ms, and writes to the journal alone."""
     _write("begun", batch.id, batch.attempt, tuple(batch))
     time.sleep(0.01)
     _write("done", batch.id, batch.attempt, tuple(batch))
 
 
 def stop_and_insert(batch: Any) -> None:
-    """A processor whose process stops before it writes, until somebody lets it go on."""
+    """A processor that stops its process at the first attempt, until somebody continues it."""
     _write("begun", batch.id, batch.attempt, tuple(batch))
     if batch.attempt == 1:
         os.kill(os.getpid(), signal.SIGSTOP)
@@ -56,13 +56,13 @@ def insert(batch: Any) -> None:
 
 
 def measure(batch: Any) -> None:
-    """A processor that tells how much memory its process has had at the most."""
+    """A processor that writes the peak memory of its process to the journal."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     _write("done", batch.id, batch.attempt, (len(batch), peak))
 
 
 def crash(batch: Any) -> None:
-    """A processor that ends its process at an event below zero, as a bug in C may."""
+    """A processor that kills its process at an event below zero, as a bug in C may."""
     if any(event < 0 for event in batch):
         os.kill(os.getpid(), signal.SIGSEGV)
     _write("done", batch.id, batch.attempt, tuple(batch))

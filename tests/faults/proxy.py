@@ -1,4 +1,4 @@
-"""A proxy that does to the commands of a client what a network can do."""
+"""A proxy that breaks and delays commands and replies, as a network does."""
 
 import asyncio
 import math
@@ -21,9 +21,9 @@ Part: TypeAlias = Literal["request", "reply"]
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The connection breaks when so many bytes of the part have passed.
+    """The connection breaks after this many bytes of the part.
 
-    A part that has fewer passes unharmed. After the whole request, it is the reply that is lost.
+    A part with fewer bytes passes unharmed. A cut after the whole request loses the reply.
     """
 
     part: Part
@@ -32,9 +32,9 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """The part arrives so many seconds later, though the client may have gone by then.
+    """The part arrives this many seconds later, also if the client has gone by then.
 
-    A request so delivered is a late copy of what the client has sent again.
+    If the client has sent its request again meanwhile, the delayed one is a late copy.
     """
 
     part: Part
@@ -44,7 +44,7 @@ class Hold:
 Fault: TypeAlias = Cut | Hold
 
 Plan: TypeAlias = Callable[[int], Fault | None]
-"""The fault of the k-th chosen command, from 0. It is asked once of each, in their order."""
+"""Returns the fault of the k-th chosen command, from 0. Called once for each, in their order."""
 
 
 def at_first(fault: Fault) -> Plan:
@@ -52,7 +52,7 @@ def at_first(fault: Fault) -> Plan:
 
 
 def at_random(seed: int, shares: Mapping[Fault, float]) -> Plan:
-    """Each fault for its share of the commands: the same row of faults for the same seed."""
+    """Each fault strikes its share of the commands. The same seed gives the same faults."""
     chance = random.Random(seed)
     choices = [*shares, None]
     weights = [*shares.values(), 1 - sum(shares.values())]
@@ -60,18 +60,18 @@ def at_random(seed: int, shares: Mapping[Fault, float]) -> Plan:
 
 
 class Course:
-    """A plan while it is carried out."""
+    """A plan that is carried out, and how far it has come."""
 
     def __init__(self, plan: Plan, commands: Collection[str]) -> None:
         self.seen = 0
-        """Chosen commands that the client has sent."""
+        """Number of chosen commands that the client has sent."""
         self.done = 0
-        """Faults that have struck. A request that was held back counts when it was answered."""
+        """Number of faults that have struck. A delayed request counts when it was answered."""
         self._plan = plan
         self._commands = frozenset(command.encode() for command in commands)
 
     def fault_of(self, request: bytes) -> Fault | None:
-        # Behind the number of words and the length of each stand the command and what it is of.
+        # In RESP each word follows its length: parts 2 and 4 are the command and its argument.
         if self._commands.isdisjoint(request.split(b"\r\n", 5)[2:5:2]):
             return None
         fault = self._plan(self.seen)
@@ -85,10 +85,10 @@ _UNHARMED: Final = Course(lambda number: None, [])
 
 
 class Proxy:
-    """Listens on a port of 127.0.0.1 for the server of a URL, from a thread of its own.
+    """A thread that listens on a port of 127.0.0.1, and passes all to the server of a URL.
 
-    All passes unharmed but the commands of a block ``with proxy.under(plan)``. It may come before
-    its server, and outlive it. At its end all connections end, whatever is held back in them.
+    Only chosen commands in a block ``with proxy.under(plan)`` are harmed. The proxy may start
+    before its server, and outlive it. At its end it closes all connections and drops delayed parts.
     """
 
     def __init__(self, url: str) -> None:
@@ -96,14 +96,14 @@ class Proxy:
         self.port = 0
         self.course = _UNHARMED
         self._errors: list[Exception] = []
-        # The loop itself holds no reference to what waits for a reply.
+        # asyncio keeps only weak references to tasks.
         self._connections: set[asyncio.Task[None] | None] = set()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._listen()))
         self._started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     @contextmanager
     def under(self, plan: Plan, *, commands: Collection[str] = SCRIPTS) -> Iterator[Course]:
-        """Carry out the plan on each command whose name, or first argument, is among these."""
+        """Carry out the plan on each command whose name or first argument is in `commands`."""
         self.course = course = Course(plan, commands)
         try:
             yield course
@@ -122,7 +122,7 @@ class Proxy:
             raise self._errors[0]
 
     async def _listen(self) -> None:
-        """Whatever is connected when this returns is cancelled by ``asyncio.run``."""
+        """Accept connections until the end. ``asyncio.run`` then cancels those that are open."""
         try:
             listening = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         except OSError as error:
@@ -139,8 +139,8 @@ class Proxy:
         try:
             await self._serve(client)
         except (OSError, asyncio.CancelledError):
-            pass  # there is no server, or it is the end
-        except Exception as error:  # noqa: BLE001  (the test is to fail with it)
+            pass  # the server cannot be reached, or the proxy ends
+        except Exception as error:  # noqa: BLE001  (the test fails with it at the end)
             self._errors.append(error)
         finally:
             await _close(client)
@@ -163,7 +163,7 @@ _Streams: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class _Connection:
-    """A client's connection, and the one to the server for it."""
+    """A client's connection, and the proxy's own connection to the server for it."""
 
     def __init__(self, proxy: Proxy, client: _Streams, server: _Streams) -> None:
         self._proxy = proxy
@@ -173,7 +173,7 @@ class _Connection:
         self._client_has_gone = asyncio.Event()
 
     async def run(self) -> None:
-        """Until a fault, or either side, ends it."""
+        """Pass requests and replies until a fault or either side ends the connection."""
         self._replying = asyncio.create_task(self._pass_replies())
         requesting = asyncio.create_task(self._pass_requests())
         both = [self._replying, requesting]

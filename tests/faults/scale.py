@@ -1,6 +1,6 @@
-"""How much of everything: a short run by default, ``FAULTS=full`` for the long one.
+"""The scale of the fault tests: short by default, long with ``FAULTS=full``.
 
-A run that has a file named in ``FAULTS_REPORT`` leaves its figures there.
+If ``FAULTS_REPORT`` names a file, the figures of the run are appended to it.
 """
 
 import os
@@ -12,7 +12,7 @@ IS_FULL: Final = os.environ.get("FAULTS") == "full"
 
 
 def report(fault: str, **figures: object) -> None:
-    """One line of what was done and found."""
+    """Append one line with the figures of a test to the report."""
     if path := os.environ.get("FAULTS_REPORT"):
         told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in figures.items())
         with open(path, "a") as file:

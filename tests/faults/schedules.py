@@ -1,12 +1,12 @@
-"""A seeded search over schedules: what the scripts do when the network, the workers, the producers
-and the server fail, in any order, and when its memory is full.
+"""A seeded search for schedules in which the scripts break a promise: the network, the workers, the
+producers and the server fail in any order, and the memory of the server is full at times.
 
-A schedule is a random row of steps, all of it determined by its seed. Producers and workers are as
-simple as can be, and every command is one of :class:`Store`. Between them and the server stands a
+A schedule is a random sequence of steps. Its seed determines all of it. Producers and workers are
+as simple as possible, and every command is one of :class:`Store`. Between them and the server is a
 network that loses requests and replies, and delivers late copies. After each command that the
-server has carried out, what lies in Redis is compared with what lay there before, and judged.
+server has carried out, a judge compares the contents of Redis with those before.
 
-``python -m tests.faults.schedules SEED`` tells one schedule step by step.
+``python -m tests.faults.schedules SEED`` prints one schedule step by step.
 """
 
 import copy
@@ -21,17 +21,22 @@ from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
-from django_jsonbuffer import store as scripts
+from django_jsonbuffer.appending.producers import Producer
 from django_jsonbuffer.conf import Configuration
-from django_jsonbuffer.encoding import spans
 from django_jsonbuffer.exceptions import BucketFull, BufferOutOfMemory, LeaseLost
-from django_jsonbuffer.producers import Producer, Stamp
-from django_jsonbuffer.store import Burial, Claim, Limits, Script, Store
+from django_jsonbuffer.json_arrays import spans
+from django_jsonbuffer.options import Limits
+from django_jsonbuffer.stamps import Stamp
+from django_jsonbuffer.store import catalog_entries, dead_letters, pending, scripts
+from django_jsonbuffer.store.claims import Burial, Claim
+from django_jsonbuffer.store.scripts import Script
+from django_jsonbuffer.store.status import read_status
+from django_jsonbuffer.store.store import Store
 from tests.server import Redis
 
 LEASE: Final = timedelta(hours=1)
 ENDED: Final = timedelta(0)
-"""Of a claim by which all leases have ended."""
+"""Lease of a claim for which all earlier leases have ended."""
 
 BATCH_SIZE: Final = 3
 
@@ -45,7 +50,7 @@ return {
 
 
 class Lost(Exception):
-    """No reply came."""
+    """No reply came to a command."""
 
 
 class Violation(AssertionError):
@@ -59,7 +64,7 @@ def check(holds: object, promise: str) -> None:
 
 @dataclass
 class State:
-    """What lies in Redis: events are numbers, each of which is appended by one call only."""
+    """The contents of Redis. Events are numbers, and only one call appends each number."""
 
     open: list[int]
     batches: dict[str, list[int]]
@@ -67,7 +72,7 @@ class State:
 
     @property
     def row(self) -> list[int]:
-        """All that is to be processed, in its order."""
+        """All pending events, in their order."""
         return [event for events in self.batches.values() for event in events] + self.open
 
     @property
@@ -77,37 +82,37 @@ class State:
 
 @dataclass
 class Batch:
-    """What is known of a batch beside its events."""
+    """The judge's record of a batch, without its events."""
 
     holder: str | None = None
-    deliveries: int = 0
+    attempt: int = 0
     is_backing_off: bool = False
     failures: int = 0
     deaths: int = 0
     outages: int = 0
     processed: int | None = None
-    """How many events had been when its sink was away last."""
+    """How many events had been processed at its last outage."""
 
 
 @dataclass
 class Past:
-    """What has come to pass in the life of the server, or in that of the one it was set back to."""
+    """The history of the server. When the server is set back, its history is set back too."""
 
     stored: dict[Stamp, list[int]] = field(default_factory=dict)
     dropped: dict[Stamp, list[int]] = field(default_factory=dict)
-    """As the newest."""
+    """Events that an append dropped, as the newest ones."""
     last: dict[str, int] = field(default_factory=dict)
-    """The sequence number of what a producer appended last."""
+    """The last sequence number of each producer."""
     batches: dict[str, Batch] = field(default_factory=dict)
     gone: Counter[str] = field(default_factory=Counter)
-    """Events by what became of them."""
+    """Number of events by what became of them."""
     oldest: set[int] = field(default_factory=set)
-    """Those that were dropped as such, taken, purged or discarded."""
+    """Events that were dropped as the oldest ones, taken, purged or discarded."""
     is_paused: bool = False
 
 
 class Outcome(NamedTuple):
-    """What an append should have made of what was there."""
+    """The result that an append should have had."""
 
     outcome: str
     row: list[int]
@@ -171,24 +176,29 @@ class AppendCall(NamedTuple):
 
 
 def size(events: list[int]) -> int:
-    """Bytes of them as a batch: as many as those of a splice."""
+    """Bytes of the events as a batch, which are as many as those of a splice."""
     return len(json.dumps(events, separators=(",", ":"))) if events else 0
 
 
 class Network(Store):
-    """A store whose commands and replies may be lost. Tells the judge what was carried out."""
+    """A store whose requests and replies may be lost. The judge sees each command carried out."""
 
     def __init__(self, name: str, configuration: Configuration, judge: "Judge") -> None:
         super().__init__(name, configuration)
+        # The catalog is not written by a script.
+        catalog_entries.written.add(self.identity)
         self._judge = judge
         self.chance = random.Random(0)
         self.is_faulty = True
         self.sent: list[tuple[Script, list[str], tuple[Any, ...]]] = []
 
-    def _register(self, *, anew: bool = False) -> None:
-        """Which is no script."""
+    def run(self, script: Script, keys: list[str], *args: Any) -> Any:
+        return self._send(script, keys, *args)
 
-    def _run(self, script: Script, keys: list[str], *args: Any) -> Any:
+    def run_once(self, script: Script, keys: list[str], *args: Any) -> Any:
+        return self._send(script, keys, *args)
+
+    def _send(self, script: Script, keys: list[str], *args: Any) -> Any:
         self.sent.append((script, keys, args))
         fate = self.chance.random() if self.is_faulty else 1.0
         if fate < 0.08:
@@ -206,7 +216,8 @@ class Network(Store):
 
     def _carry_out(self, script: Script, keys: list[str], *args: Any) -> Any:
         try:
-            reply = super()._run(script, keys, *args)
+            run = super().run_once if script is scripts.APPEND else super().run
+            reply = run(script, keys, *args)
         except BufferOutOfMemory:
             self._judge.hear_of_refusal(script)
             raise Lost("refused") from None
@@ -215,15 +226,15 @@ class Network(Store):
 
 
 class Judge:
-    """Compares what lies in Redis before and after each command."""
+    """Compares the contents of Redis before and after each command."""
 
     def __init__(self, plain: Redis, tell: Callable[[str], None]) -> None:
         self.past = Past()
         self.state = State([], {}, {})
         self.contents: dict[str, list[int]] = {}
-        """Of every batch there ever was, in whatever life of the server."""
+        """Events of every batch there ever was, also of those before the server was set back."""
         self.processed: set[tuple[str, str]] = set()
-        """Worker and batch."""
+        """Pairs of worker and batch id."""
         self.events_processed: set[int] = set()
         self._plain = plain
         self._observe = plain.register_script(OBSERVE)
@@ -315,7 +326,7 @@ class Judge:
                     check(not is_free, "a batch that nobody holds was not found")
                 check(linger_ms < 0 or not after.open, "the open batch was not found")
             return
-        id, deliveries, count, array, failures, deaths, outages = found
+        id, attempt, count, array, failures, deaths, outages = found
         batch = self.past.batches[id.decode()]
         events = after.batches[id.decode()]
         check(json.loads(array) == events, "another batch was delivered than lies there")
@@ -324,8 +335,8 @@ class Judge:
             is_free = batch.holder is None and not batch.is_backing_off
             check(is_free or have_ended, "a batch was delivered before its lease had ended")
             batch.deaths += batch.holder is not None
-            batch.deliveries += 1
-        check(deliveries == batch.deliveries, "deliveries were counted wrong")
+            batch.attempt += 1
+        check(attempt == batch.attempt, "deliveries were counted wrong")
         check(deaths == batch.deaths, "deaths were counted wrong")
         check(failures == batch.failures, "failures were counted wrong")
         check(outages == batch.outages, "outages were counted wrong")
@@ -346,16 +357,16 @@ class Judge:
         return batch is not None and batch.holder is not None
 
     def _fence(self, before: State, args: Any, reply: Any) -> Batch | None:
-        """The batch, when the command was obeyed: which it must be of its holder, and no other."""
-        worker, id, deliveries = args[:3]
+        """The batch if the command was carried out, else None. Only its holder may change it."""
+        worker, id, attempt = args[:3]
         batch = self.past.batches.get(id)
         may = (
             id in before.batches
             and batch is not None
-            and (batch.holder, batch.deliveries)
+            and (batch.holder, batch.attempt)
             == (
                 worker,
-                deliveries,
+                attempt,
             )
         )
         check(bool(reply) == may, "a fence let through, or kept back, whom it should not")
@@ -463,7 +474,7 @@ class Judge:
 
 
 class Appending:
-    """A producer: one call after the other, each sent again until it is decided or given up."""
+    """A producer. It makes call after call, and repeats each until it is decided or given up."""
 
     def __init__(self, run: "Schedule") -> None:
         self._run = run
@@ -475,7 +486,7 @@ class Appending:
             self._call = Call(self._producer.next_stamp(), self._run.new_events())
         if self._call.send(self._run) or self._run.chance.random() < 0.2:
             if not self._call.is_decided:
-                # Given up, for now: the producer is not used again.
+                # Given up until the end of the schedule. The producer is not used again.
                 self._run.undecided.append(self._call)
                 self._producer = Producer()
             self._call = None
@@ -485,7 +496,7 @@ class Appending:
 
 
 class Call:
-    """One append, with the limits that it has each time it is sent."""
+    """One append, with the limits of the schedule each time it is sent."""
 
     def __init__(self, stamp: Stamp, events: list[int]) -> None:
         self.stamp = stamp
@@ -494,7 +505,7 @@ class Call:
         self._may_be_done = False
 
     def send(self, run: "Schedule", *, is_last: bool = False) -> bool:
-        """Whether it is decided now."""
+        """Send the append. Returns whether it is decided."""
         encoded = [str(number).encode() for number in self.events]
         try:
             run.store.append(
@@ -525,7 +536,7 @@ class Call:
 
 
 class Working:
-    """A worker: it claims, processes, and does one of all things that can be done then."""
+    """A worker. It claims a batch, processes it, and ends it in one of all possible ways."""
 
     def __init__(self, run: "Schedule", name: str) -> None:
         self._run = run
@@ -544,7 +555,7 @@ class Working:
             self._claim = None
 
     def crash(self) -> None:
-        """It goes on under another name. What it held it may still ack, which comes late."""
+        """Go on under another name. The batch that it held may still be acked late."""
         self._name += "'"
         if self._run.chance.random() < 0.5:
             self._claim = None
@@ -577,7 +588,7 @@ class Working:
             places = [place for place in spans(claim.array) if chance.random() < 0.5]
             burials = [Burial(*place, "no") for place in places]
             processed = claim.count - len(burials)
-            store.bury(claim, burials, processed=processed, attempts=claim.failures)
+            store.bury(claim, burials, processed=processed, failures=claim.failures)
         elif what == "retire":
             store.retire(self._name, lease=LEASE)
         elif what == "ack":
@@ -589,7 +600,7 @@ class Working:
 
     def _process(self, claim: Claim) -> None:
         judge = self._run.judge
-        judge.processed.add((claim.consumer, claim.id))
+        judge.processed.add((claim.worker, claim.id))
         judge.events_processed |= set(json.loads(claim.array))
 
     def finish(self) -> bool:
@@ -604,7 +615,7 @@ class Working:
 
 @dataclass
 class Snapshot:
-    """What a server that loses its last writes comes back with."""
+    """The state to which a server returns that loses its last writes."""
 
     keys: dict[str, tuple[bytes, int]]
     past: Past
@@ -612,7 +623,7 @@ class Snapshot:
 
 
 class Schedule:
-    """One row of steps, determined by its seed."""
+    """One sequence of steps, determined by its seed."""
 
     def __init__(self, plain: Redis, configuration: Configuration, seed: int) -> None:
         self.chance = random.Random(seed)
@@ -631,7 +642,7 @@ class Schedule:
         self.undecided: list[Call] = []
         self.confirmed: dict[Stamp, list[int]] = {}
         self.lost: set[Stamp] = set()
-        """Confirmed, and then lost by the server."""
+        """Stamps of appends that were confirmed, and that the server then lost."""
         self._events = 0
         self._snapshot: Snapshot | None = None
         self._producers = [Appending(self) for _ in range(2)]
@@ -650,7 +661,7 @@ class Schedule:
         return [*range(self._events - count, self._events)]
 
     def run(self) -> None:
-        """Raises :class:`Violation`. Leaves no key behind."""
+        """Run all steps, and delete all keys. Raises :class:`Violation`."""
         try:
             for _ in range(self.chance.randint(10, 40)):
                 self._step()
@@ -684,7 +695,7 @@ class Schedule:
         self.store.deliver_late_copy()
 
     def _look_after(self) -> None:
-        """What people do now and then."""
+        """Do one of the things that people do now and then."""
         ids = [*self.judge.state.dead]
         some = [id for id in ids if self.chance.random() < 0.5]
         call = self.chance.choice(
@@ -697,11 +708,13 @@ class Schedule:
         try:
             if call in ("replay", "discard"):
                 if some:
-                    getattr(self.store, call)(some)
+                    getattr(dead_letters, call)(self.store, some)
             elif call == "beat":
                 self.store.beat("a")
+            elif call == "seal":
+                self.store.seal()
             else:
-                getattr(self.store, call)()
+                getattr(pending, call)(self.store)
         except Lost:
             return
 
@@ -718,7 +731,7 @@ class Schedule:
         self._plain.script_flush()
 
     def _save(self) -> None:
-        self._make_room()  # which MULTI takes, in some versions
+        self._make_room()  # MULTI needs memory in some versions
         with self._plain.pipeline(transaction=True) as pipeline:
             keys = self._keys()
             for key in keys:
@@ -736,7 +749,7 @@ class Schedule:
         )
 
     def _set_back(self) -> None:
-        """The server is killed, and comes back without its last writes."""
+        """Set the server back to the last snapshot, as if a crash had lost its last writes."""
         if self._snapshot is None:
             return
         self._make_room()
@@ -748,12 +761,12 @@ class Schedule:
         self.judge.past = copy.deepcopy(self._snapshot.past)
         self.lost |= self.confirmed.keys() - self._snapshot.confirmed
         self.judge.state = self.judge.look()
-        # A server that is started anew takes longer than a millisecond.
+        # A real restart takes more than a millisecond, so the times of ids never repeat.
         time.sleep(0.002)
 
     def _count(self) -> None:
-        """The counters of the bucket, and what it shows, against what is there."""
-        status = self._direct.status()
+        """Compare the counters and the status of the bucket with its contents."""
+        status = read_status(self._direct)
         state, past = self.judge.state, self.judge.past
         held = {id for id, batch in past.batches.items() if batch.holder is not None}
         in_flight = sum(len(events) for id, events in state.batches.items() if id in held)
@@ -774,32 +787,35 @@ class Schedule:
         for events in [*sealed, self.judge.state.open]:
             if events and sum(map(len, shown)) < limit:
                 shown.append(events)
-        found = [json.loads(array) for array in self._direct.peek(limit)]
+        found = [json.loads(array) for array in pending.peek(self._direct, limit)]
         check(found == shown, "other events are shown than the oldest")
 
     def _list_dead(self, dead: list[tuple[str, int]]) -> None:
         store, limit = self._direct, self.chance.randint(1, 5)
-        first = [(letter.id, int(letter.fields["event"])) for letter in store.list_dead(limit)]
+        first = [
+            (letter.id, int(letter.fields["event"]))
+            for letter in dead_letters.list_dead(store, limit)
+        ]
         check(first == dead[:limit], "other dead letters are listed than the oldest")
-        newest = store.newest_dead()
+        newest = dead_letters.newest_dead(store)
         check(newest == (dead[-1][0] if dead else None), "the newest dead letter is another")
         if newest is None:
             return
         at = self.chance.randrange(len(dead))
-        behind = store.list_dead(limit, after=dead[at][0])
+        behind = dead_letters.list_dead(store, limit, after=dead[at][0])
         check(
             [letter.id for letter in behind] == [id for id, _ in dead[at + 1 : at + 1 + limit]],
             "other dead letters are listed than those behind",
         )
-        until = store.dead_ids(1000, last=dead[at][0])
+        until = dead_letters.dead_ids(store, 1000, last=dead[at][0])
         check(until == [id for id, _ in dead[: at + 1]], "other ids are listed than asked for")
 
     def _finish(self) -> None:
-        """All faults are over: what was appended is processed, and nothing is left."""
+        """End all faults, and drain: every stored event is processed, and nothing is left."""
         self.tell("faults are over")
         self.store.is_faulty = False
         self._make_room()
-        self.store.resume()
+        pending.resume(self.store)
         self._count()
         for call in self.undecided:
             call.send(self, is_last=True)
@@ -807,7 +823,7 @@ class Schedule:
         while worker.finish():
             pass
         if self.judge.state.dead:
-            self.store.replay([*self.judge.state.dead])
+            dead_letters.replay(self.store, [*self.judge.state.dead])
         while worker.finish():
             pass
         self._count()
@@ -864,7 +880,7 @@ STEPS: Final = {
     "restart": 0.3,
     "count": 4,
 }
-"""And how likely each is."""
+"""The steps, and how likely each is."""
 
 
 def _shown(values: Sequence[Any]) -> str:
@@ -885,7 +901,7 @@ def search(plain: Redis, configuration: Configuration, seeds: Sequence[int]) -> 
 
 
 def main(seed: int) -> None:
-    """Tell one schedule."""
+    """Run one schedule, and print its steps."""
     import redis
     from django.conf import settings
 

@@ -1,4 +1,4 @@
-"""Those of the suite, for workers: with a database that they share, and the options of a bucket."""
+"""Settings of the suite for worker processes, with a shared database and a bucket's options."""
 
 import json
 import os

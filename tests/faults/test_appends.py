@@ -1,4 +1,4 @@
-"""Whatever befalls an append, its events are stored once, whole and in order."""
+"""Whatever happens to an append, its events are stored once, whole and in order."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ import pytest
 
 from django_jsonbuffer import Batch, Bucket
 from django_jsonbuffer.exceptions import AppendUndecided, BufferUnavailable
-from django_jsonbuffer.store import ACK, CLAIM, Script
+from django_jsonbuffer.store.scripts import ACK, CLAIM, Script
 from example_project.embedded_redis import EmbeddedRedis
 from tests.faults.appending import append_in_order, numbers_by_row, settle, stored
 from tests.faults.conftest import Proxied
@@ -40,14 +40,14 @@ FAULTS: Final[dict[Fault, float]] = {
     Hold("request"): 0.02,
     Hold("request", 0.1): 0.05,
 }
-"""Of an append, with their shares. Three in ten lose the reply; the last is a late copy."""
+"""Faults of an append, with their shares. Three in ten lose the reply; the last is a late copy."""
 
 STEP: Final = scale(full=1, short=9)
-"""From one byte to the next where a connection is cut at each."""
+"""Bytes between two places at which a connection is cut."""
 
 
 def appending_process(*args: object) -> str:
-    """Run the program of that name to its end, and return what it says."""
+    """Run ``tests.faults.appending`` to its end. Returns its output."""
     command = [sys.executable, "-W", "error", "-m", "tests.faults.appending", *map(str, args)]
     process = subprocess.run(
         command, env=environment(), stdout=subprocess.PIPE, check=True, text=True, timeout=300
@@ -56,7 +56,7 @@ def appending_process(*args: object) -> str:
 
 
 class TestNetwork:
-    """Through each kind of client, those that repeat commands by themselves too."""
+    """Runs with each kind of client, also with those that repeat commands by themselves."""
 
     @pytest.fixture
     def timeout_seconds(self) -> float:
@@ -85,7 +85,7 @@ class TestNetwork:
     def test_lost_reply_is_one_whatever_error_the_caller_is_handling(
         self, proxied: Proxied
     ) -> None:
-        """An error of a file that is missing, which a connection to no socket raises as well."""
+        """FileNotFoundError, which is also what a connection to a missing socket raises."""
         bucket = Bucket("orders", append_timeout=timedelta(seconds=0.25))
         append_in_order(bucket, 0, numbers=[0])
         with proxied.proxy.under(at_first(Cut("reply"))) as course:
@@ -156,7 +156,7 @@ class TestUndecided:
 
 
 class TestLostReplyAndAnotherError:
-    """The error that a client tells of is that of its last attempt."""
+    """A client that repeats a command raises only the error of its last try."""
 
     @pytest.fixture
     def timeout_seconds(self) -> float:
@@ -174,7 +174,7 @@ class TestLostReplyAndAnotherError:
     def test_refusal_of_one_copy_tells_nothing_of_another(
         self, proxied: Proxied, refuse: str, relent: str, is_late: bool
     ) -> None:
-        """That other is carried out before the refusal, or comes late, after it."""
+        """The other copy is carried out before the refusal, or arrives after it."""
         bucket = Bucket("orders", append_timeout=timedelta(seconds=0.3))
         append_in_order(bucket, 0, numbers=[1])
         fault = Hold("request", 0.5) if is_late else Hold("reply")
@@ -218,7 +218,7 @@ def command_when(plain: Redis, command: str, condition: Callable[[], bool]) -> N
 
 @pytest.mark.parametrize("part", ["request", "reply"])
 class TestCut:
-    """The connection breaks behind each byte of a command."""
+    """The connection breaks after each byte of a command."""
 
     def test_append(self, proxied: Proxied, part: Part) -> None:
         bucket = Bucket("orders")
@@ -321,7 +321,7 @@ class TestKilled:
         assert len(returned) == times
         for fork, calls in enumerate(returned):
             own = [event for event in events if event[0] == fork]
-            # The last call may have been carried out, and not have returned.
+            # The last call may have been carried out before it could return.
             assert len(own) in (calls * 3, calls * 3 + 3)
             assert own == [[fork, at // 3, at % 3] for at in range(len(own))]
         report("appending process killed", times=times, appends=sum(returned), lost=0, torn=0)
@@ -358,7 +358,7 @@ class TestKilled:
 
 @contextmanager
 def appending_threads(bucket: Bucket, threads: int) -> Iterator[list[int]]:
-    """Append from threads as long as the block runs. The number of events of each thread."""
+    """Append from threads until the block ends. Yields the number of events of each thread."""
     appended = [0] * threads
     end = threading.Event()
 

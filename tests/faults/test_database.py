@@ -1,4 +1,4 @@
-"""At full scale only, since it takes a PostgreSQL."""
+"""Faults of a PostgreSQL database. Only at full scale, since they need its server."""
 
 import random
 import string
@@ -19,7 +19,7 @@ from tests.faults.workers import Seen, Workers, wait_until_drained
 
 
 def test_database_away(tmp_path: Path) -> None:
-    """Stopped, with its connections cut, and started again."""
+    """The server is stopped, which cuts its connections, and started again."""
     events = 50_000
     bucket = Bucket("faulty", batch_size=100)
     with (
@@ -46,7 +46,7 @@ def test_database_away(tmp_path: Path) -> None:
 
 @pytest.fixture
 def sink(tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
-    """Alias of an empty PostgreSQL with one table."""
+    """Alias of a PostgreSQL database with one empty table."""
     default = connections.databases["default"]
     with PostgreSQL(tmp_path / "postgres") as database, django_db_blocker.unblock():
         connections.databases["sink"] = {
@@ -71,7 +71,7 @@ def rows(sink: str) -> list[str]:
 
 @pytest.mark.parametrize("is_within", [False, True], ids=["bare", "in a savepoint"])
 def test_error_that_is_caught_within_aborts_all_or_nothing(sink: str, is_within: bool) -> None:
-    """PostgreSQL commits nothing of a transaction in which a statement has failed."""
+    """After a failed statement, PostgreSQL commits nothing of the transaction."""
     bucket = Bucket("orders", lease=timedelta(0))
 
     @bucket.processor(atomic=sink)
@@ -100,7 +100,7 @@ def test_error_that_is_caught_within_aborts_all_or_nothing(sink: str, is_within:
 
 
 def test_event_that_the_database_refuses_as_if_it_were_away_keeps_back_no_other(sink: str) -> None:
-    """A row that is too large for an index is an OperationalError."""
+    """A row that is too large for an index raises OperationalError."""
     bucket = Bucket("orders", batch_size=100, max_attempts=2, lease=timedelta(0))
     huge = "".join(random.Random(1).choices(string.ascii_letters, k=10_000))
 

@@ -142,11 +142,11 @@ class TestFaults:
                 with suppress(redis.ConnectionError):
                     client.execute_command(*INCREMENT)
                 assert course.done == 1
-            client.close()  # which may not have heard yet that its connection is cut
+            client.close()  # it may not have noticed yet that its connection is cut
         with proxy.under(at_first(Cut(part, len(whole) + 1))) as course:
             carried_out = client.execute_command(*INCREMENT) - 1
         assert (course.seen, course.done) == (1, 0)
-        # A request that was cut after its last byte has arrived.
+        # Of the requests that were cut, only the one that was cut after its last byte arrived.
         assert carried_out == (1 if part == "request" else len(whole) + 1)
 
     def test_server_that_is_away(self, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from tests.server import Redis
 PORTIONS = 20
 
 KEPT_SEEDS: list[int] = []
-"""Of schedules that broke a promise once."""
+"""Seeds of schedules that broke a promise once."""
 
 
 @pytest.mark.parametrize("portion", range(PORTIONS))

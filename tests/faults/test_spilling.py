@@ -20,7 +20,7 @@ import json, sys, time
 import django
 django.setup()
 from django_jsonbuffer import Bucket
-from django_jsonbuffer.spill import spill
+from django_jsonbuffer.appending.spill import spill
 number, events, seconds, folder = json.loads(sys.argv[1])
 print("ready", flush=True)
 bucket = Bucket("orders", on_unavailable="spill", spill_dir=folder)
@@ -37,7 +37,7 @@ print(json.dumps(away))
 
 
 def test_all_arrive_once(tmp_path: Path, use_cache: Callable[..., str]) -> None:
-    """It goes away after a fifth of the time, and is back for the last fifth."""
+    """Redis stops after a fifth of the time, and is back for the last fifth."""
     events, seconds = scale(full=(5_000, 16.0), short=(250, 1.5))
     folder = tmp_path / "spill"
     server = EmbeddedRedis(

@@ -1,4 +1,4 @@
-"""Workers that are killed, stopped and ended, as often as it takes."""
+"""Workers that are killed, stopped and ended, many times."""
 
 import math
 import os
@@ -68,7 +68,7 @@ def test_stopped_for_three_leases(tmp_path: Path) -> None:
         seen = Seen(workers.lines())
         with closing(sqlite3.connect(workers.database)) as sink:
             rows = sink.execute("SELECT name FROM library_tag").fetchall()
-    # Each was written once, although it was processed twice.
+    # Each event was written once, although it was processed twice.
     assert sorted(int(name) for (name,) in rows) == list(range(times))
     rolled_back = sum("rolled back" in text for text in seen.said)
     assert rolled_back == times
@@ -97,7 +97,7 @@ def test_asked_to_end_under_load(tmp_path: Path) -> None:
 
 
 def test_killed_by_an_event(tmp_path: Path) -> None:
-    """A worker that dies is started anew, as a supervisor does."""
+    """The test starts another worker when one dies, as a supervisor does."""
     events = scale(full=10_000, short=64)
     bucket = Bucket("faulty", batch_size=1000)
     bucket.extend([-1 if number == events // 3 else number for number in range(events)])
@@ -114,7 +114,7 @@ def test_killed_by_an_event(tmp_path: Path) -> None:
     assert seen.counts == dict.fromkeys(set(range(events)) - {events // 3}, 1)
     assert [letter.event for letter in bucket.dead] == [-1]
     assert bucket.dead.page()[0].attempts == 0
-    # Three of the batch, one a level of its halves, three more of the event alone.
+    # Three deaths of the batch, one on each level of halves, three more of the event alone.
     assert deaths <= 6 + math.ceil(math.log2(min(events, 1000)))
     report("an event that kills its worker", events=events, deaths=deaths, buried=1)
 
@@ -142,7 +142,7 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
 
 
 def test_clock_that_is_an_hour_off(tmp_path: Path) -> None:
-    """Of a worker: its leases are measured by the server."""
+    """The clock of a worker may be wrong, since the server measures the leases."""
     bucket = Bucket("faulty", batch_size=10)
     bucket.extend(range(500))
     with (

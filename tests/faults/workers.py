@@ -1,4 +1,4 @@
-"""Workers that can be stopped and killed by the hundred."""
+"""Worker processes that tests start, stop and kill by the hundred."""
 
 import json
 import os
@@ -17,11 +17,11 @@ from tests.test_drain_buckets import environment
 
 
 class Line(NamedTuple):
-    """What a worker has written down."""
+    """One line of the journal, written by a worker."""
 
     worker: int
     kind: str
-    """``begun`` or ``done`` with a batch, or a warning that was ``said``."""
+    """``begun`` or ``done``, of a batch, or ``said``, of a warning that was logged."""
 
     batch: str = ""
     attempt: int = 0
@@ -32,7 +32,7 @@ class Line(NamedTuple):
 class Workers:
     """The workers of one test, and their journal.
 
-    A context manager: at its end none is left, however they were treated.
+    A context manager that kills all that are left at its end, stopped ones too.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Workers:
     ) -> None:
         self.journal = folder / "journal"
         self.database = database or folder / "sink.sqlite3"
-        """A file of SQLite, or the folder of a PostgreSQL."""
+        """The file of a SQLite database, or the folder of a PostgreSQL server."""
         self.running: list[int] = []
         self._command = [sys.executable, "-m", nursery.__name__, processor]
         self._environment = {
@@ -79,12 +79,12 @@ class Workers:
         self._nursery.wait()
 
     def start(self) -> int:
-        """The process id of another worker."""
+        """Start another worker. Returns its process id."""
         self.running.append(self._ask("start"))
         return self.running[-1]
 
     def wait(self, worker: int) -> int:
-        """The exit code of a worker, when it has ended; negative for a signal."""
+        """Wait until the worker has ended. Returns its exit code; negative for a signal."""
         self.running.remove(worker)
         return self._ask(f"wait {worker}")
 
@@ -103,7 +103,7 @@ class Workers:
     def wait_for(
         self, kind: str, *, event: int | None = None, worker: int | None = None, text: str = ""
     ) -> Line:
-        """The first such line of the journal, which comes within half a minute."""
+        """Wait half a minute at most for a line like this in the journal. Returns the first."""
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             for line in self.lines():
@@ -123,13 +123,13 @@ class Workers:
 
 
 class Seen:
-    """What the journal tells of the events."""
+    """A summary of the journal, by event."""
 
     def __init__(self, lines: list[Line]) -> None:
         done = [line for line in lines if line.kind == "done"]
         self.counts = Counter(event for line in done for event in line.events)
         self.batches: dict[int, set[str]] = defaultdict(set)
-        """Ids of the batches that an event came in."""
+        """For each event, the ids of the batches that it came in."""
         for line in done:
             for event in line.events:
                 self.batches[event].add(line.batch)

@@ -8,8 +8,8 @@ from django_jsonbuffer.management.arguments import add_buckets, named_buckets
 
 class Command(BaseCommand):
     help = (
-        "Let nobody drain the buckets until resume_buckets. They take appends, and what a worker "
-        "holds already it finishes."
+        "Let no worker drain the buckets until resume_buckets. Appends continue, and workers "
+        "finish the batches that they hold."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -18,8 +18,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             for bucket in named_buckets(options["bucket"]):
-                was_new = bucket.pause()
+                outcome = "paused" if bucket.pause() else "was paused already"
                 if options["verbosity"]:
-                    self.stdout.write(f"{bucket.name}: {'paused' if was_new else 'paused before'}")
+                    self.stdout.write(f"{bucket.name}: {outcome}")
         except JSONBufferError as error:
             raise CommandError(str(error)) from error

@@ -1,53 +1,43 @@
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from django_jsonbuffer.buckets import Bucket
 from django_jsonbuffer.exceptions import JSONBufferError
-from django_jsonbuffer.management.arguments import (
-    add_buckets,
-    counted,
-    named_buckets,
-    require_consent,
-)
+from django_jsonbuffer.management.arguments import WRONG_USAGE, add_buckets, named_buckets
+from django_jsonbuffer.management.wording import format_counted
 
 
 class Command(BaseCommand):
     help = (
-        "Discard what is pending in buckets, for ever. Batches that a worker holds, and dead "
-        "letters, stay. Asks before."
+        "Remove the pending events of buckets for ever. Batches that a worker holds, and dead "
+        "letters, stay. Asks for confirmation."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_buckets(parser)
         parser.add_argument(
-            "--dead", action="store_true", help="Discard the dead letters, and nothing else."
+            "--dead",
+            action="store_true",
+            help="Remove the dead letters instead of the pending events.",
         )
         parser.add_argument(
             "--no-input",
             "--noinput",
             action="store_false",
             dest="interactive",
-            help="Do not ask.",
+            help="Do not ask for confirmation.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         is_of_dead = options["dead"]
-        one, many = (
-            ("dead letter", "dead letters") if is_of_dead else ("pending event", "pending events")
-        )
         try:
             buckets = named_buckets(options["bucket"])
-            # Those that are buried while the question waits stay.
+            # Read before the question: letters that are buried while it waits must stay.
             newest = {bucket.name: bucket.dead.newest() for bucket in buckets if is_of_dead}
             if options["interactive"]:
-                statuses = [(bucket.name, bucket.status()) for bucket in buckets]
-                told = [
-                    f"  {name}: {counted(status.dead if is_of_dead else status.pending, one, many)}"
-                    for name, status in statuses
-                ]
-                if not is_of_dead:
-                    told.append("and what is appended until you answer.")
-                require_consent(self, "\n".join(["This discards for ever:", *told]))
+                self._require_consent(_question(buckets, is_of_dead=is_of_dead))
             for bucket in buckets:
                 if not is_of_dead:
                     count = bucket.purge()
@@ -56,6 +46,37 @@ class Command(BaseCommand):
                 else:
                     count = 0
                 if options["verbosity"]:
-                    self.stdout.write(f"{bucket.name}: {counted(count, one, many)} discarded")
+                    discarded = _describe(count, is_of_dead=is_of_dead)
+                    self.stdout.write(f"{bucket.name}: {discarded} discarded")
         except JSONBufferError as error:
             raise CommandError(str(error)) from error
+
+    def _require_consent(self, question: str) -> None:
+        """Ask on the terminal. Raises :class:`CommandError` unless the answer is yes."""
+        self.stdout.write(question)
+        try:
+            answer = input("Type 'yes' to go on: ")
+        except EOFError:
+            raise CommandError(
+                "Nothing was done: there is no terminal to ask on. Use --no-input.",
+                returncode=WRONG_USAGE,
+            ) from None
+        if answer.strip() != "yes":
+            raise CommandError("Nothing was done.", returncode=WRONG_USAGE)
+
+
+def _question(buckets: Sequence[Bucket], *, is_of_dead: bool) -> str:
+    lines = ["This discards for ever:"]
+    for bucket in buckets:
+        status = bucket.status()
+        count = status.dead if is_of_dead else status.pending
+        lines.append(f"  {bucket.name}: {_describe(count, is_of_dead=is_of_dead)}")
+    if not is_of_dead:
+        lines.append("and all events that are appended until you answer.")
+    return "\n".join(lines)
+
+
+def _describe(count: int, *, is_of_dead: bool) -> str:
+    if is_of_dead:
+        return format_counted(count, "dead letter", "dead letters")
+    return format_counted(count, "pending event", "pending events")

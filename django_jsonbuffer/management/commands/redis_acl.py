@@ -5,13 +5,13 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django_jsonbuffer.acl import ROLES, key_patterns
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.exceptions import JSONBufferError
-from django_jsonbuffer.keys import validated_name
+from django_jsonbuffer.store.keys import validated_name
 
 
 class Command(BaseCommand):
     help = (
-        "Print the Redis command that makes a user who may do what its role needs, and nothing "
-        "else. It asks and changes nothing."
+        "Print the Redis command that creates a user with the permissions of a role, and no "
+        "others. It does not connect to Redis."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -19,10 +19,10 @@ class Command(BaseCommand):
             "role",
             choices=ROLES,
             help="producer: a site that appends. drainer: a worker with drain_buckets. operator: "
-            "both, and what the admin, the other commands and your own calls do besides.",
+            "both, and the admin, the other commands and your own calls.",
         )
         parser.add_argument(
-            "bucket", nargs="*", help="Name of a bucket. All of the prefix, if there is none."
+            "bucket", nargs="*", help="Name of a bucket. Default: all buckets of the prefix."
         )
         parser.add_argument(
             "--user", default="", help="Name of the user. Default: jsonbuffer-ROLE."

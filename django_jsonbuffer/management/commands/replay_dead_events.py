@@ -3,19 +3,23 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_jsonbuffer.exceptions import JSONBufferError
-from django_jsonbuffer.management.arguments import WRONG_USAGE, add_buckets, counted, named_buckets
+from django_jsonbuffer.management.arguments import WRONG_USAGE, add_buckets, named_buckets
+from django_jsonbuffer.management.wording import format_counted
 
 
 class Command(BaseCommand):
     help = (
-        "Let the dead letters of buckets be processed again, behind all that is pending. Those "
-        "that hold no event stay."
+        "Append the dead letters of buckets again, behind all pending events. Dead letters that do "
+        "not hold an event stay."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_buckets(parser)
         parser.add_argument(
-            "--id", action="append", help="Only this dead letter of one bucket. May be repeated."
+            "--id",
+            action="append",
+            help="Replay only the dead letter with this id, for exactly one bucket. May be "
+            "repeated.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -24,17 +28,18 @@ class Command(BaseCommand):
             buckets = named_buckets(options["bucket"])
             if ids and len(buckets) > 1:
                 raise CommandError(
-                    "An --id is that of one bucket: name no more.", returncode=WRONG_USAGE
+                    "An --id belongs to one bucket, so name exactly one bucket.",
+                    returncode=WRONG_USAGE,
                 )
             for bucket in buckets:
                 count = bucket.dead.replay(*ids) if ids else bucket.dead.replay_all()
                 if ids and count < len({*ids}):
                     raise CommandError(
-                        f"Replayed {count} of {len({*ids})}: the others are no dead letters of "
+                        f"Replayed {count} of {len({*ids})}: the others are not dead letters of "
                         f"bucket {bucket.name!r}."
                     )
                 if options["verbosity"]:
-                    letters = counted(count, "dead letter", "dead letters")
+                    letters = format_counted(count, "dead letter", "dead letters")
                     self.stdout.write(f"{bucket.name}: {letters} replayed")
         except JSONBufferError as error:
             raise CommandError(str(error)) from error

@@ -7,7 +7,7 @@ from django_jsonbuffer.management.arguments import add_buckets, named_buckets
 
 
 class Command(BaseCommand):
-    help = "Let paused buckets be drained again."
+    help = "Let workers drain paused buckets again."
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_buckets(parser)
@@ -15,9 +15,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             for bucket in named_buckets(options["bucket"]):
-                was_paused = bucket.resume()
+                outcome = "resumed" if bucket.resume() else "was not paused"
                 if options["verbosity"]:
-                    told = "resumed" if was_paused else "was not paused"
-                    self.stdout.write(f"{bucket.name}: {told}")
+                    self.stdout.write(f"{bucket.name}: {outcome}")
         except JSONBufferError as error:
             raise CommandError(str(error)) from error

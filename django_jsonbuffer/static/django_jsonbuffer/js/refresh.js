@@ -1,4 +1,4 @@
-// Reads the page anew every few seconds, and puts its live parts in the place of those shown.
+// Fetches the page every few seconds, and replaces the parts that are marked as live.
 "use strict";
 
 {
@@ -12,7 +12,7 @@
 
     const isOn = () => toggle.getAttribute("aria-pressed") === "true";
 
-    // What to find again in the new part: whatever had the focus in the old one.
+    // A selector that finds the focused element again in the replacement.
     const selectorOf = (element) => {
         const link = element.getAttribute("href");
         if (element.id) return `#${CSS.escape(element.id)}`;
@@ -25,7 +25,7 @@
             if (!replacement || replacement.innerHTML === part.innerHTML) continue;
             const active = document.activeElement;
             const selector = part.contains(active) ? selectorOf(active) : null;
-            if (part.contains(active) && !selector) continue; // a button that is about to be pressed
+            if (part.contains(active) && !selector) continue; // keep a button that may be about to be pressed
             part.replaceChildren(...replacement.childNodes);
             if (selector) part.querySelector(selector)?.focus({ preventScroll: true });
         }
@@ -37,8 +37,8 @@
         if (response.redirected) return trouble.dataset.loggedOut;
         const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
         if (!response.ok) {
-            const told = fresh.querySelector("#content-main .errornote");
-            return `${trouble.dataset.away} ${told ? told.textContent : ""}`;
+            const error = fresh.querySelector("#content-main .errornote");
+            return `${trouble.dataset.away} ${error ? error.textContent : ""}`;
         }
         replace(fresh);
         return "";
@@ -46,17 +46,17 @@
 
     const refresh = async () => {
         const begun = performance.now();
-        let told = "";
+        let message = "";
         if (!document.hidden) {
             try {
-                told = await read();
+                message = await read();
             } catch {
-                told = trouble.dataset.away;
+                message = trouble.dataset.away;
             }
-            // Told again, it would be read out again.
-            if (trouble.textContent !== told) trouble.textContent = told;
+            // A screen reader would read the same message out again.
+            if (trouble.textContent !== message) trouble.textContent = message;
         }
-        // A page that takes long to make is not to keep the server busy.
+        // Wait longer for a slow page, so that refreshing does not keep the server busy.
         wait(Math.max(SHORTEST_MS, TIMES_AS_LONG_AS_READING * (performance.now() - begun)));
     };
 

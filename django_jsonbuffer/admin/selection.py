@@ -1,0 +1,30 @@
+"""The dead letters that a visitor has selected on the page of a bucket."""
+
+from typing import NamedTuple, Self
+
+from django.core.exceptions import BadRequest
+from django.http import HttpRequest
+
+from django_jsonbuffer.dead_letters import is_id
+
+
+class Selection(NamedTuple):
+    """Single dead letters, or all up to one of them. False if it is empty."""
+
+    ids: list[str]
+    up_to: str
+    """Id of the newest dead letter that the page knew of, if all are selected. Later ones, which
+    nobody has seen yet, are not selected."""
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> Self:
+        """The selection in the form. Raises :class:`BadRequest` if its newest id is not an id."""
+        if "all" not in request.POST:
+            return cls(request.POST.getlist("letter"), "")
+        up_to = request.POST.get("newest", "")
+        if not is_id(up_to):
+            raise BadRequest(f"{up_to!r} is not the id of a dead letter.")
+        return cls([], up_to)
+
+    def __bool__(self) -> bool:
+        return bool(self.ids or self.up_to)

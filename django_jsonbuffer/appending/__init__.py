@@ -1,0 +1,1 @@
+"""Encoded events on their way to Redis."""

@@ -1,0 +1,68 @@
+"""Circuit breaker: once Redis was unreachable, appends fail fast."""
+
+import os
+import threading
+import time
+from typing import Final
+
+from django_jsonbuffer.exceptions import AppendUndecided, BufferUnavailable, JSONBufferError
+
+PAUSE_FACTOR: Final = 4
+SHORTEST_PAUSE_SECONDS: Final = 0.1
+LONGEST_PAUSE_SECONDS: Final = 5.0
+
+
+class Breaker:
+    """The circuit breaker of one cache alias. It is closed while Redis answers.
+
+    A call that does not reach Redis opens it. Then other calls fail at once, for four times as long
+    as that call took, at least 0.1 s and at most 5 s. After this pause one call may try Redis.
+    """
+
+    def __init__(self) -> None:
+        self.failure = ""
+        """Why the breaker is open. Empty while it is closed."""
+        self._ends_at = 0.0
+        self._turn = threading.RLock()
+
+    def take_turn(self) -> None:
+        """Return for the one call that may try Redis. Raise for all others.
+
+        That turn ends by itself after 5 s, since an interrupt may end the call without a trace.
+        """
+        with self._turn:
+            wait_seconds = max(self._ends_at - time.monotonic(), 0)
+            if wait_seconds == 0:
+                self._ends_at = time.monotonic() + LONGEST_PAUSE_SECONDS
+                return
+        raise BufferUnavailable(
+            f"{self.failure} That was a moment ago: it is not tried again for {wait_seconds:.1f} s."
+        )
+
+    def learn(self, error: BaseException, *, seconds: float) -> None:
+        """Open or close the breaker after a call that took so long and ended with this error."""
+        if isinstance(error, BufferUnavailable) and error.is_unreachable:
+            pause = min(max(PAUSE_FACTOR * seconds, SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+            self._ends_at = time.monotonic() + pause
+            self.failure = str(error.__cause__ if isinstance(error, AppendUndecided) else error)
+        elif isinstance(error, JSONBufferError):
+            self.close()  # a refusal is an answer
+        else:
+            self._ends_at = 0.0  # an interrupt says nothing of Redis, so the next call may try
+
+    def close(self) -> None:
+        """Let all calls pass, since Redis has answered."""
+        self.failure = ""
+
+
+class _Breakers(dict[str, Breaker]):
+    """The breaker of each cache alias, for all threads of this process."""
+
+    def __missing__(self, alias: str) -> Breaker:
+        return self.setdefault(alias, Breaker())
+
+
+breakers: Final = _Breakers()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=breakers.clear)

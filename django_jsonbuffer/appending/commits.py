@@ -1,0 +1,118 @@
+"""The events of a transaction, held until its commit."""
+
+import re
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, NamedTuple
+
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_jsonbuffer.django_internals.transactions import (
+    first_on_commit,
+    is_test_case,
+    run_first_on_commit,
+    watch_savepoints,
+    will_commit,
+)
+
+from . import gathering
+from .sending import Append, send_all
+
+_NAMED_BY_DJANGO: Final = re.compile(r"s\d+_x\d+")
+"""Names of savepoints that Django makes. SQL of the project may set others."""
+
+
+def hold(connection: BaseDatabaseWrapper, append: Append) -> bool:
+    """Keep an append until the transaction is committed. A rollback drops it.
+
+    Returns False if Django is not to commit the transaction: with autocommit off, the project does.
+    In a test case, each append is an on-commit function of its own, since
+    ``captureOnCommitCallbacks`` takes the functions of its block by their place in Django's list.
+    """
+    append = append._replace(is_late=True)
+    if (held := held_by(connection)) is not None:
+        if append.is_large:
+            append.check_size()
+        held.appends.append(append)
+        return True
+    if not will_commit(connection):
+        return False
+    if append.is_large:
+        append.check_size()
+    if is_test_case(connection):
+        transaction.on_commit(partial(leave, [append]), using=connection.alias)
+    else:
+        held = Held([append])
+        watch_savepoints(connection, watcher=held_by)
+        run_first_on_commit(connection, held.leave)
+    return True
+
+
+def leave(appends: list[Append]) -> None:
+    """Send the appends of a committed transaction, or hand them to the surrounding gathered()."""
+    gathered = gathering.current.get()
+    if gathered is None or not gathered.add(appends):
+        send_all(appends)
+
+
+def held_by(connection: BaseDatabaseWrapper) -> "Held | None":
+    """The appends that wait for the commit of the open transaction."""
+    owner = getattr(first_on_commit(connection), "__self__", None)
+    return owner if isinstance(owner, Held) else None
+
+
+class _Savepoint(NamedTuple):
+    name: str
+    appends: int
+    """How many appends were held when it was set."""
+
+
+@dataclass(eq=False)
+class Held:
+    """The appends of one open transaction.
+
+    Its method :meth:`leave` is the first of the transaction's on-commit functions, so that no other
+    function that fails can keep it from running. When Django drops the transaction, it drops these
+    functions, and the appends with them.
+
+    A rollback to a savepoint drops the appends since that savepoint was set. Django itself would
+    drop on-commit functions only for savepoints of ``atomic()``, and not for those set by hand.
+    """
+
+    appends: list[Append]
+    _savepoints: list[_Savepoint] = field(default_factory=list)
+    """The savepoints set since the first append that still exist, the oldest first."""
+
+    def leave(self) -> None:
+        leave(self.appends)
+
+    def was_set(self, savepoint: str) -> None:
+        self._savepoints.append(_Savepoint(savepoint, len(self.appends)))
+
+    def was_released(self, savepoint: str) -> None:
+        """The savepoints that were set after it are gone, too."""
+        if (place := self._place(savepoint)) is not None:
+            del self._savepoints[place:]
+
+    def was_rolled_back_to(self, savepoint: str) -> None:
+        """Drop the appends since then. The savepoint itself still exists.
+
+        If Django set it before the first append, all appends are dropped. The age of a savepoint
+        that SQL of the project has set is not known, so nothing is dropped.
+        """
+        if (place := self._place(savepoint)) is None:
+            return
+        since = self._savepoints[place].appends if place >= 0 else 0
+        del self.appends[since:]
+        del self._savepoints[place + 1 :]
+
+    def _place(self, savepoint: str) -> int | None:
+        """Its place among the known ones, -1 if it is older, None if nothing is known of it.
+
+        ``transaction.clean_savepoints()`` lets a name come again: the newest one is meant.
+        """
+        for place in range(len(self._savepoints) - 1, -1, -1):
+            if self._savepoints[place].name == savepoint:
+                return place
+        return -1 if _NAMED_BY_DJANGO.fullmatch(savepoint) else None

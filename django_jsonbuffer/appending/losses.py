@@ -1,0 +1,69 @@
+"""Events that could not be handed to Redis and whose caller got no error: logged and counted."""
+
+import logging
+import os
+import threading
+from collections import Counter
+from typing import Final
+
+from django_jsonbuffer.exceptions import AppendUndecided, InvalidEvent, JSONBufferError
+from django_jsonbuffer.store.keys import Identity
+from django_jsonbuffer.store.pending import count_lost
+from django_jsonbuffer.store.store import Store
+
+logger = logging.getLogger("django_jsonbuffer")
+
+unreported: Final[Counter[Identity]] = Counter()
+"""Lost events of each bucket that are not yet counted in Redis."""
+
+_lock = threading.RLock()
+
+
+def lose(store: Store, count: int, error: BaseException) -> None:
+    """Log lost events, and count them."""
+    _add(store, count)
+    is_ours = isinstance(error, JSONBufferError)
+    reason: object = error if is_ours else repr(error)
+    if isinstance(error, InvalidEvent) and error.__cause__ is not None:
+        # The message of the cause may quote the event.
+        kind = type(error.__cause__).__qualname__
+        reason = f"An event was refused with {kind}, which is logged at level DEBUG."
+        logger.debug("Bucket %s:", store.name, exc_info=error)
+    logger.error(
+        "Bucket %s: %d events %s lost. %s",
+        store.name,
+        count,
+        "may be" if isinstance(error, AppendUndecided) else "are",
+        reason,
+        exc_info=None if is_ours else error,
+    )
+
+
+def report(store: Store) -> None:
+    """Count the lost events of a bucket in Redis.
+
+    An error keeps them for the next report, since the append before it is done.
+    """
+    with _lock:
+        count = unreported.pop(store.identity, 0)
+    if count:
+        try:
+            count_lost(store, count)
+        except Exception:  # noqa: BLE001  (any error: the append is done)
+            _add(store, count)
+
+
+def _add(store: Store, count: int) -> None:
+    with _lock:
+        unreported[store.identity] += count
+
+
+def _forget() -> None:
+    """In a forked child: its parent reports the events that the parent lost."""
+    global _lock
+    unreported.clear()
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

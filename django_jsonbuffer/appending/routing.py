@@ -1,0 +1,62 @@
+"""When an append leaves: at once, at the commit, or at the end of ``gathered()``."""
+
+from collections.abc import Sequence
+
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from django_jsonbuffer.django_internals.transactions import will_commit
+from django_jsonbuffer.options import MAX_APPEND_BATCHES, MAX_APPEND_BYTES, Options
+from django_jsonbuffer.store.store import Store
+
+from . import commits, gathering
+from .sending import Append, send
+
+
+def append(
+    store: Store,
+    options: Options,
+    events: Sequence[bytes],
+    *,
+    using: str | None = None,
+    now: bool = False,
+    is_late: bool = False,
+) -> None:
+    """Send encoded events when the transaction of the database `using` has been committed.
+
+    Without `using` that is the open transaction: of the default database, or else of any other. If
+    none is open, send them at the end of the surrounding ``gathered()``, or at once. With `now`,
+    send them at once in any case. `is_late` says that nobody waits for an error.
+    """
+    size = sum(map(len, events)) + len(events)
+    # So few events cannot fill too many batches.
+    is_large = size > MAX_APPEND_BYTES or len(events) > MAX_APPEND_BATCHES
+    append = Append(store, options, events, size, is_large, is_late)
+    if not now:
+        if _hold(append, using):
+            return
+        gathered = gathering.current.get()
+        if gathered is not None and gathered.add([append]):
+            return
+    send([[append]])
+
+
+def _hold(append: Append, using: str | None) -> bool:
+    """Hold the append until the commit of the open transaction. False if none is open."""
+    connection = connections[using or DEFAULT_DB_ALIAS]
+    if connection.in_atomic_block and commits.hold(connection, append):
+        return True
+    if using is not None or len(connections.settings) == 1:
+        return False
+    return any(
+        other.in_atomic_block and commits.hold(other, append)
+        for other in connections.all(initialized_only=True)
+    )
+
+
+def has_transaction(using: str | None) -> bool:
+    """Whether an append at this moment would wait for a commit."""
+    connection = connections[using or DEFAULT_DB_ALIAS]
+    if will_commit(connection):
+        return True
+    others = connections.all(initialized_only=True) if using is None else []
+    return any(map(will_commit, others))

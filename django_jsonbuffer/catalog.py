@@ -1,0 +1,62 @@
+"""All known buckets, and what the admin, the commands and the checks read of them."""
+
+from collections.abc import Sequence
+
+from .buckets import Bucket
+from .conf import configuration
+from .declarations import declarations
+from .exceptions import JSONBufferError
+from .options import Options
+from .pending_events import peek_raw
+from .store import catalog_entries, history, status
+from .store.deliveries import Deliveries, read_deliveries
+from .store.history import Sample
+from .store.keys import is_valid_name
+from .store.status import BucketStatus
+
+
+def declared_buckets() -> list[Bucket]:
+    """Each bucket that is declared or has a processor, and whose name is valid, by name."""
+    return [Bucket(name) for name in declarations.names]
+
+
+def known_buckets() -> list[Bucket]:
+    """The declared buckets, and all that were ever appended to, by name."""
+    found = filter(is_valid_name, catalog_entries.names(configuration()))
+    return [Bucket(name) for name in sorted({*declarations.names, *found})]
+
+
+def statuses(buckets: Sequence[Bucket]) -> list[BucketStatus | JSONBufferError]:
+    """The status of each bucket, or the error of that bucket, in one round trip for all."""
+    return status.statuses([bucket.name for bucket in buckets], configuration())
+
+
+def histories(buckets: Sequence[Bucket]) -> list[list[Sample]]:
+    """The samples of each bucket, oldest first, in one round trip for all."""
+    return history.histories([bucket.name for bucket in buckets], configuration())
+
+
+def options_of(bucket: Bucket) -> Options:
+    """The options in force."""
+    return bucket._definition.parts.options
+
+
+def has_processor(bucket: Bucket) -> bool:
+    return bucket.name in declarations.processors
+
+
+def deliveries(bucket: Bucket, limit: int = 100) -> Deliveries:
+    """The workers, and the oldest batches that they hold or have released."""
+    return read_deliveries(bucket._definition.parts.store, limit)
+
+
+def leading_events(bucket: Bucket, limit: int, *, most_bytes: int) -> list[tuple[bytes, bool]]:
+    """The oldest pending events as JSON, and whether each is whole. They stay."""
+    return peek_raw(bucket._definition.parts.store, limit, most_bytes=most_bytes)
+
+
+def redacted(bucket: Bucket, raw: bytes) -> bytes:
+    """An event as JSON after the option ``redact``. Raises whatever that function raises."""
+    _, options, _, encoder = bucket._definition.parts
+    (event,) = encoder.decode(b"[%b]" % raw)
+    return encoder.encode(options.redact(event) if options.redact else event)

@@ -1,0 +1,8 @@
+"""System checks: each says what is wrong, and its hint says what to do.
+
+A plain ``check`` reads settings and declarations only. ``check --deploy`` asks Redis as well.
+"""
+
+from . import declarations, server, settings
+
+__all__ = ["declarations", "server", "settings"]  # importing them registers their checks

@@ -1,0 +1,171 @@
+"""What code declares about buckets, and what the settings make of it."""
+
+import sys
+from collections.abc import Callable, Mapping
+from inspect import isasyncgenfunction, isgeneratorfunction
+from typing import Any, Final, NamedTuple
+
+from django.apps import apps
+from django.conf import settings
+
+from .conf import SETTING, Configuration, configuration
+from .encoding import JSONEncoder, encoder
+from .exceptions import BufferMisconfigured, JSONBufferError, NoProcessor
+from .options import Options, checked_options
+from .store.keys import is_valid_name, validated_name
+from .store.store import Store
+
+
+class Parts(NamedTuple):
+    """The parts with which a bucket works, under the settings of one moment."""
+
+    configuration: Configuration
+    options: Options
+    store: Store
+    encoder: JSONEncoder
+
+
+class Processor(NamedTuple):
+    """The function that processes a bucket's batches."""
+
+    function: Callable[[Any], object]
+    """Called with a :class:`~django_jsonbuffer.Batch`."""
+
+    atomic: str | None
+    """Alias of a database: each call runs in a transaction of it."""
+
+
+class Definition:
+    """A bucket as one handle defines it: its name, and the options that code gave.
+
+    A wrong name or option is an error at once. Before all apps are loaded it becomes `fault`
+    instead, and is raised at the first use, since a system check then reports it with its place.
+    """
+
+    def __init__(self, name: str, given_options: Mapping[str, Any]) -> None:
+        self.name = name
+        self.given_options: Final = given_options
+        self.fault: JSONBufferError | None = None
+        self._parts: Parts | None = None
+        self._setting: object = None
+        """The value of the setting when the parts were made."""
+        try:
+            self.name = validated_name(name)
+            checked_options(self.name, given_options)
+        except JSONBufferError as fault:
+            if apps.ready:
+                raise
+            self.fault = fault
+
+    @property
+    def parts(self) -> Parts:
+        """The parts under the settings of this moment.
+
+        They are made anew when the setting is another object, so ``override_settings`` works.
+        """
+        setting = getattr(settings, SETTING, None)
+        if self._parts is not None and self._setting is setting:
+            return self._parts
+        parts = self._new_parts()
+        if apps.ready:  # otherwise the declaration may be still to come
+            self._parts, self._setting = parts, setting
+        return parts
+
+    def _new_parts(self) -> Parts:
+        if self.fault is not None:
+            # A new exception each time: one that is raised again keeps every frame it has seen.
+            raise type(self.fault)(str(self.fault))
+        current = configuration()
+        options = {
+            **declarations.options_of(self.name),
+            **self.given_options,
+            **current.buckets.get(self.name, {}),
+        }
+        return Parts(
+            current,
+            checked_options(self.name, options),
+            Store(self.name, current),
+            encoder(current.encoder),
+        )
+
+
+class Declaration(NamedTuple):
+    """One call of ``Bucket(…)`` that declares a bucket."""
+
+    bucket: Definition
+    place: str
+    """File and line."""
+
+
+class Declarations:
+    """The buckets that were declared while the apps were loaded, and all processors.
+
+    Buckets of other calls are not kept, so that a process may use any number of names.
+    """
+
+    def __init__(self) -> None:
+        self.declared: list[Declaration] = []
+        self.processors: dict[str, Processor] = {}
+        self.rivals: dict[str, list[Processor]] = {}
+        """All processors of a name for which several were declared."""
+
+    def declare(self, bucket: Definition) -> None:
+        """Keep a definition, with the place of the call of ``Bucket(…)`` that made it."""
+        frame = sys._getframe(2)
+        place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        self.declared.append(Declaration(bucket, place))
+
+    def processor_of(self, name: str) -> Processor:
+        """Raises :class:`NoProcessor` if the bucket has none."""
+        if (processor := self.processors.get(name)) is None:
+            raise NoProcessor(
+                f"Bucket {name!r} has no processor. Declare one with @bucket.processor in a "
+                "buckets.py of an installed app."
+            )
+        return processor
+
+    def add_processor(self, name: str, processor: Processor) -> None:
+        """Raises :class:`BufferMisconfigured` for a processor that could not work."""
+        _check_processor(name, *processor)
+        if not is_valid_name(name):
+            return  # a system check reports the declaration
+        earlier = self.processors.get(name)
+        if earlier not in (None, processor) and not apps.ready:
+            self.rivals.setdefault(name, [earlier]).append(processor)
+        self.processors[name] = processor
+
+    def options_of(self, name: str) -> Mapping[str, Any]:
+        """The options of all declarations of the name. A system check ensures that they agree."""
+        options: dict[str, Any] = {}
+        for bucket, _ in self.declared:
+            if bucket.name == name:
+                options |= bucket.given_options
+        return options
+
+    @property
+    def names(self) -> list[str]:
+        """The valid names of all buckets that are declared or have a processor, sorted."""
+        names = [bucket.name for bucket, _ in self.declared] + [*self.processors]
+        return sorted({*filter(is_valid_name, names)})
+
+
+def _check_processor(name: str, function: object, atomic: str | None) -> None:
+    wrong = ""
+    if not callable(function):
+        wrong = f"must be callable, unlike {function!r}."
+    elif isgeneratorfunction(function) or isasyncgenfunction(function):
+        wrong = "is a generator, whose body a call does not run. Take the yield out of it."
+    elif atomic is not None and atomic not in settings.DATABASES:
+        wrong = (
+            f"is to run in a transaction of the database {atomic!r}, which DATABASES does not have."
+        )
+    elif atomic is not None and not settings.DATABASES[atomic].get("AUTOCOMMIT", True):
+        wrong = (
+            f"is to run in a transaction of the database {atomic!r}, whose AUTOCOMMIT is off: "
+            "nothing would commit it. Leave atomic= out, and let the processor commit."
+        )
+    if wrong:
+        raise BufferMisconfigured(f"The processor of bucket {name!r} {wrong}")
+
+
+declarations: Final = Declarations()

@@ -1,0 +1,163 @@
+"""Transactions and savepoints of a database connection."""
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, Final, Protocol
+
+from django.db import Error, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+# Transactions
+
+
+def is_in_atomic(connection: BaseDatabaseWrapper) -> bool:
+    """Whether an ``atomic()`` block is open.
+
+    Relies on ``in_atomic_block``. Django has no public function that says so.
+    """
+    return connection.in_atomic_block
+
+
+def will_commit(connection: BaseDatabaseWrapper) -> bool:
+    """Whether an ``atomic()`` block is open that Django commits at its end.
+
+    Relies on ``in_atomic_block`` and ``commit_on_exit``. With autocommit off, ``atomic()`` sets
+    only savepoints, and the project commits: on-commit functions cannot be registered.
+    """
+    return connection.in_atomic_block and connection.commit_on_exit
+
+
+def is_test_case(connection: BaseDatabaseWrapper) -> bool:
+    """Whether a ``TestCase`` has begun the transaction, to roll it back at its end.
+
+    Relies on ``atomic_blocks`` and ``_from_testcase``. ``captureOnCommitCallbacks`` finds the
+    functions that were registered in its block by their place in the list of on-commit functions.
+    So nothing may be put before them in a test case.
+    """
+    return any(block._from_testcase for block in connection.atomic_blocks)  # type: ignore[attr-defined]
+
+
+def first_on_commit(connection: BaseDatabaseWrapper) -> Callable[[], object] | None:
+    """The on-commit function that runs first; None if there is none.
+
+    Relies on ``run_on_commit``, a list that a commit runs and a rollback empties.
+    """
+    functions: list[Any] = connection.run_on_commit
+    return functions[0][1] if functions else None
+
+
+def run_first_on_commit(connection: BaseDatabaseWrapper, function: Callable[[], object]) -> None:
+    """Run the function at the commit, before all others, so that no other function can fail first
+    and keep it from running. Only within ``atomic()``.
+
+    Relies on ``run_on_commit`` and its tuples: savepoint ids, function, robust. Without
+    savepoint ids, only a rollback of the whole transaction removes the function.
+    ``transaction.on_commit()`` can only append.
+    """
+    functions: list[Any] = connection.run_on_commit
+    functions.insert(0, (set(), function, False))
+
+
+def open_transactions() -> set[str]:
+    """Aliases of the databases on which this thread has an open transaction.
+
+    Relies on ``in_atomic_block``, ``connection`` (the driver's, or None), ``settings_dict`` and
+    ``autocommit``. The public ``get_autocommit()`` would connect to each database.
+    """
+    found: set[str] = set()
+    for connection in connections.all(initialized_only=True):
+        if connection.in_atomic_block or (
+            not connection.autocommit
+            and connection.connection is not None
+            and connection.settings_dict["AUTOCOMMIT"]
+        ):
+            found.add(connection.alias)
+    return found
+
+
+def roll_back(connection: BaseDatabaseWrapper) -> None:
+    """Roll back, and return to the state outside any ``atomic()`` block.
+
+    Relies on the attributes in which ``atomic()`` keeps its state. Its ``__exit__`` cannot be used:
+    an interrupt may have hit its ``__enter__`` half-way, so that these attributes contradict.
+    """
+    connection.in_atomic_block = False
+    connection.atomic_blocks = []
+    connection.savepoint_ids = []
+    connection.closed_in_transaction = False
+    try:
+        connection.rollback()
+        connection.set_autocommit(True)
+    except Error:
+        connection.close()
+
+
+def run_smallest_query(connection: BaseDatabaseWrapper) -> None:
+    """Send a query without a table. Raises what any query of the transaction would raise.
+
+    Relies on ``features.bare_select_suffix``: Oracle needs a FROM.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT 1{connection.features.bare_select_suffix}")
+
+
+def close_if_broken(connection: BaseDatabaseWrapper) -> None:
+    """Close the connection if it failed, and is not usable or older than ``CONN_MAX_AGE``. Django
+    connects anew at the next query.
+
+    Relies on ``errors_occurred`` and ``close_if_unusable_or_obsolete()``, which Django itself calls
+    at the start and the end of each request. A worker has no requests. Without an error, the
+    connection is not tested, which would cost a query.
+    """
+    if connection.errors_occurred:
+        connection.close_if_unusable_or_obsolete()
+
+
+class SavepointWatcher(Protocol):
+    """Learns of the savepoints of a connection, after each was carried out."""
+
+    def was_set(self, savepoint: str) -> None: ...
+    def was_released(self, savepoint: str) -> None: ...
+    def was_rolled_back_to(self, savepoint: str) -> None: ...
+
+
+def watch_savepoints(
+    connection: BaseDatabaseWrapper,
+    *,
+    watcher: Callable[[BaseDatabaseWrapper], SavepointWatcher | None],
+) -> None:
+    """Let a watcher learn of every savepoint of this connection, from now on.
+
+    Django has no signal for savepoints, and it drops on-commit functions only for those of
+    ``atomic()``. Relies on the methods ``savepoint()``, ``savepoint_commit()`` and
+    ``savepoint_rollback()`` of a connection: ``atomic()`` and the functions of ``transaction`` call
+    them. `watcher` returns the watcher of this moment, or None.
+    """
+    if "savepoint" not in vars(connection):
+        for method, notify in _NOTIFICATIONS.items():
+            original = getattr(connection, method)
+            vars(connection)[method] = _watched(original, connection, watcher, notify)
+
+
+def _watched(
+    original: Callable[..., str | None],
+    connection: BaseDatabaseWrapper,
+    watcher: Callable[[BaseDatabaseWrapper], SavepointWatcher | None],
+    notify: Callable[[SavepointWatcher, str], None],
+) -> Callable[..., str | None]:
+    @wraps(original)
+    def method(*args: str) -> str | None:
+        result = original(*args)
+        savepoint = args[0] if args else result  # None where savepoints are not allowed
+        if savepoint is not None and (concerned := watcher(connection)) is not None:
+            notify(concerned, savepoint)
+        return result
+
+    return method
+
+
+_NOTIFICATIONS: Final[Mapping[str, Callable[[SavepointWatcher, str], None]]] = {
+    "savepoint": lambda watcher, savepoint: watcher.was_set(savepoint),
+    "savepoint_commit": lambda watcher, savepoint: watcher.was_released(savepoint),
+    "savepoint_rollback": lambda watcher, savepoint: watcher.was_rolled_back_to(savepoint),
+}

@@ -1,0 +1,1 @@
+"""Workers: they claim batches, let the processor process them, and acknowledge."""

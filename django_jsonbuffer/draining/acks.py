@@ -1,0 +1,82 @@
+"""Acks: a batch that was processed leaves the bucket."""
+
+import logging
+import time
+from typing import Final
+
+from django_jsonbuffer.exceptions import BufferUnavailable, LeaseLost
+from django_jsonbuffer.options import Options
+from django_jsonbuffer.store.store import Store
+
+from .batches import Processed
+from .failures import DrainReport, Failures
+
+logger = logging.getLogger("django_jsonbuffer")
+
+PAUSE_SECONDS: Final = 0.1
+"""Pause before an ack is sent again because its reply was lost."""
+
+
+class Acks:
+    """The acks of one worker."""
+
+    def __init__(
+        self, store: Store, options: Options, report: DrainReport, failures: Failures
+    ) -> None:
+        self._store = store
+        self._timeout_seconds = options.append_timeout.total_seconds()
+        self._report = report
+        self._failures = failures
+        self.waiting: Processed | None = None
+        """A batch that was processed and could not be acknowledged yet."""
+
+    def acknowledge(self, processed: Processed) -> None:
+        """Remove a batch, and bury the events that its processor rejected.
+
+        Raises :class:`BufferUnavailable` if Redis is unreachable; then the batch is `waiting`.
+        """
+        claim = processed.claim
+        self.waiting = None
+        try:
+            self._send(processed)
+        except LeaseLost as lost:
+            logger.warning("%s Its events were processed, and may be processed again.", lost)
+            return
+        except BufferUnavailable as error:
+            logger.warning(
+                "Bucket %s: batch %s of %d events was processed and could not be acknowledged yet.",
+                self._store.name,
+                claim.id,
+                claim.count,
+            )
+            is_repeat = processed.is_repeat or error.may_be_done
+            self.waiting = processed._replace(is_repeat=is_repeat)
+            raise
+        finally:
+            self._failures.failing.discard(claim.id)
+        rejected = len(processed.batch.rejected)
+        self._report.batches += 1
+        self._report.processed += processed.length - rejected
+        self._report.buried += rejected
+
+    def _send(self, processed: Processed) -> None:
+        """Send it again while the reply is lost: events must not be processed twice for that."""
+        claim, batch, _, is_repeat = processed
+        deadline = time.monotonic() + self._timeout_seconds
+        while True:
+            try:
+                if batch.rejected:
+                    self._failures.bury_rejected(claim, batch)
+                else:
+                    self._store.ack(claim)
+            except LeaseLost:
+                if not is_repeat:
+                    raise
+                # An earlier ack was carried out. Or another worker has the batch, which is rarer.
+            except BufferUnavailable as error:
+                if not error.may_be_done or time.monotonic() >= deadline:
+                    raise
+                is_repeat = True
+                time.sleep(PAUSE_SECONDS)
+                continue
+            return

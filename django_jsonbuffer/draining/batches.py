@@ -1,0 +1,72 @@
+"""Batches for a processor."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, overload
+
+from django_jsonbuffer.store.claims import Claim
+
+
+class Batch(Sequence[Any]):
+    """Events as a processor gets them: a sequence of JSON values, in append order."""
+
+    __slots__ = ("_events", "_places", "attempt", "bucket", "id", "rejected")
+
+    def __init__(self, events: Iterable[Any], *, id: str, attempt: int, bucket: str) -> None:
+        self._events = tuple(events)
+        self.rejected: dict[int, object] = {}
+        """The reasons of the rejected events, by their place in the batch."""
+        self._places: dict[int, list[int]] = {}
+        """Places of the events that were not rejected, by the identity of the object."""
+        self.id = id
+        """The same on every delivery of this batch, and of no other. It identifies a repeat."""
+        self.attempt = attempt
+        """The number of this delivery of the batch, from 1."""
+        self.bucket = bucket
+        """Name of the bucket."""
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Any]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        return self._events[index]
+
+    def reject(self, event: Any, reason: str | BaseException) -> None:
+        """Mark an event as one that cannot be processed. When the processor returns, this event
+        becomes a dead letter with this reason, and the others count as processed.
+
+        Raises ``ValueError`` if it is not an event of this batch, or all of its equals in the batch
+        were rejected before.
+        """
+        if not self._places:
+            for at, own in enumerate(self._events):
+                self._places.setdefault(id(own), []).append(at)
+        places = self._places.get(id(event)) or self._places_of_equals(event)
+        if not places:
+            raise ValueError("Only an event of the batch can be rejected, and each once.")
+        self.rejected[places.pop(0)] = reason
+
+    def _places_of_equals(self, event: Any) -> list[int]:
+        """To Python, 1, 1.0 and True are equal: an event with the same repr comes first."""
+        equal = [p for p in self._places.values() if p and self._events[p[0]] == event]
+        alike = [p for p in equal if repr(self._events[p[0]]) == repr(event)]
+        return [*alike, *equal, []][0]
+
+    def __repr__(self) -> str:
+        # The events may be private, and a repr ends up in logs.
+        return f"<Batch {self.id} of {self.bucket!r}, attempt {self.attempt}: {len(self)} events>"
+
+
+class Processed(NamedTuple):
+    """A batch that was processed and is not acknowledged yet."""
+
+    claim: Claim
+    batch: Batch
+    length: int
+    """Events in the batch."""
+
+    is_repeat: bool
+    """Whether an ack of it may have been carried out before."""

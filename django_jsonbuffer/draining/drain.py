@@ -1,0 +1,202 @@
+"""A worker's drain of one bucket: claim, process, acknowledge, one batch after the other."""
+
+import logging
+import os
+import secrets
+import socket
+from asyncio import CancelledError
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+from django_jsonbuffer.declarations import Processor
+from django_jsonbuffer.exceptions import BufferUnavailable, JSONBufferError
+from django_jsonbuffer.options import Options
+from django_jsonbuffer.store.claims import Claim, position
+from django_jsonbuffer.store.store import Store
+
+from .acks import Acks
+from .batches import Batch, Processed
+from .failures import DEATHS_TO_SPLIT, OUTAGES_TO_STOP, DrainReport, Failures
+from .leases import Lease
+from .processor_transactions import run_processor
+
+logger = logging.getLogger("django_jsonbuffer")
+
+
+class Drain:
+    """One worker's drain of one bucket.
+
+    The worker holds one batch at a time, under a name of its own in the consumer group. As a
+    context manager, the drain removes that name at the end.
+
+    Without `watch` it ends: it seals the open batch first, and stops after the batch that was the
+    newest at that moment, or after the halves of a batch that it halved. It comes to each batch
+    once, so a batch that keeps failing cannot hold it up.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        options: Options,
+        *,
+        decode: Callable[[bytes], list[Any]],
+        processor: Processor,
+        watch: bool,
+    ) -> None:
+        self.bucket = store.name
+        self.report = DrainReport()
+        self._store = store
+        self._options = options
+        self._decode = decode
+        self._processor = processor
+        self._watch = watch
+        self._worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._lease = Lease(store, self._worker, duration=options.lease)
+        self._failures = Failures(store, options, self.report)
+        self._acks = Acks(store, options, self.report, self._failures)
+        self._process_id = os.getpid()
+        self._has_joined = False
+        self._last: str | None = None
+        """Id of the last batch that this drain claimed."""
+        self._newest: str | None = None
+        """Id of the batch after which this drain stops."""
+
+    @property
+    def failing(self) -> set[str]:
+        """Ids of the batches that failed and have not succeeded since."""
+        return self._failures.failing
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if os.getpid() != self._process_id:
+            return  # a child that the processor has forked: the worker is its parent
+        self._lease.end()
+        if not self._has_joined or isinstance(error, BufferUnavailable):
+            return
+        # A name that stays behind is harmless. A batch that stays behind is claimed by another
+        # worker after its lease.
+        with suppress(JSONBufferError):
+            if self._acks.waiting is not None:
+                self._acks.acknowledge(self._acks.waiting)
+            self._store.retire(self._worker, lease=self._options.lease)
+
+    def step(self) -> bool:
+        """Claim one batch, process it and acknowledge it. False if there is none to claim.
+
+        An exception of the processor is logged, and its batch is released, halved or buried. Other
+        ``BaseException`` s are then re-raised, except ``SystemExit`` and ``CancelledError``. A
+        ``KeyboardInterrupt`` or ``GeneratorExit`` says nothing about the batch: the end of the
+        context releases it.
+        """
+        if self._acks.waiting is not None:
+            self._acks.acknowledge(self._acks.waiting)
+            return True
+        if self._failures.outages and self._failures.stop(watch=self._watch):
+            return False
+        if (claim := self._claim()) is None:
+            return False
+        if claim.deaths >= DEATHS_TO_SPLIT and self._failures.isolate_killer(claim):
+            return True
+        if done := self._process(claim):
+            self._failures.outages = 0
+            self._acks.acknowledge(done)
+        return True
+
+    def _claim(self) -> Claim | None:
+        """The next batch. Without `watch`, none behind the batch at which this drain stops."""
+        places = [self._last]
+        if self._watch or self._last is None:
+            self._forward()
+        if not self._watch:
+            if self._last is None:
+                self._newest, foreign = self._store.seal()
+                self.report.buried += foreign
+            elif self._newest is not None and self._has_ended(self._last, self._newest):
+                return None
+            if self._newest is None:
+                return None
+            if self._failures.outages == OUTAGES_TO_STOP - 1:
+                places.insert(0, self._newest)
+        self._has_joined = True
+        self._lease.begin()
+        linger = self._options.linger if self._watch else None
+        for after in places:
+            claim, foreign = self._store.claim(
+                self._worker, lease=self._options.lease, linger=linger, after=after
+            )
+            self.report.buried += foreign
+            if claim is not None:
+                if not self._watch and after == self._last:
+                    self._last = claim.id
+                return claim
+        return None
+
+    def _has_ended(self, last: str, newest: str) -> bool:
+        """Whether the drain has come to the batch at which it stops, and to its newest half."""
+        if half := self._failures.newest_half:
+            self._newest = newest = max(newest, half, key=position)
+        return position(last) >= position(newest)
+
+    def _forward(self) -> None:
+        """Send the events that this machine has spilled. A failure does not stop the drain."""
+        if (folder := self._options.spill_dir) is None:
+            return
+        from django_jsonbuffer.appending.spill import forward  # only buckets that spill need SQLite
+
+        send = partial(self._store.append, limits=self._options.limits)
+        try:
+            forward(folder, self._store.keys.open, send, bucket=self.bucket)
+        except JSONBufferError as error:
+            if isinstance(error, BufferUnavailable) and error.is_unreachable:
+                raise
+            logger.warning("Bucket %s: spilled events still wait. %s", self.bucket, error)
+
+    def _process(self, claim: Claim) -> Processed | None:
+        """Call the processor. None if the batch failed; then it is released, halved or buried."""
+        try:
+            events = self._decode(claim.array)
+        except Exception as error:  # noqa: BLE001  (an encoder of the project may raise anything)
+            self._failures.unreadable(claim, error)
+            return None
+        batch = Batch(events, id=claim.id, attempt=claim.attempt, bucket=self.bucket)
+        function, alias = self._processor
+        self._lease.claim = claim
+        try:
+            run_processor(
+                function, batch, atomic=alias, confirm=partial(self._lease.confirm, claim)
+            )
+            if os.getpid() != self._process_id:
+                raise RuntimeError(
+                    "The processor forked, and its child returned: end it by os._exit()."
+                )
+        except BaseException as error:  # noqa: BLE001  (_handle() raises it again)
+            self._handle(claim, error)
+            return None
+        finally:
+            self._lease.claim = None
+        return Processed(claim, batch, len(events), False)
+
+    def _handle(self, claim: Claim, error: BaseException) -> None:
+        """Release, halve or bury the batch. Re-raise an error after which the worker must end."""
+        is_child = os.getpid() != self._process_id
+        if is_child or isinstance(error, (KeyboardInterrupt, GeneratorExit)):
+            raise error
+        if error is self._lease.loss:
+            logger.warning("%s The transaction of the processor is rolled back.", error)
+            return
+        self._failures.failed(claim, error)
+        # The worker must not go on after a panic in Rust, or if other code ends this greenlet.
+        if not isinstance(
+            error, (Exception, SystemExit, CancelledError, *self._options.outage_errors)
+        ):
+            raise error

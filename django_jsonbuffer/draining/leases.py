@@ -1,0 +1,91 @@
+"""Leases: a worker keeps the batch that it processes, for as long as it lives."""
+
+import logging
+import threading
+import weakref
+from datetime import timedelta
+from typing import Final
+
+from django_jsonbuffer.exceptions import LeaseLost
+from django_jsonbuffer.store.claims import Claim
+from django_jsonbuffer.store.store import Store
+
+logger = logging.getLogger("django_jsonbuffer")
+
+HEARTBEAT: Final = timedelta(seconds=10)
+
+_SHORTEST_PERIOD: Final = timedelta(milliseconds=10)
+
+
+class Lease:
+    """One worker's lease of the batch that it processes, and its heartbeat. A thread renews both.
+
+    The thread cannot run while a processor holds the GIL, or while the whole process is stopped.
+    If that lasts longer than the lease, the lease is lost. The next renewal reports it.
+    """
+
+    def __init__(self, store: Store, worker: str, *, duration: timedelta) -> None:
+        self._store = store
+        self._worker = worker
+        self._is_renewed = duration > timedelta(0)
+        period = min(HEARTBEAT, duration / 3) if self._is_renewed else HEARTBEAT
+        self._period_seconds = max(period, _SHORTEST_PERIOD).total_seconds()
+        self.claim: Claim | None = None
+        """The batch that the worker processes at this moment."""
+        self.loss: LeaseLost | None = None
+        """The error that the last call of `confirm` raised."""
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def begin(self) -> None:
+        """Start the heartbeat, which goes on until `end`."""
+        if self._thread is None:
+            self._store.beat(self._worker)
+            thread = threading.Thread(
+                target=_keep,
+                args=[weakref.ref(self), self._ended, self._period_seconds],
+                name=f"lease of {self._worker}",
+                daemon=True,
+            )
+            thread.start()
+            self._thread = thread
+
+    def end(self) -> None:
+        self._ended.set()
+        if self._thread is not None:
+            # With a timeout: the thread may wait for ever for a server that does not answer, if the
+            # client has no timeout of its own.
+            self._thread.join(timeout=HEARTBEAT.total_seconds())
+
+    def confirm(self, claim: Claim) -> None:
+        """Renew the lease at once. Raises :class:`LeaseLost` if another worker has the batch."""
+        if not self._is_renewed:
+            return
+        try:
+            self._store.renew(claim)
+        except LeaseLost as lost:
+            self.loss = lost
+            raise
+
+    def renew(self) -> None:
+        """Send the heartbeat, and renew the lease if a batch is held. Raises nothing: the next
+        renewal tries again.
+        """
+        claim = self.claim
+        try:
+            self._store.beat(self._worker)
+            if claim is not None and self._is_renewed:
+                self._store.renew(claim)
+        except LeaseLost as lost:
+            if self.claim is claim:
+                self.claim = None
+                logger.warning("%s Its processor still runs.", lost)
+        except Exception as error:  # noqa: BLE001  (no error may end the thread)
+            logger.warning("The lease of %s could not be renewed yet: %r", self._worker, error)
+
+
+def _keep(of: "weakref.ref[Lease]", ended: threading.Event, period_seconds: float) -> None:
+    """Renew the lease until it is ended or garbage-collected: the target of the thread."""
+    while not ended.wait(period_seconds) and (lease := of()) is not None:
+        lease.renew()
+        del lease

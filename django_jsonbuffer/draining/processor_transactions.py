@@ -1,0 +1,119 @@
+"""Database transactions around a processor: it may commit its own, and must leave none open."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from inspect import isasyncgen, isawaitable, isgenerator
+
+from asgiref.sync import async_to_sync
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_jsonbuffer.django_internals.transactions import (
+    close_if_broken,
+    is_in_atomic,
+    open_transactions,
+    roll_back,
+    run_first_on_commit,
+    run_smallest_query,
+    will_commit,
+)
+from django_jsonbuffer.exceptions import BufferMisconfigured, TransactionLeftOpen
+
+from .batches import Batch
+
+logger = logging.getLogger("django_jsonbuffer")
+
+
+def run_processor(
+    function: Callable[[Batch], object],
+    batch: Batch,
+    *,
+    atomic: str | None,
+    confirm: Callable[[], object],
+) -> None:
+    """Call the processor, and wait for it if it is a coroutine function.
+
+    With `atomic`, the alias of a database, wrap the call in a transaction, call `confirm` at its
+    end, and raise unless it commits.
+
+    Raises :class:`TransactionLeftOpen` if the call began a transaction and left it open. It is
+    rolled back: it would be lost anyway, but after the batch was acknowledged.
+    """
+    before = open_transactions()
+    try:
+        if atomic is not None:
+            _run_and_commit(function, batch, connections[atomic], confirm)
+        elif (result := function(batch)) is not None:
+            _finish(result)
+    finally:
+        left = open_transactions() - before
+        for alias in left:
+            roll_back(connections[alias])
+    if left:
+        raise TransactionLeftOpen(
+            f"The processor left a transaction of the database {', '.join(sorted(left))} open, "
+            "and it was rolled back."
+        )
+
+
+def _run_and_commit(
+    function: Callable[[Batch], object],
+    batch: Batch,
+    connection: BaseDatabaseWrapper,
+    confirm: Callable[[], object],
+) -> None:
+    """Errors of on-commit functions are logged and not raised: the processor's writes are committed
+    by then.
+    """
+    is_outermost = not is_in_atomic(connection)
+    commits: list[str] = []
+    try:
+        with transaction.atomic(using=connection.alias):
+            _finish(function(batch))
+            _check_commit(connection)
+            confirm()
+            if is_outermost:
+                run_first_on_commit(connection, lambda: commits.append("done"))
+    except Exception:
+        if not commits:
+            raise
+        logger.exception(
+            "The processor's transaction of the database %s is committed. A function that was to "
+            "run at this commit failed, and the functions after it were not run.",
+            connection.alias,
+        )
+
+
+def _finish(result: object) -> None:
+    """Wait for a coroutine function, which has only begun. Refuse a generator."""
+    if isawaitable(result):
+        async_to_sync(_wait_for)(result)
+    elif isgenerator(result) or isasyncgen(result):
+        raise BufferMisconfigured(
+            "The processor returned a generator, whose body has not been run. Take the yield out."
+        )
+
+
+async def _wait_for(result: Awaitable[object]) -> None:
+    await result
+
+
+def _check_commit(connection: BaseDatabaseWrapper) -> None:
+    """Raises if ``atomic()`` would end without a commit and without an error.
+
+    It does so with autocommit off, after an error that the processor caught, and on a connection
+    that the processor closed.
+    """
+    if not will_commit(connection):
+        raise BufferMisconfigured(
+            f"The database {connection.alias} has autocommit off, so that "
+            f"atomic={connection.alias!r} commits nothing. Switch autocommit on, or commit in the "
+            "processor and remove atomic=."
+        )
+    run_smallest_query(connection)
+
+
+def close_broken_connections() -> None:
+    """Let Django make a new connection where the database has ended the old one."""
+    for connection in connections.all(initialized_only=True):
+        close_if_broken(connection)

@@ -1,0 +1,68 @@
+"""The progress of drains: lines for a log, and a bar for a terminal."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from django_jsonbuffer.draining.drain import Drain
+
+from .wording import format_counted
+
+
+class Reporter:
+    """Reports each bucket whose figures have changed since its last line."""
+
+    INTERVAL_SECONDS: Final = 10.0
+
+    def __init__(self, drains: Sequence[Drain], *, report_line: Callable[[str], object]) -> None:
+        self._drains = drains
+        self._report_line = report_line
+        self._reported: dict[Drain, tuple[int, int, int]] = {}
+        self._last = time.monotonic()
+
+    def report_at_intervals(self) -> None:
+        if time.monotonic() - self._last >= self.INTERVAL_SECONDS:
+            self.report()
+
+    def report(self) -> None:
+        for drain in self._drains:
+            figures = _figures(drain)
+            if figures != self._reported.get(drain, (0, 0, 0)):
+                self._report_line(describe_drain(drain))
+                self._reported[drain] = figures
+        if not self._reported:
+            self._report_line("Nothing to drain.")
+        self._last = time.monotonic()
+
+
+def describe_drain(drain: Drain) -> str:
+    """The bucket, and how much of it was drained."""
+    processed, failed, buried = _figures(drain)
+    parts = [
+        f"{format_counted(processed, 'event', 'events')} in "
+        f"{format_counted(drain.report.batches, 'batch', 'batches')}"
+    ]
+    if failed:
+        parts.append(f"{format_counted(failed, 'attempt', 'attempts')} failed")
+    if buried:
+        parts.append(format_counted(buried, "dead letter", "dead letters"))
+    return f"{drain.bucket}: {', '.join(parts)}"
+
+
+def _figures(drain: Drain) -> tuple[int, int, int]:
+    return drain.report.processed, drain.report.failed, drain.report.buried
+
+
+@contextmanager
+def progress_bar(total: int | None) -> Iterator[Any]:
+    """A progress bar. None if there is no total, or if tqdm is not installed."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        total = None
+    if total is None:
+        yield None
+        return
+    with tqdm(total=total, unit=" events", unit_scale=True) as bar:
+        yield bar

@@ -1,0 +1,8 @@
+-- Shared: counts dropped events.
+-- @needs counters
+
+-- Adds to the total of all drops and to that of their reason.
+local function drop(stats, reason, by)
+  bump(stats, 'dropped', by)
+  bump(stats, 'dropped_' .. reason, by)
+end

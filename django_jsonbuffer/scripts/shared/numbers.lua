@@ -1,0 +1,6 @@
+-- Shared: numbers that lie in Redis as text.
+
+-- The number, or nil when the text is missing or is not a whole number of up to 15 digits.
+local function whole(text)
+  return text and #text <= 15 and string.find(text, '^%d+$') and tonumber(text) or nil
+end

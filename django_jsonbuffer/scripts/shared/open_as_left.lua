@@ -1,0 +1,20 @@
+-- Shared: what the open batch holds, while it is as the last script left it.
+-- @needs numbers
+
+local TAIL = 32 -- bytes of the open batch that the counters repeat, so that a change is noticed
+
+-- Returns {count, bytes, opened, tail, appended}: `appended` is the bucket's total, or nil when that
+-- is not a number. Returns nil when the open batch must be read through: its key belongs to whoever
+-- can write to it, so another client may have taken it, or appended to it. It is ours, and its count
+-- is known, when its length and its last bytes are those that a script wrote last. Writes nothing.
+local function open_as_left(open, stats)
+  local known = redis.call('HMGET', stats, 'open', 'open_bytes', 'open_tail', 'opened', 'appended')
+  local count, bytes, tail, opened = whole(known[1]), whole(known[2]), known[3], whole(known[4])
+  if not (count and bytes and tail and opened) or (count == 0) ~= (bytes == 0) then return nil end
+  local from = math.max(bytes - TAIL, 0)
+  if #tail ~= bytes - from or redis.call('GETRANGE', open, from, -1) ~= tail then return nil end
+  return {
+    count = count, bytes = bytes, tail = tail, opened = count > 0 and opened or nil,
+    appended = whole(known[5]),
+  }
+end

@@ -1,0 +1,27 @@
+-- Shared: what the open batch holds when it is not as the last script left it.
+-- @needs clock json_arrays numbers
+
+local function without_padding(text)
+  local first, last = string.find(text, '[^ \t\r\n]') or 1, #text
+  while last > first and string.find(text, '^[ \t\r\n]', last) do last = last - 1 end
+  return string.sub(text, first, last)
+end
+
+-- Reads the open batch through. Returns {count, bytes, opened, text, is_foreign}. `text` is set when
+-- there was a value: it must be written back without its padding. `is_foreign` is set when the value
+-- is not a JSON array of events. Writes nothing.
+local function read_open(open, stats)
+  local text = redis.call('GET', open)
+  if not text or text == '' then return { count = 0, bytes = 0 } end
+  text = without_padding(text)
+  -- A client of the seed's kind writes an empty array as {}, since its cjson does.
+  local found = string.find(text, '^{[ \t\r\n]*}$') and 0
+    or (string.byte(text, 1) == 91 and count_events(text))
+  if not found then return { count = 0, bytes = 0, text = '', is_foreign = true } end
+  if found == 0 then return { count = 0, bytes = 0, text = '' } end
+  local known = redis.call('HMGET', stats, 'open', 'opened')
+  local count, opened = whole(known[1]), whole(known[2])
+  -- A batch that has grown still holds the event that it was opened with.
+  if not (count and opened and count > 0 and found > count) then opened = now_ms() end
+  return { count = found, bytes = #text, opened = opened, text = text }
+end

@@ -1,0 +1,7 @@
+-- Shared: writes down what the stream of sealed batches holds, so that the next script need not count.
+
+-- `held` has the fields that look_sealed() returns.
+local function remember_sealed(batches, stats, held)
+  redis.call('HSET', stats, 'sealed', held.sealed, 'claimed', held.claimed,
+    'sealed_bytes', held.bytes, 'sealed_batches', redis.call('XLEN', batches))
+end

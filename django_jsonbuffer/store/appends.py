@@ -1,0 +1,106 @@
+"""What an append sends to Redis, and what the reply means."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+from django_jsonbuffer.exceptions import BucketFull, EventTooLarge
+from django_jsonbuffer.options import MAX_APPEND_BATCHES, MAX_APPEND_BYTES, Limits
+from django_jsonbuffer.stamps import REMEMBERED
+
+from .errors import not_redis
+from .redis_internals import Packed, packed
+from .replies import shape_of
+from .scripts import APPEND, MILLISECOND
+
+_STORED: Final = (b"stored", b"repeated", b"dropped")
+
+
+def size_of(events: Sequence[bytes]) -> int:
+    """Bytes of the events of a call, with a comma for each."""
+    return sum(map(len, events)) + len(events)
+
+
+def splices(events: Sequence[bytes], size: int, limits: Limits) -> tuple[bytes, list[bytes]]:
+    """The numbers of events, separated by spaces, and the texts of as many splices as batches.
+
+    A splice is ``,<event>,<event>]``: the script writes it over the closing bracket of the open
+    batch. `size` is that of :func:`size_of`. Raises :class:`EventTooLarge` if one call may not have
+    so many bytes or batches.
+    """
+    pieces = pieces_of(events, size, limits)
+    counts = b" ".join([b"%d" % len(piece) for piece in pieces])
+    return counts, [b",%b]" % b",".join(piece) for piece in pieces]
+
+
+def pieces_of(events: Sequence[bytes], size: int, limits: Limits) -> list[Sequence[bytes]]:
+    """The events cut into batches. Raises :class:`EventTooLarge` as :func:`splices` does."""
+    batch_size, batch_bytes = limits.batch_size, limits.batch_bytes
+    if batch_size is None or (len(events) <= batch_size and 1 + size <= batch_bytes):
+        pieces = [events]
+    else:
+        pieces = [*_pieces(events, batch_size, batch_bytes)]
+    if size > MAX_APPEND_BYTES or len(pieces) > MAX_APPEND_BATCHES:
+        raise EventTooLarge(
+            f"The {len(events):,} events of one call have {size:,} bytes as JSON and fill "
+            f"{len(pieces):,} batches; {MAX_APPEND_BYTES:,} and {MAX_APPEND_BATCHES:,} are "
+            "allowed. Append them in smaller portions."
+        )
+    return pieces
+
+
+def _pieces(events: Iterable[bytes], batch_size: int, batch_bytes: int) -> Iterator[list[bytes]]:
+    piece: list[bytes] = []
+    size = 1
+    for event in events:
+        if piece and (len(piece) == batch_size or size + 1 + len(event) > batch_bytes):
+            yield piece
+            piece, size = [], 1
+        piece.append(event)
+        size += 1 + len(event)
+    yield piece
+
+
+def packed_limits(limits: Limits) -> Packed:
+    """The first arguments of the script, which all appends to a bucket share."""
+    return packed(
+        REMEMBERED // MILLISECOND,
+        limits.batch_size or 0,
+        limits.batch_bytes,
+        limits.max_pending or 0,
+        limits.max_pending_bytes or 0,
+        limits.overflow,
+    )
+
+
+class Outcome(NamedTuple):
+    """What a stored append reports, if there is more to report than that."""
+
+    is_new: int
+    """1 if the bucket had no counters before."""
+
+    foreign: int
+    """Foreign values that became dead letters."""
+
+    dropped: int
+    """Events that were dropped because the bucket was full."""
+
+
+def outcome(reply: Any, events: Sequence[bytes], name: str) -> Outcome:
+    """What a reply other than ``stored`` means. Raises :class:`BucketFull` if there was no room."""
+    if type(reply) is bytes or shape_of(reply) not in APPEND.replies:
+        raise not_redis(name)
+    code, *figures = reply
+    if code == b"large":
+        raise BucketFull(
+            f"The open batch of bucket {name!r} has no room for {sum(map(len, events)):,} bytes "
+            "more: a string in Redis holds 512 MiB. Let another client take it, or give the "
+            "bucket a batch_size."
+        )
+    if code == b"full":
+        raise BucketFull(
+            f"Bucket {name!r} has no room for {len(events):,} events more: see its max_pending "
+            "and max_pending_bytes. Let more workers drain it, or raise them."
+        )
+    if code not in _STORED:
+        raise not_redis(name)
+    return Outcome(*figures)

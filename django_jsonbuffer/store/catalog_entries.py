@@ -1,0 +1,57 @@
+"""The catalog: the names of all buckets that were ever appended to."""
+
+import logging
+from typing import Any, Final
+
+from django_jsonbuffer.conf import Configuration
+from django_jsonbuffer.exceptions import JSONBufferError
+
+from .errors import asking, not_redis
+from .keys import Identity, catalog_key
+
+logger = logging.getLogger("django_jsonbuffer")
+
+written: Final[set[Identity]] = set()
+"""The buckets that this process has written into the catalog."""
+
+_MOST_WRITTEN: Final = 10_000
+
+
+def write(bucket: Identity) -> None:
+    """Write the bucket into the catalog, before the first append of this process to it.
+
+    So no event lies where no worker looks. It is not part of the append script, since in a cluster
+    the catalog lies on another node.
+    """
+    key = catalog_key(bucket.prefix)
+    with asking(bucket.cache, bucket.name, key=key) as client:
+        client.sadd(key, bucket.name)
+    if len(written) >= _MOST_WRITTEN:
+        written.clear()
+    written.add(bucket)
+
+
+def write_again(bucket: Identity) -> None:
+    """Write the bucket again, after an append that found no counters: the catalog may be gone too.
+
+    An error is logged, since the append is done.
+    """
+    try:
+        write(bucket)
+    except JSONBufferError as error:
+        written.discard(bucket)
+        logger.warning("Bucket %s is not in the catalog of buckets yet: %s", bucket.name, error)
+
+
+def names(configuration: Configuration) -> set[str]:
+    """The name of every bucket that was ever appended to."""
+    key = catalog_key(configuration.prefix)
+    try:
+        with asking(configuration.cache, key=key) as client:
+            members: Any = client.smembers(key)
+        return {
+            member.decode(errors="replace") if isinstance(member, bytes) else member
+            for member in members
+        }
+    except TypeError as error:
+        raise not_redis() from error

@@ -1,0 +1,124 @@
+"""The redis-py client of a cache alias. The only module that knows django-redis."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.conf import settings
+from django.core.cache import InvalidCacheBackendError
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+from redis.exceptions import RedisClusterException, RedisError
+
+from django_jsonbuffer.exceptions import BufferMisconfigured, BufferUnavailable
+
+from . import redis_internals
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+
+class _Clients(dict[str, "Redis"]):
+    """The client of each alias, made at its first use.
+
+    All threads share a client, and it notices by itself that its process was forked. With
+    replicas it is the client of the primary. ``KEY_PREFIX``, ``VERSION`` and ``IGNORE_EXCEPTIONS``
+    of the alias have no effect on it.
+
+    Raises :class:`BufferMisconfigured` if the alias is missing or has no such client.
+    """
+
+    def __missing__(self, alias: str) -> "Redis":
+        self[alias] = client = _new_client(alias)
+        return client
+
+
+clients = _Clients()
+
+
+@receiver(setting_changed)
+def _forget_clients(**kwargs: object) -> None:
+    clients.clear()
+
+
+def _new_client(alias: str) -> "Redis":
+    from django_redis import get_redis_connection
+    from django_redis.exceptions import ConnectionInterrupted
+
+    if alias not in settings.CACHES:
+        raise BufferMisconfigured(
+            f"CACHES has no alias {alias!r}. Add one with the backend "
+            "'django_redis.cache.RedisCache', or name another in JSONBUFFER['CACHE']."
+        )
+    try:
+        client: Redis = get_redis_connection(alias, write=True)
+    except NotImplementedError as error:
+        raise BufferMisconfigured(
+            f"The cache {alias!r} gives no raw Redis client. Use the backend "
+            "'django_redis.cache.RedisCache' with its default client."
+        ) from error
+    except ValueError:
+        # Its message may quote the URL, and the password in it.
+        raise BufferMisconfigured(
+            f"The LOCATION of the cache {alias!r} is not the URL of a Redis server. Quote special "
+            "characters in a password: / is %2F, # is %23, ? is %3F, @ is %40."
+        ) from None
+    except (ImportError, ImproperlyConfigured, InvalidCacheBackendError) as error:
+        raise BufferMisconfigured(f"The cache {alias!r} cannot be used: {error}") from error
+    except (ConnectionInterrupted, RedisError, RedisClusterException) as error:
+        raise BufferUnavailable(f"The cache {alias!r} gives no connection: {error}") from error
+    return client
+
+
+def has_timeout(alias: str) -> bool:
+    """Whether the client stops waiting for a reply after some time."""
+    try:
+        return redis_internals.has_timeout(clients[alias])
+    except TypeError as error:
+        raise misconfigured_option(alias, redis_internals.wrong_option(error)) from error
+
+
+def misconfigured_option(alias: str, option: str) -> BufferMisconfigured:
+    return BufferMisconfigured(
+        f"The cache {alias!r} has an option that redis-py does not know: {option}. Take it out of "
+        "its LOCATION or OPTIONS."
+    )
+
+
+def decodes(alias: str) -> bool:
+    """Whether the client turns replies into text."""
+    return redis_internals.decodes(clients[alias])
+
+
+class Database(NamedTuple):
+    """One numbered database of one server."""
+
+    server: str
+    """Host and port, or the path of the socket."""
+
+    number: int
+
+
+def databases(alias: str) -> set[Database]:
+    """The Redis databases that the LOCATION of a cache names. The backend may be any."""
+    config: Mapping[str, Any] = settings.CACHES[alias]
+    location = config.get("LOCATION", "")
+    urls = location if isinstance(location, list | tuple) else str(location).split(",")
+    return {database for url in urls if (database := _database(str(url).strip(), config))}
+
+
+def _database(url: str, config: Mapping[str, Any]) -> Database | None:
+    if (parts := redis_internals.parts_of_url(url)) is None:
+        return None  # of a backend that is not Redis
+    options = config.get("OPTIONS", {})
+    number = parts.get("db", options.get("db", _pool_options(options).get("db", 0)))
+    if "path" in parts:
+        return Database(parts["path"], int(number))
+    host = parts.get("host", "localhost")
+    return Database(
+        f"{'localhost' if host == '127.0.0.1' else host}:{parts.get('port', 6379)}", int(number)
+    )
+
+
+def _pool_options(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    return options.get("CONNECTION_POOL_KWARGS", {})  # type: ignore[no-any-return]

@@ -1,0 +1,61 @@
+"""The dead letters of a bucket, as they lie in Redis."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from .scripts import DISCARD, LIST_DEAD, LIST_DEAD_IDS, REPLAY
+from .store import Store
+
+
+class Letter(NamedTuple):
+    """A dead letter, with its fields as they lie in Redis."""
+
+    id: str
+    fields: Mapping[str, bytes]
+
+
+def list_dead(
+    store: Store, limit: int, *, after: str | None = None, most_bytes: int = 0
+) -> list[Letter]:
+    """Dead letters, oldest first: from the oldest on, or from the first behind the id `after`.
+
+    With `most_bytes`, not more than these of each event.
+    """
+    first = "-" if after is None else f"({after}"
+    letters = store.run(LIST_DEAD, [store.keys.dead], first, "+", limit, most_bytes)
+    return [_letter(letter) for letter in letters]
+
+
+def find_dead(store: Store, id: str) -> Letter | None:
+    """The dead letter with this id."""
+    found = store.run(LIST_DEAD, [store.keys.dead], id, id, 1, 0)
+    return _letter(found[0]) if found else None
+
+
+def newest_dead(store: Store) -> str | None:
+    """The id of the newest dead letter."""
+    newest = store.run(LIST_DEAD_IDS, [store.keys.dead], "newest", "", 1, -1)
+    return newest[0].decode() if newest else None
+
+
+def dead_ids(store: Store, limit: int, *, last: str) -> list[str]:
+    """Ids of the oldest dead letters, up to the id `last`."""
+    ids = store.run(LIST_DEAD_IDS, [store.keys.dead], "-", last, limit, -1)
+    return [id.decode() for id in ids]
+
+
+def replay(store: Store, ids: Sequence[str]) -> int:
+    """Make one batch of the events of dead letters. Returns how many were found."""
+    keys = [store.keys.batches, store.keys.dead, store.keys.stats]
+    return store.run(REPLAY, keys, *ids)  # type: ignore[no-any-return]
+
+
+def discard(store: Store, ids: Sequence[str]) -> int:
+    """Remove dead letters. Returns how many were found."""
+    return store.run(DISCARD, [store.keys.dead, store.keys.stats], *ids)  # type: ignore[no-any-return]
+
+
+def _letter(reply: tuple[bytes, list[bytes]]) -> Letter:
+    id, fields = reply
+    names = (name.decode(errors="replace") for name in fields[::2])
+    return Letter(id.decode(), dict(zip(names, fields[1::2], strict=True)))

@@ -1,0 +1,83 @@
+"""The workers of a bucket, and the batches that were delivered to them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import NamedTuple
+
+from .scripts import DELIVERIES, MILLISECOND
+from .store import Store
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Delivery:
+    """A batch that was delivered and is not acknowledged."""
+
+    batch: str
+    """Its id."""
+
+    worker: str
+    """Name of the worker that holds it. Empty if it was released, to be claimed again."""
+
+    attempt: int
+    """The number of the last delivery, from 1."""
+
+    claimed: timedelta | None
+    """How long ago the last delivery was. None if that is not known."""
+
+    idle: timedelta
+    """How long ago its lease was last renewed."""
+
+    failures: int
+    """How often the processor failed with it."""
+
+    deaths: int
+    """How many workers let its lease run out."""
+
+    error: str
+    """The class of the last exception. Empty if there was none."""
+
+
+class Deliveries(NamedTuple):
+    """The workers of a bucket, and the batches that were delivered to them."""
+
+    workers: Mapping[str, timedelta]
+    """How long ago each was heard of, by name."""
+
+    batches: Sequence[Delivery]
+    """The oldest first."""
+
+
+def read_deliveries(store: Store, limit: int) -> Deliveries:
+    """The workers, and the oldest batches that were delivered and are not acknowledged."""
+    keys = [store.keys.batches, store.keys.attempts, store.keys.workers]
+    heard, batches = store.run(DELIVERIES, keys, limit)
+    return Deliveries(
+        {
+            name.decode(errors="replace"): ms * MILLISECOND
+            for name, ms in zip(heard[::2], heard[1::2], strict=True)
+        },
+        [_delivery(*batch) for batch in batches],
+    )
+
+
+def _delivery(
+    id: bytes,
+    worker: bytes,
+    attempt: int,
+    claimed_ms: int,
+    idle_ms: int,
+    failures: int,
+    deaths: int,
+    error: bytes,
+) -> Delivery:
+    return Delivery(
+        batch=id.decode(),
+        worker=worker.decode(errors="replace"),
+        attempt=attempt,
+        claimed=None if claimed_ms < 0 else claimed_ms * MILLISECOND,
+        idle=idle_ms * MILLISECOND,
+        failures=failures,
+        deaths=deaths,
+        error=error.decode(errors="replace"),
+    )

@@ -1,0 +1,106 @@
+"""Errors of redis-py become errors of this app, here and nowhere else."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import redis.exceptions
+
+from django_jsonbuffer.exceptions import (
+    BufferOutOfMemory,
+    BufferUnavailable,
+    JSONBufferError,
+    KeyOccupied,
+)
+
+from . import redis_internals
+from .clients import clients, misconfigured_option
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+DRIVER_ERRORS: Final = (redis.exceptions.RedisError, redis.exceptions.RedisClusterException)
+
+_ARGUMENTS: Final = ", with args beginning with"
+"""Begins the part of an error that quotes the command, with its events or a password. A server says
+so about a command that it does not know."""
+
+
+@contextmanager
+def asking(cache: str, name: str | None = None, *, key: str = "") -> "Iterator[Redis]":
+    """The client of a cache, for a block whose errors of redis-py become errors of this app.
+
+    `name` is that of the bucket, `key` the key that is asked for if it is not the bucket's.
+    """
+    client, around = clients[cache], sys.exception()
+    try:
+        yield client
+    except BaseException as error:
+        raise_ours(error, client, cache, name, key=key, around=around)
+        raise
+
+
+def raise_ours(
+    error: BaseException,
+    client: "Redis",
+    cache: str,
+    name: str | None = None,
+    *,
+    key: str = "",
+    around: BaseException | None,
+) -> None:
+    """Raise this app's error for an error of redis-py. Returns for any other error.
+
+    `around` is the exception that the caller was handling before it asked.
+    """
+    if isinstance(error, DRIVER_ERRORS):
+        ours = translated(error, name, key=key)
+        if isinstance(ours, BufferUnavailable):
+            ours.may_be_done = not redis_internals.was_not_sent(error, around=around)
+        raise ours from None if _ARGUMENTS in str(error) else error
+    if option := redis_internals.wrong_option(error):
+        raise misconfigured_option(cache, option) from error
+    # The error may have come between a command and its reply, which the next user of the
+    # connection would read.
+    redis_internals.close_idle(client)
+
+
+def translated(error: Exception, name: str | None = None, *, key: str = "") -> JSONBufferError:
+    """This app's error for one of redis-py. Messages of Redis contain keys, never events."""
+    bucket = f" for bucket {name!r}" if name else ""
+    # Before 7.0, the text of an error inside a script begins with its code. After the text comes
+    # the place in the script.
+    text = str(error).partition(" script: ")[0].partition(_ARGUMENTS)[0]
+    if isinstance(error, redis.exceptions.OutOfMemoryError) or "OOM " in text:
+        return BufferOutOfMemory(
+            f"Redis has no memory left{bucket}, and took nothing. Drain faster, or raise its "
+            "maxmemory."
+        )
+    if "WRONGTYPE" in text:
+        which = f"The key {key!r}" if key else f"A key{bucket}"
+        return KeyOccupied(
+            f"{which} holds a value of another type, which this app did not put there: see the "
+            "TYPE of its keys. Nothing was changed. Move that key away, or choose another name or "
+            "PREFIX."
+        )
+    if isinstance(error, redis.exceptions.AuthenticationError):
+        return BufferUnavailable(f"Redis refuses the login of this site{bucket}: {text}")
+    if isinstance(error, redis.exceptions.TimeoutError | redis.exceptions.ConnectionError):
+        unavailable = BufferUnavailable(f"Redis cannot be reached{bucket}: {text}")
+        unavailable.is_unreachable = not (
+            isinstance(error, redis.exceptions.BusyLoadingError)
+            or redis_internals.is_pool_exhausted(error)
+        )
+        return unavailable
+    return BufferUnavailable(f"Redis refused a command{bucket}: {text}")
+
+
+def not_redis(name: str | None = None) -> BufferUnavailable:
+    """The error for a reply that no Redis gives."""
+    bucket = f" for bucket {name!r}" if name else ""
+    unavailable = BufferUnavailable(
+        f"The server that answered{bucket} is not Redis: its reply makes no sense. Check CACHES."
+    )
+    unavailable.may_be_done = True
+    return unavailable

@@ -1,0 +1,50 @@
+"""The history of a bucket: samples that its workers take once a minute."""
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+from django_jsonbuffer.conf import Configuration
+
+from .errors import asking
+from .keys import bucket_keys
+from .replies import are_texts
+
+_SAMPLE: Final = re.compile(rb"[0-9]{1,14}( [0-9]{1,15}){4}")
+"""Milliseconds of 14 digits reach to the year 5138."""
+
+
+class Sample(NamedTuple):
+    """The counters of a bucket at the time when a worker noted them."""
+
+    at: datetime
+    pending: int
+    dead: int
+    appended: int
+    """All events that were appended so far."""
+
+    processed: int
+    """All events that were processed so far."""
+
+
+def histories(names: Sequence[str], configuration: Configuration) -> list[list[Sample]]:
+    """The samples of each bucket, oldest first, in one round trip."""
+    with asking(configuration.cache) as client, client.pipeline(transaction=False) as pipeline:
+        queue: Callable[..., Any] = pipeline.execute_command
+        for name in names:
+            key = bucket_keys(configuration.prefix, name).history
+            queue("LRANGE", key, 0, -1, NEVER_DECODE=True)
+        replies = pipeline.execute(raise_on_error=False)
+    return [_samples(reply) for reply in replies]
+
+
+def _samples(texts: Any) -> list[Sample]:
+    """The readable samples; none if the key cannot be read. Another client may have spoilt some."""
+    if not are_texts(texts):
+        return []
+    rows = [text.split(b" ") for text in texts if _SAMPLE.fullmatch(text)]
+    return [
+        Sample(datetime.fromtimestamp(int(ms) / 1000, UTC), *map(int, figures))
+        for ms, *figures in rows
+    ]

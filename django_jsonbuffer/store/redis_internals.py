@@ -1,0 +1,195 @@
+"""Each part of redis-py that this app uses beyond its documented commands, and why.
+
+``tests/store/test_redis_internals.py`` has a test for each, which fails when that part is gone.
+"""
+
+import socket
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from redis.connection import parse_url
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    MaxConnectionsError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+_PIECE_BYTES: Final = 1024 * 1024
+"""A command is sent in pieces of this size, and each may take as long as the socket timeout."""
+
+_REFUSALS: Final = (AuthenticationError, BusyLoadingError, ResponseError)
+
+_ALL_IN_USE: Final = ("Too many connections", "No connection available.")
+"""Messages of redis-py when all connections of a pool are in use. A BlockingConnectionPool gives
+one at any version, other pools only before 6.3, which has an exception class for it."""
+
+
+class Packed(NamedTuple):
+    """Arguments that many commands share, encoded for the wire once."""
+
+    args: tuple[str | int, ...]
+    wire: bytes
+
+
+@lru_cache(1000)
+def packed(*args: str | int) -> Packed:
+    encoded = [str(arg).encode() for arg in args]
+    return Packed(args, b"".join([b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in encoded]))
+
+
+def execute_once(client: "Redis", *args: bytes | Packed, key: str) -> Any:
+    """Run a command on the node of `key`, without the retries of the client.
+
+    After a retry, an error of redis-py says nothing of the first attempt. The reply comes as bytes
+    even if the client decodes replies.
+
+    Relies on ``connection_pool``, on ``get_connection()`` and ``release()`` of a pool, on
+    ``send_packed_command()``, ``read_response(disable_decoding=)`` and ``disconnect()`` of a
+    connection, on ``connection`` of a client that has only one, on the option ``NEVER_DECODE``, and
+    on ``get_node_from_key()`` and ``target_nodes=`` of a cluster client: it does not retry on nodes
+    that it was given.
+    """
+    pool = getattr(client, "connection_pool", None)
+    if pool is None:
+        owner: Callable[[str], Any] = client.get_node_from_key  # type: ignore[attr-defined]
+        return _execute(client, args, target_nodes=owner(key))
+    if client.connection is not None and not _retries(client):
+        return _execute(client, args)
+    connection = pool.get_connection()
+    try:
+        if getattr(pool, "cache", None) is None:
+            connection.send_packed_command(_on_the_wire(args))
+        else:
+            # Before 8.1, a client with a cache of its own takes the reply to a packed command for
+            # the reply to the last command that it cached.
+            connection.send_command(*_unpacked(args))
+        return connection.read_response(disable_decoding=True)
+    except ResponseError:
+        raise
+    except BaseException:
+        connection.disconnect()
+        raise
+    finally:
+        pool.release(connection)
+
+
+def _execute(client: "Redis", args: Iterable[bytes | Packed], **options: Any) -> Any:
+    execute: Callable[..., Any] = client.execute_command
+    return execute(*_unpacked(args), NEVER_DECODE=True, **options)
+
+
+def _unpacked(args: Iterable[bytes | Packed]) -> Iterator[bytes | str | int]:
+    return chain.from_iterable(arg.args if isinstance(arg, Packed) else (arg,) for arg in args)
+
+
+def _on_the_wire(args: Iterable[bytes | Packed]) -> Sequence[bytes | memoryview]:
+    """A command in the Redis protocol, as an array of bulk strings, in pieces."""
+    count, parts = 0, [b""]
+    for arg in args:
+        if isinstance(arg, Packed):
+            count += len(arg.args)
+            parts.append(arg.wire)
+        else:
+            count += 1
+            parts += (b"$%d\r\n" % len(arg), arg, b"\r\n")
+    parts[0] = b"*%d\r\n" % count
+    command = b"".join(parts)
+    if len(command) <= _PIECE_BYTES:
+        return [command]
+    view = memoryview(command)
+    return [view[at : at + _PIECE_BYTES] for at in range(0, len(command), _PIECE_BYTES)]
+
+
+def was_not_sent(error: BaseException, *, around: BaseException | None) -> bool:
+    """Whether the error of :func:`execute_once` shows that the command had no effect.
+
+    Redis refused it, or no connection could be made. `around` is the exception that the caller was
+    handling before.
+
+    Relies on the ``__context__`` of a ConnectionError: it is the error of the socket.
+    """
+    if isinstance(error, _REFUSALS) or is_pool_exhausted(error):
+        return True
+    reason = error.__context__
+    return reason is not around and isinstance(
+        reason, socket.gaierror | ConnectionRefusedError | FileNotFoundError
+    )
+
+
+def is_pool_exhausted(error: BaseException) -> bool:
+    """Whether all connections of the pool are in use. That says nothing about the server.
+
+    Relies on the messages in ``_ALL_IN_USE``.
+    """
+    return isinstance(error, MaxConnectionsError) or (
+        isinstance(error, RedisConnectionError) and str(error) in _ALL_IN_USE
+    )
+
+
+def close_idle(client: "Redis") -> None:
+    """Close the connections of the client that are not in use at this moment.
+
+    Relies on ``disconnect(inuse_connections=False)`` of a pool. A cluster client has no pool.
+    """
+    pool = getattr(client, "connection_pool", None)
+    if pool is not None:
+        pool.disconnect(inuse_connections=False)
+
+
+def wrong_option(error: BaseException) -> str:
+    """The option of a connection that redis-py does not know; empty for any other error.
+
+    Relies on redis-py passing options on as keyword arguments, and on the message of the TypeError.
+    """
+    _, _, option = str(error).partition("unexpected keyword argument ")
+    return option if isinstance(error, TypeError) else ""
+
+
+def has_timeout(client: "Redis") -> bool:
+    """Whether the client stops waiting for a reply after some time.
+
+    Relies on ``connection_class``, ``connection_kwargs`` and ``socket_timeout``. Only a connection
+    knows the default of its version of redis-py. Raises ``TypeError`` for an unknown option.
+    """
+    pool = getattr(client, "connection_pool", None)
+    if pool is None:  # a cluster client
+        return client.get_connection_kwargs().get("socket_timeout") is not None
+    return pool.connection_class(**pool.connection_kwargs).socket_timeout is not None
+
+
+def decodes(client: "Redis") -> bool:
+    """Whether the client turns replies into text. Relies on ``get_connection_kwargs()``."""
+    return bool(client.get_connection_kwargs().get("decode_responses"))
+
+
+def parts_of_url(url: str) -> Mapping[str, Any] | None:
+    """Host, port, path and database of a Redis URL; None for any other text.
+
+    Relies on ``redis.connection.parse_url``, since django-redis reads URLs with it.
+    """
+    try:
+        return parse_url(url)  # type: ignore[no-any-return, no-untyped-call]
+    except ValueError:
+        return None
+
+
+def _retries(client: "Redis") -> bool:
+    """Whether the client repeats commands after a lost connection or a timeout.
+
+    Relies on the options ``retry``, ``retry_on_timeout`` and ``retry_on_error``, on the attribute
+    ``retry`` of a client, and on ``get_retries()``.
+    """
+    options: Mapping[str, Any] = client.get_connection_kwargs()
+    policy = options.get("retry") or getattr(client, "retry", None)
+    return bool(
+        options.get("retry_on_timeout")
+        or options.get("retry_on_error")
+        or (policy is not None and policy.get_retries() > 0)
+    )

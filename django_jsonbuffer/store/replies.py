@@ -1,0 +1,31 @@
+"""The shapes of replies, and checks of those that are lists of any length."""
+
+from typing import Any, Final
+
+_DELIVERY: Final = (bytes, bytes, int, int, int, int, int, bytes)
+
+
+def shape_of(reply: Any) -> type | tuple[type, ...]:
+    """The types of the items of a list, or the type of any other reply."""
+    return tuple(map(type, reply)) if type(reply) is list else type(reply)
+
+
+def are_texts(reply: Any) -> bool:
+    return type(reply) is list and all(type(text) is bytes for text in reply)
+
+
+def are_letters(reply: Any) -> bool:
+    """Whether each is a dead letter: its id, and a list of names and values."""
+    return type(reply) is list and all(
+        shape_of(letter) == (bytes, list) and are_texts(letter[1]) and len(letter[1]) % 2 == 0
+        for letter in reply
+    )
+
+
+def are_deliveries(reply: Any) -> bool:
+    """Whether these are a list of workers and their silence, and a list of deliveries."""
+    return (
+        shape_of(reply) == (list, list)
+        and len(reply[0]) % 2 == 0
+        and all(shape_of(delivery) == _DELIVERY for delivery in reply[1])
+    )

@@ -1,0 +1,54 @@
+"""The text of a Lua script, put together from its files.
+
+Each file in ``scripts/`` is one operation. The files in ``scripts/shared/`` hold the code that
+several operations have in common. A file names the shared files that it uses itself in a line::
+
+    -- @needs clock counters
+
+The shared files stand in the place of that line, each one behind those that it needs. A script
+holds each file once: a file that already stands further up is left out. An operation may have
+several of these lines. Lua creates a function where its text stands, so a script that returns
+above the second line does not spend the time that the functions of the second line take.
+"""
+
+import re
+from functools import cache
+from importlib import resources
+from typing import Final
+
+_NEEDS: Final = re.compile(r"^-- @needs (.+)$", re.MULTILINE)
+
+
+def assemble(name: str) -> str:
+    """The text of an operation, with the shared files that it needs.
+
+    Raises ``ValueError`` if a file is missing, or if shared files need each other in a circle.
+    """
+    return _text(f"{name}.lua", needed_by=(), above=set())
+
+
+def _text(file: str, *, needed_by: tuple[str, ...], above: set[str]) -> str:
+    """The text of a file and of those that it needs, or nothing if it is in `above` already."""
+    path = (*needed_by, file)
+    if file in needed_by:
+        raise ValueError(f"These scripts need each other in a circle: {' → '.join(path)}.")
+    if file in above:
+        return ""
+    try:
+        text = read_file(file)
+    except FileNotFoundError as error:
+        raise ValueError(f"The last of these scripts is missing: {' → '.join(path)}.") from error
+
+    def needed_texts(line: re.Match[str]) -> str:
+        needed = [f"shared/{name}.lua" for name in line[1].split()]
+        return "".join(_text(each, needed_by=path, above=above) for each in needed)
+
+    text = _NEEDS.sub(needed_texts, text)
+    above.add(file)
+    return text
+
+
+@cache
+def read_file(file: str) -> str:
+    """The text of a file in ``scripts/``. Read once, so that all scripts hold the same text."""
+    return resources.files("django_jsonbuffer").joinpath("scripts", file).read_text("utf-8")

@@ -1,0 +1,58 @@
+"""The Lua scripts, and what each may reply."""
+
+import hashlib
+from collections.abc import Callable
+from datetime import timedelta
+from types import NoneType
+from typing import Any, Final
+
+from .replies import are_deliveries, are_letters, are_texts
+from .script_files import assemble
+
+MILLISECOND: Final = timedelta(milliseconds=1)
+"""The unit of time in which scripts count."""
+
+Shape = type | tuple[type, ...]
+"""The type of a reply, or the types of the items of a list."""
+
+
+class Script:
+    """One operation: its text, and the shapes that its reply may have.
+
+    The text is read when the script is created, which is at import. A worker that runs through an
+    upgrade in place must not load the files of the other version later.
+    """
+
+    def __init__(
+        self, name: str, *replies: Shape, check: Callable[[Any], bool] | None = None
+    ) -> None:
+        self.name = name
+        self.replies = frozenset(replies)
+        self.check = check
+        """Whether a reply of another shape fits all the same. For lists of any length."""
+        self.source = assemble(name)
+        self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+
+APPEND: Final = Script("append", bytes, (bytes, int, int, int))
+SEAL: Final = Script("seal", (bytes, int), (NoneType, int))
+CLAIM: Final = Script("claim", (int,), (int, bytes, int, int, bytes, int, int, int))
+ACK: Final = Script("ack", int)
+RELEASE: Final = Script("release", int)
+RENEW: Final = Script("renew", int)
+SPLIT: Final = Script("split", (), (bytes,))
+BURY: Final = Script("bury", int)
+BEAT: Final = Script("beat", int)
+RETIRE: Final = Script("retire", int)
+TAKE: Final = Script("take", (int, int, int, list))
+SET_ASIDE: Final = Script("set_aside", int)
+PEEK: Final = Script("peek", check=are_texts)
+STATUS: Final = Script("status", (*[int] * 25, bytes))
+DELIVERIES: Final = Script("deliveries", check=are_deliveries)
+PAUSE: Final = Script("pause", int)
+RESUME: Final = Script("resume", int)
+LOSE: Final = Script("lose", int)
+LIST_DEAD: Final = Script("list_dead", check=are_letters)
+LIST_DEAD_IDS: Final = Script("list_dead", check=are_texts)
+REPLAY: Final = Script("replay", int)
+DISCARD: Final = Script("discard", int)

@@ -1,0 +1,206 @@
+"""The status of a bucket: its figures at one moment."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, NamedTuple
+
+from redis.exceptions import NoScriptError
+
+from django_jsonbuffer.conf import Configuration
+from django_jsonbuffer.exceptions import BufferUnavailable, JSONBufferError
+
+from .errors import asking, not_redis, translated
+from .replies import shape_of
+from .scripts import MILLISECOND, STATUS
+from .store import Store
+
+_SHORTEST_MS: Final = 30_000
+"""Shortest time over which a rate is calculated: over less it would jump."""
+
+
+class Drops(NamedTuple):
+    """Numbers of events that were dropped, by reason."""
+
+    newest: int = 0
+    """By ``overflow="drop_newest"``: events of the append that found the bucket full."""
+
+    oldest: int = 0
+    """By ``overflow="drop_oldest"``: the oldest pending events."""
+
+    purged: int = 0
+    """By a purge of the pending events."""
+
+    discarded: int = 0
+    """Dead letters that were discarded."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BucketStatus:
+    """The figures of a bucket at one moment, read in one round trip."""
+
+    pending: int
+    """Events that wait: open, or sealed and not claimed."""
+
+    open: int
+    """Pending events in the open batch."""
+
+    in_flight: int
+    """Events that a worker has claimed and not yet acknowledged. If their worker died, they stay
+    here until the lease has run out and another worker claims them."""
+
+    dead: int
+    """Dead letters."""
+
+    batches: int
+    """Batches that hold the events: the open one, those sealed, those in flight."""
+
+    batches_in_flight: int
+
+    bytes: int
+    """Bytes of JSON in these batches."""
+
+    oldest: timedelta | None
+    """How long the oldest pending event has waited; None if no event waits."""
+
+    workers: int
+    """Workers that drain the bucket: those that were heard of within the last 30 seconds."""
+
+    paused: timedelta | None
+    """For how long the bucket has been paused; None if it is not."""
+
+    failing: int
+    """Batches that have failed and not succeeded since, among the oldest 100 that were
+    delivered."""
+
+    attempt: int
+    """Attempts of the oldest failing batch."""
+
+    error: str
+    """The class of the last exception of that batch. Empty if its worker died."""
+
+    sampled: timedelta | None
+    """How long ago a worker last took a sample. None if none ever did."""
+
+    appended_per_minute: float | None
+    """Over the last minute or two; over a longer time if no worker took a sample. None if it is not
+    known."""
+
+    processed_per_minute: float | None
+
+    appended: int
+    """All events that were appended so far."""
+
+    processed: int
+    """All events that were processed so far, or taken by ``take()``."""
+
+    buried: int
+    """All events that became dead letters so far."""
+
+    replayed: int
+    """All dead letters that were replayed so far."""
+
+    lost: int
+    """All events so far that could not be handed to Redis and whose callers got no error. A process
+    reports them with its next append to the bucket that succeeds. If the reply to that report is
+    lost, it reports and counts them once more."""
+
+    dropped: "Drops"
+    """All events that were dropped so far, by reason."""
+
+    @property
+    def batches_open(self) -> int:
+        return 1 if self.open else 0
+
+    @property
+    def batches_sealed(self) -> int:
+        """Batches that are sealed and not claimed."""
+        return self.batches - self.batches_open - self.batches_in_flight
+
+
+def read_status(store: Store) -> BucketStatus:
+    return _status(store.run(STATUS, _keys(store)))
+
+
+def statuses(
+    names: Sequence[str], configuration: Configuration
+) -> list[BucketStatus | JSONBufferError]:
+    """The status of each bucket, or the error of that one bucket, in one round trip.
+
+    Raises :class:`BufferUnavailable` if Redis is unreachable, or refuses all of them.
+    """
+    stores = [Store(name, configuration) for name in names]
+    with asking(configuration.cache) as client:
+        replies = _replies(client, stores)
+        if any(isinstance(reply, NoScriptError) for reply in replies):
+            client.script_load(STATUS.source)
+            replies = _replies(client, stores)
+    if not all(
+        isinstance(reply, Exception) or shape_of(reply) in STATUS.replies for reply in replies
+    ):
+        raise not_redis()
+    outcomes = [
+        translated(reply, name) if isinstance(reply, Exception) else _status(reply)
+        for name, reply in zip(names, replies, strict=True)
+    ]
+    refusals = [outcome for outcome in outcomes if isinstance(outcome, BufferUnavailable)]
+    # Some may be of buckets whose keys this user of Redis may not read.
+    if refusals and not any(isinstance(outcome, BucketStatus) for outcome in outcomes):
+        raise refusals[0]
+    return outcomes
+
+
+def _replies(client: Any, stores: Iterable[Store]) -> list[Any]:
+    with client.pipeline(transaction=False) as pipeline:
+        queue: Callable[..., Any] = pipeline.execute_command
+        for store in stores:
+            keys = _keys(store)
+            queue("EVALSHA", STATUS.sha, len(keys), *keys, NEVER_DECODE=True)
+        replies: list[Any] = pipeline.execute(raise_on_error=False)
+        return replies
+
+
+def _keys(store: Store) -> list[str]:
+    keys = store.keys
+    return [*store.event_keys, keys.attempts, keys.workers, keys.history, keys.paused]
+
+
+_RESULTS: Final = (
+    *("open", "sealed", "claimed", "batches", "batches_in_flight", "bytes", "dead", "waited_ms"),
+    *("workers", "paused_ms", "failing", "attempt", "sampled_ms"),
+    *("since_ms", "appended_then", "processed_then"),
+    *("appended", "processed", "buried", "replayed", "lost"),
+    *("dropped_newest", "dropped_oldest", "dropped_purged", "dropped_discarded", "error"),
+)
+"""The results of status.lua, as its header numbers them."""
+
+_AS_THEY_ARE: Final = (
+    *("open", "dead", "batches", "batches_in_flight", "bytes", "workers", "failing", "attempt"),
+    *("appended", "processed", "buried", "replayed", "lost"),
+)
+
+
+def _status(reply: list[Any]) -> BucketStatus:
+    found = dict(zip(_RESULTS, reply, strict=True))
+    since_ms = found["since_ms"]
+    return BucketStatus(
+        **{name: found[name] for name in _AS_THEY_ARE},
+        pending=found["open"] + found["sealed"],
+        in_flight=found["claimed"],
+        oldest=_duration(found["waited_ms"]),
+        paused=_duration(found["paused_ms"]),
+        error=found["error"].decode(errors="replace"),
+        sampled=_duration(found["sampled_ms"]),
+        appended_per_minute=_per_minute(found["appended"] - found["appended_then"], since_ms),
+        processed_per_minute=_per_minute(found["processed"] - found["processed_then"], since_ms),
+        dropped=Drops(*(found[f"dropped_{reason}"] for reason in Drops._fields)),
+    )
+
+
+def _duration(ms: int) -> timedelta | None:
+    return None if ms < 0 else ms * MILLISECOND
+
+
+def _per_minute(events: int, ms: int) -> float | None:
+    """None over a time too short, and if a total was reset in between."""
+    return None if ms < _SHORTEST_MS or events < 0 else events * 60_000 / ms

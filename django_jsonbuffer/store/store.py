@@ -1,0 +1,247 @@
+"""The way of a batch through Redis: append, seal, claim, renew, ack or release, split, bury."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from redis.exceptions import NoScriptError
+
+from django_jsonbuffer.conf import Configuration
+from django_jsonbuffer.exceptions import LeaseLost
+from django_jsonbuffer.options import MAX_APPEND_BYTES, Limits
+from django_jsonbuffer.stamps import Stamp
+
+from . import catalog_entries, scripts
+from .appends import Outcome, outcome, packed_limits, size_of, splices
+from .claims import Burial, Claim
+from .clients import clients
+from .errors import not_redis, raise_ours
+from .keys import PRODUCER, Identity, bucket_keys
+from .redis_internals import Packed, execute_once, packed
+from .scripts import MILLISECOND, Script
+
+logger = logging.getLogger("django_jsonbuffer")
+
+
+class Store:
+    """One bucket in Redis.
+
+    Each method is one script, in one round trip, and atomic: it does all that it says, or it raises
+    and has changed no event. Only if the connection breaks, a command may have been carried out
+    although its method raises. Each may be repeated, and a late copy of it does nothing. Two
+    methods may need more: the first append of a process to a bucket also writes the catalog, and
+    :meth:`claim` asks again after a hundred foreign values.
+    """
+
+    def __init__(self, name: str, configuration: Configuration) -> None:
+        self.name = name
+        self.cache = configuration.cache
+        self.keys = keys = bucket_keys(configuration.prefix, name)
+        self.event_keys = [keys.open, keys.batches, keys.dead, keys.stats]
+        """The keys that hold events, and the counters."""
+        self._claim_keys = [keys.batches, keys.stats, keys.attempts]
+        self.identity = Identity(configuration.cache, configuration.prefix, name)
+        self._packed_limits: tuple[Limits, Packed] | None = None
+
+    def append(
+        self, events: Sequence[bytes], stamp: Stamp, limits: Limits, *, size: int | None = None
+    ) -> None:
+        """Append encoded events, in their order and once for each stamp. Seal each full batch.
+
+        `size` is that of :func:`size_of`, if the caller knows it. Raises :class:`EventTooLarge` if
+        one call may not have so many bytes or batches, and :class:`BucketFull` if there is no room.
+        """
+        size = size_of(events) if size is None else size
+        room = min(limits.batch_bytes, MAX_APPEND_BYTES)
+        if size < room and len(events) <= (limits.batch_size or len(events)):
+            counts, texts = b"%d" % len(events), [b",%b]" % b",".join(events)]
+        else:
+            counts, texts = splices(events, size, limits)
+        if self.identity not in catalog_entries.written:
+            catalog_entries.write(self.identity)
+        if (known := self._packed_limits) is None or known[0] is not limits:
+            known = self._packed_limits = limits, packed_limits(limits)
+        keys = [*self.event_keys, self.keys.attempts, self.keys.open + PRODUCER + stamp.producer]
+        sequence = b"%d" % stamp.sequence
+        reply = self.run_once(scripts.APPEND, keys, known[1], sequence, counts, *texts)
+        if reply != b"stored":
+            self._report(outcome(reply, events, self.name))
+
+    def seal(self) -> tuple[str | None, int]:
+        """Seal the open batch, whatever its age.
+
+        Returns the id of the newest batch, and how many foreign values became dead letters. The id
+        is None if there is no batch or the bucket is paused.
+        """
+        newest, foreign = self.run(scripts.SEAL, [*self.event_keys, self.keys.paused])
+        if foreign:
+            self.report_foreign(foreign)
+        return newest.decode() if newest else None, foreign
+
+    def claim(
+        self, worker: str, *, lease: timedelta, linger: timedelta | None, after: str | None
+    ) -> tuple[Claim | None, int]:
+        """Claim the oldest batch that no worker holds, or again the one that `worker` holds.
+
+        First seals an open batch as old as `linger`; None leaves it open. Of the batches that were
+        delivered before, claims only those behind the id `after`. Of a paused bucket, claims only
+        what `worker` holds. Returns the claim, and how many foreign values became dead letters.
+        """
+        keys = [*self.event_keys, self.keys.attempts, self.keys.paused]
+        lease_ms = lease // MILLISECOND
+        linger_ms = -1 if linger is None else linger // MILLISECOND
+        first = "-" if after is None else f"({after}"
+        all_foreign = 0
+        while True:
+            foreign, *found = self.run(scripts.CLAIM, keys, worker, lease_ms, linger_ms, first)
+            all_foreign += foreign
+            if foreign:
+                self.report_foreign(foreign)
+            if found:
+                id, *rest = found
+                return Claim(id.decode(), worker, *rest), all_foreign
+            if not foreign:
+                return None, all_foreign
+
+    def renew(self, claim: Claim) -> None:
+        """Start the lease anew. Raises :class:`LeaseLost`."""
+        self._run_held(scripts.RENEW, [self.keys.batches], claim)
+
+    def ack(self, claim: Claim) -> None:
+        """Remove a batch that has been processed. Raises :class:`LeaseLost`."""
+        self._run_held(scripts.ACK, self._claim_keys, claim, claim.count, len(claim.array))
+
+    def release(
+        self,
+        claim: Claim,
+        *,
+        lease: timedelta,
+        backoff: timedelta,
+        failed: bool = False,
+        error: str = "",
+    ) -> None:
+        """Release a batch, to be claimed again after the backoff, which the lease bounds.
+
+        `failed` counts a failure of the batch; otherwise an outage is the reason. `error` is the
+        class of the exception. Raises :class:`LeaseLost`.
+        """
+        idle = max(lease - backoff, timedelta(0))
+        args = (claim.count, idle // MILLISECOND, int(failed), _short(error))
+        self._run_held(scripts.RELEASE, self._claim_keys, claim, *args)
+
+    def split(
+        self,
+        claim: Claim,
+        spans: Sequence[tuple[int, int]],
+        *,
+        failures: int,
+        deaths: int,
+        outages: int = 0,
+        error: str = "",
+    ) -> str:
+        """Replace a batch by its two halves. Returns the id of the second, the newest batch.
+
+        `spans` are start and end of each event. Both halves begin with the given failures, deaths
+        and outages. `error` is the class of the last exception. Raises :class:`LeaseLost`.
+        """
+        middle = len(spans) // 2
+        last, following = spans[middle - 1][1], spans[middle][0] + 1
+        halves = (last, following, middle, len(spans) - middle)
+        args = (*halves, failures, deaths, outages, _short(error))
+        (newest,) = self._run_held(scripts.SPLIT, self._claim_keys, claim, *args)
+        return newest.decode()  # type: ignore[no-any-return]
+
+    def bury(
+        self, claim: Claim, burials: Sequence[Burial], *, processed: int, failures: int
+    ) -> None:
+        """Move events of a batch to the dead letters, and remove the batch.
+
+        `processed` is the number of the other events, `failures` becomes the field ``attempts`` of
+        the dead letters. Raises :class:`LeaseLost`.
+        """
+        keys = [self.keys.batches, self.keys.dead, self.keys.stats, self.keys.attempts]
+        letters: list[str | int] = []
+        for start, end, error, traceback in burials:
+            letters += (start + 1, end, error, traceback)
+        self._run_held(scripts.BURY, keys, claim, processed, failures, *letters)
+
+    def beat(self, worker: str) -> None:
+        """Note that a worker lives. Once a minute, add a sample to the history."""
+        keys = [*self.event_keys, self.keys.workers, self.keys.history]
+        self.run(scripts.BEAT, keys, worker)
+
+    def retire(self, worker: str, *, lease: timedelta) -> None:
+        """Remove a worker's name. A batch that it still holds can be claimed at once."""
+        keys = [self.keys.batches, self.keys.stats, self.keys.workers]
+        self.run(scripts.RETIRE, keys, worker, lease // MILLISECOND)
+
+    def run(self, script: Script, keys: list[str], *args: bytes | str | int) -> Any:
+        """The reply of a script, as bytes even if the client decodes replies."""
+        client, around = clients[self.cache], sys.exception()
+        execute: Any = client.execute_command
+        rest = (len(keys), *keys, *args)
+        try:
+            try:
+                reply = execute("EVALSHA", script.sha, *rest, NEVER_DECODE=True)
+            except NoScriptError:
+                reply = execute("EVAL", script.source, *rest, NEVER_DECODE=True)
+        except BaseException as error:
+            raise_ours(error, client, self.cache, self.name, around=around)
+            raise
+        shape = tuple(map(type, reply)) if type(reply) is list else type(reply)
+        if shape not in script.replies and not (script.check and script.check(reply)):
+            raise not_redis(self.name)
+        return reply
+
+    def run_once(self, script: Script, keys: list[str], *args: bytes | Packed) -> Any:
+        """The reply of a script without the retries of the client. The caller has to check it.
+
+        After a retry of the client, an error would say nothing of the first attempt.
+        """
+        client, around = clients[self.cache], sys.exception()
+        *same, last = keys
+        head = packed(len(keys), *same)
+        try:
+            try:
+                evaluate = packed("EVALSHA", script.sha)
+                return execute_once(client, evaluate, head, last.encode(), *args, key=last)
+            except NoScriptError:
+                evaluate, source = packed("EVAL"), script.source.encode()
+                return execute_once(client, evaluate, source, head, last.encode(), *args, key=last)
+        except BaseException as error:
+            raise_ours(error, client, self.cache, self.name, around=around)
+            raise
+
+    def _run_held(self, script: Script, keys: list[str], claim: Claim, *args: str | int) -> Any:
+        """Run a script that does nothing and returns nothing unless the worker holds the claim."""
+        reply = self.run(script, keys, claim.worker, claim.id, claim.attempt, *args)
+        if not reply:
+            raise LeaseLost(
+                f"Batch {claim.id} of bucket {self.name!r} is no longer held by {claim.worker} "
+                f"under its attempt {claim.attempt}."
+            )
+        return reply
+
+    def _report(self, append: Outcome) -> None:
+        if append.is_new:
+            catalog_entries.write_again(self.identity)
+        if append.foreign:
+            self.report_foreign(append.foreign)
+        if append.dropped:
+            logger.warning("Bucket %s is full. Dropped: %d events.", self.name, append.dropped)
+
+    def report_foreign(self, count: int) -> None:
+        """Log that foreign values became dead letters."""
+        logger.warning(
+            "Bucket %s contained values from another client that are not JSON arrays of events. "
+            "They are dead letters: %d.",
+            self.name,
+            count,
+        )
+
+
+def _short(error: str) -> str:
+    """The name of an exception class, cut to a length that a reader reads."""
+    return " ".join(error.split())[:100]

@@ -1,0 +1,167 @@
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from django_jsonbuffer import Batch, Bucket
+from django_jsonbuffer.admin.display import MOST_BYTES, MOST_CHARACTERS, Exhibit, lay_out
+from django_jsonbuffer.json_arrays import leading_events
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, width=32),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+def shown(bucket: Bucket, raw: bytes) -> Exhibit:
+    return Exhibit.of_event(bucket, raw, size=len(raw))
+
+
+def redacting(redact: Any) -> Bucket:
+    return Bucket("orders", redact=redact)
+
+
+def buried(bucket: Bucket, event: Any, reason: str | BaseException) -> Any:
+    bucket.append(event)
+
+    def refuse(batch: Batch) -> None:
+        batch.reject(batch[0], reason)
+
+    bucket.processor(refuse)
+    bucket.drain()
+    [letter] = bucket.dead.page()
+    return letter
+
+
+class TestLaidOut:
+    def test_has_a_line_for_each_value(self) -> None:
+        raw = b'{"a": [1, 2.50, "x,[{"],"b":{},"c":[ ],"d":{"e":null}}'
+        assert lay_out(raw) == (
+            '{\n  "a": [\n    1,\n    2.50,\n    "x,[{"\n  ],\n  "b": {},\n  "c": [],\n  "d": {\n'
+            '    "e": null\n  }\n}'
+        )
+
+    @given(JSON)
+    def test_changes_no_value(self, value: Any) -> None:
+        assert json.loads(lay_out(json.dumps(value).encode())) == value
+
+    @given(JSON, st.integers(0, 100))
+    def test_stands_being_cut_anywhere(self, value: Any, size: int) -> None:
+        raw = json.dumps(value).encode()[:size]
+        without_space = "".join(lay_out(raw).split())
+        assert without_space == "".join(raw.decode(errors="replace").split())
+
+    @pytest.mark.parametrize("raw", [b'"plain, text"', b"12", b"no: JSON, at all", b"\xff", b""])
+    def test_leaves_what_is_no_array_and_no_object(self, raw: bytes) -> None:
+        assert lay_out(raw) == raw.decode(errors="replace")
+
+    def test_of_the_deepest_is_bounded(self) -> None:
+        assert len(lay_out(b"[" * MOST_BYTES)) < 100 * MOST_BYTES
+
+
+class TestEvent:
+    def test_is_shown_whole(self) -> None:
+        assert shown(Bucket("orders"), b'{"a":1}') == Exhibit(text='{\n  "a": 1\n}')
+
+    def test_of_a_megabyte_is_cut(self) -> None:
+        exhibit = Exhibit.of_event(Bucket("orders"), b'"' + b"x" * 60_000, size=1_000_002)
+        assert len(exhibit.text) == MOST_CHARACTERS + 1
+        assert exhibit.note == "Cut: it has 1,000,002 bytes."
+
+    def test_shows_what_would_hide_or_turn_the_text(self) -> None:
+        raw = '"a\u202eb\u200bc\x7fd\x00"'.encode()
+        exhibit = shown(Bucket("orders"), raw)
+        assert exhibit.text == '"a\\u202eb\\u200bc\\x7fd\\x00"'
+
+    def test_is_redacted(self) -> None:
+        bucket = redacting(lambda event: {**event, "card": "…"})
+        exhibit = shown(bucket, b'{"id":1,"card":"4111"}')
+        assert exhibit == Exhibit(text='{\n  "id": 1,\n  "card": "…"\n}', note="Redacted.")
+
+    def test_that_cannot_be_redacted_is_not_shown(self) -> None:
+        bucket = redacting(lambda event: event["nothing like that"])
+        assert shown(bucket, b'{"card":"4111"}') == Exhibit(
+            text="", note="Not shown: redact failed with KeyError."
+        )
+
+    def test_whose_redaction_is_no_json_is_not_shown(self) -> None:
+        exhibit = shown(redacting(lambda event: {event["card"]}), b'{"card":"4111"}')
+        assert exhibit.text == ""
+        assert "4111" not in exhibit.note
+
+    def test_that_is_no_json_is_not_shown_where_it_is_to_be_redacted(self) -> None:
+        exhibit = shown(redacting(lambda event: event), b"4111")
+        assert exhibit.text == "4111"
+        assert shown(redacting(lambda event: event), b"card 4111").text == ""
+
+    def test_that_was_cut_is_not_shown_where_it_is_to_be_redacted(self) -> None:
+        exhibit = Exhibit.of_event(redacting(lambda event: event), b'"4111', size=1_000_000)
+        assert exhibit == Exhibit(
+            text="",
+            note="Not shown: it is too large to be redacted.",
+        )
+
+
+class TestError:
+    def test_is_shown_with_its_traceback(self) -> None:
+        bucket = Bucket("orders")
+        letter = buried(bucket, 1, ValueError("card 4111"))
+        assert Exhibit.of_error(bucket, letter).text == "ValueError: card 4111"
+        assert Exhibit.of_traceback(bucket, letter).text == "ValueError: card 4111"
+
+    def test_is_its_kind_alone_where_events_are_redacted(self) -> None:
+        bucket = Bucket("orders", max_attempts=1, redact=lambda event: event)
+        bucket.append({"card": "4111"})
+
+        def refuse(batch: Batch) -> None:
+            raise ValueError(f"Key (card)=({batch[0]['card']})\nalready  exists:\n  File it")
+
+        bucket.processor(refuse)
+        bucket.drain()
+        [letter] = bucket.dead.page()
+        error = Exhibit.of_error(bucket, letter)
+        assert error == Exhibit(
+            text="ValueError", note="The message is not shown, because it may quote the event."
+        )
+        traceback = Exhibit.of_traceback(bucket, letter).text
+        assert "4111" not in traceback
+        assert "exists" not in traceback
+        assert "in refuse" in traceback
+
+    @pytest.mark.parametrize("reason", ["card 4111", "4111", "card"])
+    def test_that_is_a_text_of_the_processor_is_not_shown_where_events_are_redacted(
+        self, reason: str
+    ) -> None:
+        bucket = Bucket("orders", redact=lambda event: event)
+        assert Exhibit.of_error(bucket, buried(bucket, 1, reason)).text == ""
+
+    def test_of_many_characters_is_cut(self) -> None:
+        bucket = Bucket("orders")
+        exhibit = Exhibit.of_error(bucket, buried(bucket, 1, "x" * 50_000))
+        assert (len(exhibit.text), exhibit.note) == (MOST_CHARACTERS + 1, "Cut here.")
+
+
+class TestLeadingEvents:
+    @given(st.lists(JSON, min_size=1, max_size=5))
+    def test_of_a_whole_array_are_its_events(self, values: list[Any]) -> None:
+        events = [json.dumps(value).encode() for value in values]
+        found = list(leading_events(b"[%b]" % b",".join(events)))
+        assert found == [(event, True) for event in events]
+
+    @given(st.lists(JSON, min_size=1, max_size=5), st.integers(1, 200))
+    def test_of_an_array_that_was_cut_are_whole_but_the_last(
+        self, values: list[Any], size: int
+    ) -> None:
+        events = [json.dumps(value).encode() for value in values]
+        found = list(leading_events((b"[%b]" % b",".join(events))[:size]))
+        for (part, is_whole), event in zip(found, events, strict=False):
+            assert part == event if is_whole else event.startswith(part)
+        assert all(is_whole for _, is_whole in found[:-1])
+
+    def test_may_be_anything(self) -> None:
+        found = [event for event, _ in leading_events(b"[ NaN , x y ,]")]
+        assert found == [b"NaN", b"x y", b""]
+        assert list(leading_events(b"")) == []

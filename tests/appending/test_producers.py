@@ -1,0 +1,223 @@
+import ctypes
+import os
+import pickle
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import timedelta
+
+import pytest
+
+from django_jsonbuffer import Bucket
+from django_jsonbuffer.appending import producers
+from django_jsonbuffer.appending.producers import append_once
+from django_jsonbuffer.exceptions import (
+    AppendUndecided,
+    BucketFull,
+    BufferOutOfMemory,
+    BufferUnavailable,
+    JSONBufferError,
+)
+from django_jsonbuffer.stamps import Stamp
+from tests.server import Redis
+from tests.threads import at_once
+
+SOON = timedelta(milliseconds=300)
+
+
+@pytest.fixture(autouse=True)
+def no_idle_producer() -> Iterator[None]:
+    producers._idle.clear()
+    yield
+    producers._idle.clear()
+
+
+def lost() -> BufferUnavailable:
+    """The error that is raised when a reply is lost."""
+    error = BufferUnavailable("the line broke")
+    error.may_be_done = True
+    return error
+
+
+class Server:
+    """Gives its answers one after the other. The last one is repeated."""
+
+    def __init__(self, *answers: BaseException | None) -> None:
+        self.answers = [*answers]
+        self.stamps: list[Stamp] = []
+
+    def __call__(self, stamp: Stamp) -> None:
+        self.stamps.append(stamp)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if answer is not None:
+            raise answer
+
+
+class TestAppendOnce:
+    def test_is_sent_again_under_the_same_stamp_until_a_reply_comes(self) -> None:
+        server = Server(lost(), lost(), None)
+        append_once(server, timeout=timedelta(seconds=10))
+        assert len(server.stamps) == 3
+        assert len(set(server.stamps)) == 1
+
+    @pytest.mark.parametrize(
+        "refusal", [BufferUnavailable("refused"), BucketFull(), BufferOutOfMemory(), ValueError()]
+    )
+    def test_refusal_is_raised_at_once(self, refusal: Exception) -> None:
+        server = Server(refusal)
+        with pytest.raises(type(refusal)) as caught:
+            append_once(server, timeout=timedelta(seconds=10))
+        assert caught.value is refusal
+        assert len(server.stamps) == 1
+
+    @pytest.mark.parametrize("refusal", [BufferUnavailable("refused"), BucketFull("full")])
+    def test_refusal_behind_a_lost_reply_decides_nothing(self, refusal: JSONBufferError) -> None:
+        server = Server(lost(), refusal)
+        with pytest.raises(AppendUndecided, match=str(refusal)) as caught:
+            append_once(server, timeout=SOON)
+        assert caught.value.__cause__ is refusal
+        assert caught.value.stamp == server.stamps[0]
+
+    def test_undecided_can_be_retried_until_it_is_not(self) -> None:
+        server = Server(lost())
+        with pytest.raises(AppendUndecided, match="retry") as first:
+            append_once(server, timeout=SOON)
+        with pytest.raises(AppendUndecided) as second:
+            first.value.retry()
+        server.answers = [None]
+        second.value.retry()
+        first.value.retry()
+        assert len(set(server.stamps)) == 1
+
+    def test_undecided_cannot_be_retried_when_it_is_forgotten(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(producers, "REMEMBERED", timedelta(0))
+        server = Server(lost())
+        with pytest.raises(AppendUndecided) as caught:
+            append_once(server, timeout=SOON)
+        sent = len(server.stamps)
+        with pytest.raises(BufferUnavailable, match="too late"):
+            caught.value.retry()
+        assert len(server.stamps) == sent
+
+    def test_time_that_is_over_at_once_still_sends_once(self) -> None:
+        server = Server(lost())
+        with pytest.raises(AppendUndecided):
+            append_once(server, timeout=timedelta(0))
+        assert len(server.stamps) == 1
+
+
+class TestProducer:
+    def stamps(self, *answers: Exception | None) -> list[Stamp]:
+        """The stamps of calls that are made one after the other, each with its answer."""
+        found = []
+        for answer in answers:
+            server = Server(answer)
+            with suppress(JSONBufferError):
+                append_once(server, timeout=timedelta(0))
+            found.append(server.stamps[0])
+        return found
+
+    def test_counts_its_calls(self) -> None:
+        first, second = self.stamps(None, None)
+        assert (first.producer, first.sequence + 1) == (second.producer, second.sequence)
+
+    def test_goes_on_after_a_refusal(self) -> None:
+        first, second = self.stamps(BucketFull(), None)
+        assert first.producer == second.producer
+        assert first.sequence < second.sequence
+
+    def test_is_not_used_again_after_an_undecided_call(self) -> None:
+        first, second = self.stamps(lost(), None)
+        assert first.producer != second.producer
+
+    def test_is_not_used_again_after_an_interrupt(self) -> None:
+        server = Server(KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            append_once(server, timeout=SOON)
+        assert self.stamps(None)[0].producer != server.stamps[0].producer
+
+    def test_is_shared_by_no_two_calls_at_once(self) -> None:
+        together = threading.Barrier(8)
+        found: list[Stamp] = []
+
+        def send(stamp: Stamp) -> None:
+            together.wait(10)
+            found.append(stamp)
+
+        at_once([lambda: append_once(send, timeout=SOON)] * 8)
+        assert len({stamp.producer for stamp in found}) == 8
+
+    def test_is_not_shared_with_a_forked_child(self) -> None:
+        (before,) = self.stamps(None)
+        child = in_child(lambda: self.stamps(None)[0].producer)
+        assert child != before.producer
+        assert self.stamps(None)[0].producer == before.producer
+
+    def test_is_not_shared_with_a_child_of_a_fork_that_python_did_not_see(self) -> None:
+        """uWSGI forks so. With a shared producer, a child's appends would look like repeats."""
+        (before,) = self.stamps(None)
+        fork = ctypes.PyDLL(None).fork
+        child = in_child(lambda: self.stamps(None)[0].producer, fork=fork)
+        assert len(child) == len(before.producer)
+        assert child != before.producer
+        assert self.stamps(None)[0].producer == before.producer
+
+    def test_of_a_call_under_way_is_not_kept_by_a_forked_child(self) -> None:
+        mine: list[Stamp] = []
+        read, write = os.pipe()
+
+        def send(stamp: Stamp) -> None:
+            mine.append(stamp)
+            if os.fork() == 0:
+                mine.append(Stamp("child", 0))
+
+        append_once(send, timeout=SOON)
+        if len(mine) == 2:
+            os.write(write, self.stamps(None)[0].producer.encode())
+            os._exit(0)
+        os.wait()
+        assert os.read(read, 100).decode() != mine[0].producer
+        os.close(read)
+        os.close(write)
+
+
+def in_child(call: Callable[[], str], *, fork: Callable[[], int] = os.fork) -> str:
+    """The value that the call returns in a forked child."""
+    read, write = os.pipe()
+    if (pid := fork()) == 0:
+        os.write(write, call().encode())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        return pipe.read()
+
+
+class TestBucket:
+    def test_of_a_server_that_is_not_there_says_that_nothing_was_written(
+        self, unreachable: str
+    ) -> None:
+        with pytest.raises(BufferUnavailable) as caught:
+            Bucket("orders").append(1)
+        assert not isinstance(caught.value, AppendUndecided)
+        assert not caught.value.may_be_done
+
+    def test_of_a_server_that_never_answers_is_undecided_when_its_time_is_over(
+        self, private_server: Redis, use_cache: Callable[..., str]
+    ) -> None:
+        path = private_server.get_connection_kwargs()["path"]
+        use_cache(f"unix://{path}?db=0", OPTIONS={"SOCKET_TIMEOUT": 0.1})
+        bucket = Bucket("orders", append_timeout=SOON)
+        bucket.append(1)
+        private_server.execute_command("CLIENT", "PAUSE", 700)
+        with pytest.raises(AppendUndecided) as caught:
+            bucket.append(2)
+        private_server.ping()  # answers when the pause is over
+        copied = pickle.loads(pickle.dumps(caught.value))
+        assert (str(copied), copied.stamp) == (str(caught.value), caught.value.stamp)
+        with pytest.raises(BufferUnavailable, match="original"):
+            copied.retry()
+        caught.value.retry()
+        assert bucket.take() == [1, 2]

@@ -1,0 +1,56 @@
+from collections.abc import Callable
+
+import pytest
+
+from django_jsonbuffer.conf import configuration
+from django_jsonbuffer.store import server
+from tests.checks.messages import found
+from tests.server import Redis
+
+
+class TestServer:
+    def test_is_not_asked_without_deploy(self, unreachable: str) -> None:
+        assert found() == {}
+
+    def test_that_cannot_be_reached(self, unreachable: str) -> None:
+        assert "could not be asked" in found(deploy=True)["W005"].msg
+
+    def test_is_not_asked_when_the_settings_are_at_fault(
+        self, configure: Callable[..., None]
+    ) -> None:
+        configure(CACHE="nowhere")
+        assert list(found(deploy=True)) == ["E002"]
+
+    def test_that_evicts_and_does_not_persist(self, private_server: Redis) -> None:
+        private_server.config_set("maxmemory-policy", "allkeys-lru")
+        messages = found(deploy=True)
+        assert "allkeys-lru" in messages["W006"].msg
+        assert "no persistence" in messages["W007"].msg
+
+    def test_that_writes_snapshots_only(self, private_server: Redis) -> None:
+        private_server.config_set("save", "60 1000")
+        messages = found(deploy=True)
+        assert list(messages) == ["W007"]
+        assert "snapshots only" in messages["W007"].msg
+
+    def test_that_keeps_what_it_is_given(self, private_server: Redis) -> None:
+        private_server.config_set("appendonly", "yes")
+        assert found(deploy=True) == {}
+
+    def test_that_has_no_config_command(
+        self, private_server: Redis, use_cache: Callable[..., str]
+    ) -> None:
+        private_server.execute_command("ACL SETUSER default -config")
+        path = private_server.get_connection_kwargs()["path"]
+        use_cache(f"unix://{path}?db=3")
+        assert list(found(deploy=True)) == ["W007"]
+
+    def test_that_is_too_old(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(server, "OLDEST_VERSION", (99, 0))
+        assert "99.0" in str(found(deploy=True)["E006"].hint)
+
+    @pytest.mark.usefixtures("private_server")
+    def test_that_is_just_new_enough(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        version = server.server_facts(configuration()).version
+        monkeypatch.setattr(server, "OLDEST_VERSION", version)
+        assert "E006" not in found(deploy=True)

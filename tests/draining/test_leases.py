@@ -1,0 +1,173 @@
+import gc
+import threading
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from django_jsonbuffer import Batch, Bucket
+from django_jsonbuffer.draining.leases import Lease
+from django_jsonbuffer.exceptions import LeaseLost
+from django_jsonbuffer.store.claims import Claim
+from django_jsonbuffer.store.store import Store
+from tests import server
+from tests.server import Redis
+
+LEASE = timedelta(milliseconds=300)
+
+
+@pytest.fixture
+def bucket() -> Bucket:
+    return Bucket("orders", batch_size=1, lease=LEASE)
+
+
+def claimed(bucket: Bucket, worker: str, *, lease: timedelta = LEASE) -> Claim | None:
+    return bucket._definition.parts.store.claim(worker, lease=lease, linger=None, after=None)[0]
+
+
+class TestRenewal:
+    def test_keeps_a_batch_whose_processor_runs_long(self, bucket: Bucket) -> None:
+        others: list[Claim | None] = []
+
+        def slow(batch: Batch) -> None:
+            for _ in range(10):
+                time.sleep(0.1)
+                others.append(claimed(bucket, "another"))
+
+        bucket.processor(slow)
+        bucket.append(1)
+        assert bucket.drain().processed == 1
+        assert others == [None] * 10
+
+    def test_ends_with_the_processor(self, bucket: Bucket) -> None:
+        bucket.append(1)
+        claim = claimed(bucket, "worker")
+        assert claim is not None
+        lease = Lease(bucket._definition.parts.store, "worker", duration=LEASE)
+        lease.begin()
+        lease.claim = claim
+        time.sleep(0.5)
+        assert claimed(bucket, "another") is None
+        lease.claim = None
+        time.sleep(0.5)
+        assert claimed(bucket, "another") is not None
+        lease.end()
+
+    def test_that_comes_too_late_is_said_once(
+        self, bucket: Bucket, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        bucket.append(1)
+        claim = claimed(bucket, "worker")
+        assert claim is not None
+        assert claimed(bucket, "another", lease=timedelta(0)) is not None
+        lease = Lease(bucket._definition.parts.store, "worker", duration=LEASE)
+        lease.begin()
+        lease.claim = claim
+        time.sleep(0.5)
+        lease.end()
+        assert caplog.text.count("no longer held") == 1
+        with pytest.raises(LeaseLost):
+            lease.confirm(claim)
+
+    def test_is_ended_by_no_error(self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+        renew: Any = Store.renew
+        errors = [OSError("of a bug somewhere"), None]
+
+        def failing(store: Store, claim: Claim) -> None:
+            if errors and (error := errors.pop(0)):
+                raise error
+            renew(store, claim)
+
+        monkeypatch.setattr(Store, "renew", failing)
+        others: list[Claim | None] = []
+
+        def slow(batch: Batch) -> None:
+            for _ in range(8):
+                time.sleep(0.1)
+                others.append(claimed(bucket, "another"))
+
+        bucket.processor(slow)
+        bucket.append(1)
+        assert bucket.drain().processed == 1
+        assert others[4:] == [None] * 4
+        assert not errors
+
+    def test_thread_ends_with_a_worker_that_nobody_has_closed(self, bucket: Bucket) -> None:
+        bucket.processor(lambda batch: None)
+        bucket.append(1)
+        drain = bucket.drain_steps()
+        while drain.step():
+            pass
+        thread = drain._lease._thread
+        assert thread is not None
+        del drain
+        gc.collect()
+        thread.join(5)
+        assert not thread.is_alive()
+
+    def test_thread_that_cannot_be_started_is_no_end_of_the_worker(
+        self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def start(thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        got: list[int] = []
+        bucket.processor(got.extend)
+        bucket.append(1)
+        with bucket.drain_steps() as drain:
+            with monkeypatch.context() as patch:
+                patch.setattr(threading.Thread, "start", start)
+                with pytest.raises(RuntimeError):
+                    drain.step()
+            while drain.step():
+                pass
+        assert got == [1]
+
+    def test_is_tried_again_when_redis_was_away(
+        self, bucket: Bucket, private_server: Redis, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        bucket.append(1)
+        claim = claimed(bucket, "worker")
+        assert claim is not None
+        lease = Lease(bucket._definition.parts.store, "worker", duration=LEASE)
+        lease.begin()
+        lease.claim = claim
+        private_server.execute_command("ACL", "SETUSER", server.USER, "-eval", "-evalsha")
+        time.sleep(0.2)
+        private_server.execute_command("ACL", "SETUSER", server.USER, "+eval", "+evalsha")
+        time.sleep(0.4)
+        assert claimed(bucket, "another") is None
+        lease.end()
+        assert "could not be renewed yet" in caplog.text
+
+
+class TestHeartbeat:
+    def test_tells_how_many_workers_there_are(self, bucket: Bucket) -> None:
+        bucket.processor(lambda batch: None)
+        bucket.extend([1, 2])
+        assert bucket.status().workers == 0
+        with bucket.drain_steps(watch=True) as one, bucket.drain_steps(watch=True) as another:
+            assert one.step()
+            assert another.step()
+            assert bucket.status().workers == 2
+        assert bucket.status().workers == 0
+
+    def test_of_a_worker_that_died_is_forgotten(
+        self, bucket: Bucket, client_of_server: Redis
+    ) -> None:
+        workers = bucket._definition.parts.store.keys.workers
+        bucket._definition.parts.store.beat("alive")
+        now_ms = int(time.time() * 1000)
+        client_of_server.hset(
+            workers, mapping={"silent": now_ms - 60_000, "gone": now_ms - 90_000_000, "odd": "x"}
+        )
+        assert bucket.status().workers == 1
+        bucket._definition.parts.store.beat("alive")
+        assert set(client_of_server.hkeys(workers)) == {b"alive", b"silent"}
+
+    def test_goes_on_on_a_full_server(self, private_server: Redis) -> None:
+        bucket = Bucket("orders")
+        private_server.config_set("maxmemory", 1)
+        bucket._definition.parts.store.beat("worker")
+        assert bucket.status().workers == 1
