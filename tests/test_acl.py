@@ -14,8 +14,8 @@ from django_jsonbuffer.acl import ROLES
 from django_jsonbuffer.catalog import deliveries, histories, known_buckets, statuses
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.exceptions import BucketFull, BufferUnavailable
-from django_jsonbuffer.health import State, read_health
 from django_jsonbuffer.options import Limits
+from django_jsonbuffer.states import State, read_states
 from django_jsonbuffer.store import pending
 from django_jsonbuffer.store.server import server_facts
 from django_jsonbuffer.store.store import Store
@@ -194,7 +194,7 @@ def test_operator_of_one_bucket_sees_it_beside_those_that_it_may_not_read(
     for name in ("orders", "views"):
         Bucket(name).append(1)
     become("operator", "orders")
-    orders, views = read_health([Bucket("orders"), Bucket("views")])
+    orders, views = read_states([Bucket("orders"), Bucket("views")])
     assert (orders.state, views.state) == (State.FLOWING, State.UNREADABLE)
     assert "no permissions" in views.reasons[0].lower()
     assert histories([Bucket("views")]) == [[]]

@@ -11,7 +11,7 @@ from django_jsonbuffer import catalog
 from django_jsonbuffer.buckets import Bucket
 from django_jsonbuffer.dead_letters import DeadLetter
 from django_jsonbuffer.figures import Figures, format_count
-from django_jsonbuffer.health import read_health
+from django_jsonbuffer.states import read_states
 from django_jsonbuffer.store.status import BucketStatus
 
 from .actions import DRAIN_SECONDS
@@ -28,19 +28,19 @@ def read_details(
     bucket: Bucket, parameters: Mapping[str, str], *, with_events: bool
 ) -> dict[str, Any]:
     """The context of the page. A bucket that cannot be read has its state and reasons only."""
-    [health] = read_health([bucket])
+    [bucket_state] = read_states([bucket])
     details: dict[str, Any] = {
-        "health": health,
+        "bucket_state": bucket_state,
         "has_processor": catalog.has_processor(bucket),
         "drain_seconds": format_count(int(DRAIN_SECONDS)),
     }
-    if health.status is None:
+    if bucket_state.status is None:
         return details
-    details |= _read_history(bucket, health.status)
+    details |= _read_history(bucket, bucket_state.status)
     options = catalog.options_of(bucket)
     details |= {
-        "status": health.status,
-        "figures": Figures.of(health.status),
+        "status": bucket_state.status,
+        "figures": Figures.of(bucket_state.status),
         "newest_letter": bucket.dead.newest(),
         "options": describe_options(options),
         **read_deliveries(bucket, lease=options.lease),

@@ -10,12 +10,12 @@ from django.utils.translation import gettext_lazy as _
 
 from django_jsonbuffer import catalog
 from django_jsonbuffer.figures import Figures
-from django_jsonbuffer.health import (
-    Health,
+from django_jsonbuffer.states import (
+    BucketState,
     State,
     count_states,
     is_for_other_clients,
-    read_health,
+    read_states,
 )
 from django_jsonbuffer.store.status import BucketStatus
 
@@ -74,7 +74,7 @@ class Filter:
 class Row:
     """A bucket with its figures. Without them if it cannot be read."""
 
-    health: Health
+    bucket_state: BucketState
     figures: Figures | None
     chart: Chart | None
     has_processor: bool
@@ -98,14 +98,20 @@ class Listing:
             for bucket in catalog.known_buckets()
             if self.search.lower() in bucket.name.lower()
         ]
-        in_any_state = read_health(matching)
-        found = [health for health in in_any_state if self.state in (None, health.state)]
-        self._states = count_states(health.state for health in in_any_state)
+        in_any_state = read_states(matching)
+        found = [
+            bucket_state
+            for bucket_state in in_any_state
+            if self.state in (None, bucket_state.state)
+        ]
+        self._states = count_states(bucket_state.state for bucket_state in in_any_state)
         self.count = len(found)
-        readable = [health.status for health in found if health.status is not None]
+        readable = [
+            bucket_state.status for bucket_state in found if bucket_state.status is not None
+        ]
         self.total = Figures.of(*readable) if len(readable) > 1 else None
         self.total_is_partial = len(readable) < len(found)
-        self.page: Page[Health] = Paginator(self._sorted(found), per_page).get_page(
+        self.page: Page[BucketState] = Paginator(self._sorted(found), per_page).get_page(
             parameters.get("p", "1")
         )
 
@@ -137,16 +143,18 @@ class Listing:
     def read_rows(self) -> list[Row]:
         """The rows of this page. Reads their history."""
         shown = [*self.page]
-        histories = catalog.histories([health.bucket for health in shown])
+        histories = catalog.histories([bucket_state.bucket for bucket_state in shown])
         return [
             Row(
-                health=health,
-                figures=Figures.of(health.status) if health.status else None,
-                chart=History(samples, health.status).sparkline() if health.status else None,
-                has_processor=catalog.has_processor(health.bucket),
-                is_for_other_clients=is_for_other_clients(health.bucket),
+                bucket_state=bucket_state,
+                figures=Figures.of(bucket_state.status) if bucket_state.status else None,
+                chart=History(samples, bucket_state.status).sparkline()
+                if bucket_state.status
+                else None,
+                has_processor=catalog.has_processor(bucket_state.bucket),
+                is_for_other_clients=is_for_other_clients(bucket_state.bucket),
             )
-            for health, samples in zip(shown, histories, strict=True)
+            for bucket_state, samples in zip(shown, histories, strict=True)
         ]
 
     @property
@@ -176,20 +184,26 @@ class Listing:
             order=order,
         )
 
-    def _sorted(self, found: Sequence[Health]) -> list[Health]:
+    def _sorted(self, found: Sequence[BucketState]) -> list[BucketState]:
         """Equal rows are sorted by name. Unknown values come last in both orders."""
         key, is_reversed = self.sort.removeprefix("-"), self.sort.startswith("-")
         if key == "name":
-            return sorted(found, key=lambda health: health.bucket.name, reverse=is_reversed)
+            return sorted(
+                found, key=lambda bucket_state: bucket_state.bucket.name, reverse=is_reversed
+            )
         sign = -1 if is_reversed else 1
         if (column := _FIGURES.get(key)) is None:
             return sorted(
-                found, key=lambda health: (sign * health.state.urgency, health.bucket.name)
+                found,
+                key=lambda bucket_state: (
+                    sign * bucket_state.state.urgency,
+                    bucket_state.bucket.name,
+                ),
             )
 
-        def place(health: Health) -> tuple[bool, float, str]:
-            value = None if health.status is None else column.value(health.status)
-            return value is None, sign * (value or 0), health.bucket.name
+        def place(bucket_state: BucketState) -> tuple[bool, float, str]:
+            value = None if bucket_state.status is None else column.value(bucket_state.status)
+            return value is None, sign * (value or 0), bucket_state.bucket.name
 
         return sorted(found, key=place)
 

@@ -170,33 +170,36 @@ class Drain:
             return None
         batch = Batch(events, id=claim.id, attempt=claim.attempt, bucket=self.bucket)
         function, alias = self._processor
+        confirm = partial(self._lease.confirm, claim)
         self._lease.claim = claim
         try:
-            run_processor(
-                function, batch, atomic=alias, confirm=partial(self._lease.confirm, claim)
-            )
+            try:
+                run_processor(function, batch, atomic=alias, confirm=confirm)
+            finally:
+                self._lease.claim = None
             if os.getpid() != self._process_id:
                 raise RuntimeError(
                     "The processor forked, and its child returned: end it by os._exit()."
                 )
-        except BaseException as error:  # noqa: BLE001  (_handle() raises it again)
-            self._handle(claim, error)
+        except BaseException as error:
+            if not self._goes_on_after(claim, error):
+                raise
             return None
-        finally:
-            self._lease.claim = None
         return Processed(claim, batch, len(events), False)
 
-    def _handle(self, claim: Claim, error: BaseException) -> None:
-        """Release, halve or bury the batch. Re-raise an error after which the worker must end."""
+    def _goes_on_after(self, claim: Claim, error: BaseException) -> bool:
+        """Release, halve or bury a batch that failed. False if the worker must end.
+
+        It must after a panic in Rust, for example, or if other code ends this greenlet. A forked
+        child and an interrupt leave the batch as it is.
+        """
         is_child = os.getpid() != self._process_id
         if is_child or isinstance(error, (KeyboardInterrupt, GeneratorExit)):
-            raise error
+            return False
         if error is self._lease.loss:
             logger.warning("%s The transaction of the processor is rolled back.", error)
-            return
+            return True
         self._failures.failed(claim, error)
-        # The worker must not go on after a panic in Rust, or if other code ends this greenlet.
-        if not isinstance(
+        return isinstance(
             error, (Exception, SystemExit, CancelledError, *self._options.outage_errors)
-        ):
-            raise error
+        )

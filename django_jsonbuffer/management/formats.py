@@ -5,17 +5,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from django_jsonbuffer.figures import Figures
-from django_jsonbuffer.health import Health
+from django_jsonbuffer.states import BucketState
 from django_jsonbuffer.store.status import BucketStatus
 
 from .prometheus import format_prometheus
 
 
-def format_table(healths: Sequence[Health]) -> str:
+def format_table(bucket_states: Sequence[BucketState]) -> str:
     """A table for people: a line for each bucket, and one for each reason for its state."""
     rows = [["bucket", "state", "pending", "oldest", "in/min", "out/min"]]
     rows[0] += ["dead", "in flight", "batches", "bytes", "workers"]
-    rows += [[health.bucket.name, health.state.value, *_cells(health.status)] for health in healths]
+    rows += [
+        [bucket_state.bucket.name, bucket_state.state.value, *_cells(bucket_state.status)]
+        for bucket_state in bucket_states
+    ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for at, row in enumerate(rows):
@@ -25,7 +28,7 @@ def format_table(healths: Sequence[Health]) -> str:
         ]
         lines.append("  ".join(cells).rstrip())
         if at:
-            lines += [f"  {reason}" for reason in healths[at - 1].reasons]
+            lines += [f"  {reason}" for reason in bucket_states[at - 1].reasons]
     return "\n".join(lines).replace("\xa0", " ") + "\n"
 
 
@@ -46,18 +49,18 @@ def _cells(status: BucketStatus | None) -> list[str]:
     ]
 
 
-def format_json(healths: Sequence[Health]) -> str:
+def format_json(bucket_states: Sequence[BucketState]) -> str:
     """An array for scripts, in one line. An unreadable bucket has its state and reasons only."""
-    return json.dumps([_facts(health) for health in healths]) + "\n"
+    return json.dumps([_facts(bucket_state) for bucket_state in bucket_states]) + "\n"
 
 
-def _facts(health: Health) -> dict[str, Any]:
+def _facts(bucket_state: BucketState) -> dict[str, Any]:
     facts = {
-        "bucket": health.bucket.name,
-        "state": health.state.value,
-        "reasons": [*health.reasons],
+        "bucket": bucket_state.bucket.name,
+        "state": bucket_state.state.value,
+        "reasons": [*bucket_state.reasons],
     }
-    if (status := health.status) is None:
+    if (status := bucket_state.status) is None:
         return facts
     return facts | {
         "pending": status.pending,
@@ -84,7 +87,7 @@ def _totals(status: BucketStatus) -> dict[str, Any]:
     return {name: getattr(status, name) for name in totals} | {"dropped": status.dropped._asdict()}
 
 
-FORMATS: Final[Mapping[str, Callable[[Sequence[Health]], str]]] = {
+FORMATS: Final[Mapping[str, Callable[[Sequence[BucketState]], str]]] = {
     "table": format_table,
     "json": format_json,
     "prometheus": format_prometheus,

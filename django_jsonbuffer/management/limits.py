@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from django_jsonbuffer.health import Health
+from django_jsonbuffer.states import BucketState
 
 
 class Limits(NamedTuple):
@@ -13,9 +13,9 @@ class Limits(NamedTuple):
     age_seconds: float | None
     dead: int | None
 
-    def describe_crossed(self, health: Health) -> Iterator[str]:
+    def describe_crossed(self, bucket_state: BucketState) -> Iterator[str]:
         """A sentence for each limit that the bucket crosses."""
-        status, name = health.status, health.bucket.name
+        status, name = bucket_state.status, bucket_state.bucket.name
         if status is None:
             return
         if self.pending is not None and status.pending > self.pending:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from django_jsonbuffer.health import Health, State
+from django_jsonbuffer.states import BucketState, State
 from django_jsonbuffer.store.status import BucketStatus
 
 
@@ -77,24 +77,24 @@ METRICS: Final = (
 )
 
 
-def format_prometheus(healths: Sequence[Health]) -> str:
+def format_prometheus(bucket_states: Sequence[BucketState]) -> str:
     """All metrics of the buckets. An unreadable bucket has its state only."""
     lines = []
     for name, kind, description, values in METRICS:
         lines += [f"# HELP jsonbuffer_{name} {description}", f"# TYPE jsonbuffer_{name} {kind}"]
         lines += [
-            f'jsonbuffer_{name}{{bucket="{health.bucket.name}"{labels}}} {value}'
-            for health in healths
-            if health.status is not None
-            for labels, value in values(health.status).items()
+            f'jsonbuffer_{name}{{bucket="{bucket_state.bucket.name}"{labels}}} {value}'
+            for bucket_state in bucket_states
+            if bucket_state.status is not None
+            for labels, value in values(bucket_state.status).items()
         ]
     lines += [
         "# HELP jsonbuffer_state 1 for the present state of the bucket, 0 for all others.",
         "# TYPE jsonbuffer_state gauge",
     ]
-    for health in healths:
-        name = health.bucket.name
+    for bucket_state in bucket_states:
+        name = bucket_state.bucket.name
         for state in State:
             labels = f'bucket="{name}",state="{state.value}"'
-            lines.append(f"jsonbuffer_state{{{labels}}} {int(state == health.state)}")
+            lines.append(f"jsonbuffer_state{{{labels}}} {int(state == bucket_state.state)}")
     return "\n".join(lines) + "\n"

@@ -16,24 +16,10 @@
 -- @needs clock history look_open look_sealed numbers totals
 
 local FORGOTTEN_MS = 24 * 60 * 60 * 1000
-local SAMPLES = 240
-local BETWEEN_MS = 60 * 1000
 
 local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local workers, history = KEYS[5], KEYS[6]
 local worker = ARGV[1]
-
-local function is_sample_due()
-  local newest = sample_at(history, -1)
-  -- A sample from the future is spoilt, or older than the moment when the server's clock was set back.
-  return not newest or math.abs(now_ms() - newest.ms) >= BETWEEN_MS
-end
-
-local function take_sample(pending, dead_letters, appended, processed)
-  redis.call('RPUSH', history, string.format('%.0f %.0f %.0f %.0f %.0f', now_ms(), pending,
-    dead_letters, appended, processed))
-  redis.call('LTRIM', history, -SAMPLES, -1)
-end
 
 local noted = redis.call('HGETALL', workers)
 
@@ -48,8 +34,8 @@ end
 redis.call('HSET', workers, worker, now)
 -- An error of the sample must not end the script: a lease is worth more than its bucket's history.
 pcall(function()
-  if is_sample_due() then
-    take_sample(look_open(open, stats).count + look_sealed(batches, stats).sealed,
+  if is_sample_due(history) then
+    take_sample(history, look_open(open, stats).count + look_sealed(batches, stats).sealed,
       redis.call('XLEN', dead), total_of(stats, 'appended'), total_of(stats, 'processed'))
   end
 end)

@@ -40,7 +40,7 @@
 --   26  kind of the error that the oldest failing batch last failed with, or ''
 -- Writes nothing.
 
--- @needs attempts clock entries group history look_open look_sealed numbers totals undelivered
+-- @needs attempts clock entries group look_open look_sealed numbers samples totals undelivered
 
 local HEARD_OF_MS = 30 * 1000 -- a worker beats every 10 s
 

@@ -5,10 +5,10 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_jsonbuffer.exceptions import JSONBufferError
-from django_jsonbuffer.health import Health, read_health
 from django_jsonbuffer.management.arguments import named_buckets, natural_int, positive_seconds
 from django_jsonbuffer.management.formats import FORMATS
 from django_jsonbuffer.management.limits import Limits
+from django_jsonbuffer.states import BucketState, read_states
 
 LIMIT_CROSSED: Final = 1
 UNREADABLE: Final = 3
@@ -79,10 +79,14 @@ class Command(BaseCommand):
             shown = self._show(options)
         except JSONBufferError as error:
             raise CommandError(str(error), returncode=UNREADABLE) from error
-        if unreadable := [health.bucket.name for health in shown if health.status is None]:
+        if unreadable := [
+            bucket_state.bucket.name for bucket_state in shown if bucket_state.status is None
+        ]:
             raise CommandError(f"Cannot be read: {', '.join(unreadable)}.", returncode=UNREADABLE)
         limits = Limits(options["max_pending"], options["max_age"], options["max_dead"])
-        if crossed := [text for health in shown for text in limits.describe_crossed(health)]:
+        if crossed := [
+            text for bucket_state in shown for text in limits.describe_crossed(bucket_state)
+        ]:
             raise CommandError("\n".join(crossed), returncode=LIMIT_CROSSED)
 
     def _watch(self, options: dict[str, Any]) -> None:
@@ -95,8 +99,8 @@ class Command(BaseCommand):
                 self.stderr.write(str(error))
             time.sleep(options["interval"])
 
-    def _show(self, options: dict[str, Any]) -> list[Health]:
-        shown = read_health(named_buckets(options["bucket"]))
+    def _show(self, options: dict[str, Any]) -> list[BucketState]:
+        shown = read_states(named_buckets(options["bucket"]))
         self.stdout.write(FORMATS[options["format"]](shown), ending="")
         self.stdout.flush()
         return shown

@@ -1,13 +1,18 @@
--- Shared: reads the samples of how a bucket stood.
--- @needs numbers
+-- Shared: takes the samples of a bucket's history, one a minute.
+-- @needs clock samples
 
--- A sample is a text of five whole numbers: when it was taken (ms), events pending, dead letters, and
--- the totals appended and processed.
+local SAMPLES = 240
+local BETWEEN_MS = 60 * 1000
 
--- The sample at that place from the end, -1 for the newest, as {ms, appended, processed}; or nil.
-local function sample_at(history, place)
-  local text = redis.call('LINDEX', history, place) or ''
-  local ms, appended, processed = string.match(text, '^(%d+) %d+ %d+ (%d+) (%d+)$')
-  ms, appended, processed = whole(ms), whole(appended), whole(processed)
-  return ms and appended and processed and { ms = ms, appended = appended, processed = processed }
+local function is_sample_due(history)
+  local newest = sample_at(history, -1)
+  -- A sample from the future is spoilt, or older than the moment when the server's clock was set back.
+  return not newest or math.abs(now_ms() - newest.ms) >= BETWEEN_MS
+end
+
+-- Adds a sample in the form that samples.lua reads.
+local function take_sample(history, pending, dead_letters, appended, processed)
+  redis.call('RPUSH', history, string.format('%.0f %.0f %.0f %.0f %.0f', now_ms(), pending,
+    dead_letters, appended, processed))
+  redis.call('LTRIM', history, -SAMPLES, -1)
 end

@@ -57,7 +57,7 @@ _LABELS: Final = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Health:
+class BucketState:
     """The state of one bucket, with the reasons for it."""
 
     bucket: Bucket
@@ -79,13 +79,15 @@ class Health:
         return cls(bucket=bucket, status=outcome, state=state, reasons=reasons)
 
 
-def read_health(buckets: Sequence[Bucket]) -> list[Health]:
-    """The health of each bucket, read in one round trip for all.
+def read_states(buckets: Sequence[Bucket]) -> list[BucketState]:
+    """The state of each bucket, read in one round trip for all.
 
     Raises :class:`BufferUnavailable` if Redis cannot be reached.
     """
     outcomes = catalog.statuses(buckets)
-    return [Health.of(bucket, outcome) for bucket, outcome in zip(buckets, outcomes, strict=True)]
+    return [
+        BucketState.of(bucket, outcome) for bucket, outcome in zip(buckets, outcomes, strict=True)
+    ]
 
 
 def is_for_other_clients(bucket: Bucket) -> bool:

@@ -6,7 +6,7 @@ import pytest
 
 from django_jsonbuffer import Bucket
 from django_jsonbuffer.exceptions import BufferUnavailable
-from django_jsonbuffer.health import State, count_states, is_for_other_clients, read_health
+from django_jsonbuffer.states import State, count_states, is_for_other_clients, read_states
 from django_jsonbuffer.store.status import read_status
 from tests.prepared import keys_of, make_old, put_history, store_of
 from tests.server import Redis
@@ -19,7 +19,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def state_and_reasons(name: str = "orders", **options: Any) -> tuple[State, list[str]]:
-    [one] = read_health([Bucket(name, **options)])
+    [one] = read_states([Bucket(name, **options)])
     return one.state, [reason.replace("\xa0", " ") for reason in one.reasons]
 
 
@@ -181,18 +181,18 @@ class TestState:
     def test_of_options_that_are_unusable(self, configure: Callable[..., None]) -> None:
         Bucket("orders").append(1)
         configure(BUCKETS={"orders": {"batch_size": 0}})
-        [one] = read_health([Bucket("orders")])
+        [one] = read_states([Bucket("orders")])
         assert one.state == State.FLOWING
 
 
 class TestHealth:
     def test_of_a_server_that_is_away(self, unreachable: str) -> None:
         with pytest.raises(BufferUnavailable):
-            read_health([Bucket("orders")])
+            read_states([Bucket("orders")])
 
     def test_of_many_buckets_is_in_their_order(self) -> None:
         Bucket("b").append(1)
-        shown = read_health([Bucket("b"), Bucket("a")])
+        shown = read_states([Bucket("b"), Bucket("a")])
         assert [(one.bucket.name, one.state) for one in shown] == [
             ("b", State.FLOWING),
             ("a", State.EMPTY),
