@@ -9,6 +9,7 @@ from django_jsonbuffer.conf import Configuration
 
 from .errors import asking
 from .keys import bucket_keys
+from .redis_internals import AS_BYTES
 from .replies import are_texts
 
 _SAMPLE: Final = re.compile(rb"[0-9]{1,14}( [0-9]{1,15}){4}")
@@ -34,7 +35,7 @@ def histories(names: Sequence[str], configuration: Configuration) -> list[list[S
         queue: Callable[..., Any] = pipeline.execute_command
         for name in names:
             key = bucket_keys(configuration.prefix, name).history
-            queue("LRANGE", key, 0, -1, NEVER_DECODE=True)
+            queue("LRANGE", key, 0, -1, **AS_BYTES)
         replies = pipeline.execute(raise_on_error=False)
     return [_samples(reply) for reply in replies]
 

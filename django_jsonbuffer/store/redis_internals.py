@@ -31,6 +31,12 @@ _ALL_IN_USE: Final = ("Too many connections", "No connection available.")
 one at any version, other pools only before 6.3, which has an exception class for it."""
 
 
+AS_BYTES: Final = {"NEVER_DECODE": True}
+"""Options of a command whose reply comes as bytes, even if the client decodes replies.
+
+Relies on the option ``NEVER_DECODE`` of ``execute_command()``, which redis-py uses for DUMP."""
+
+
 class Packed(NamedTuple):
     """Arguments that many commands share, encoded for the wire once."""
 
@@ -52,9 +58,8 @@ def execute_once(client: "Redis", *args: bytes | Packed, key: str) -> Any:
 
     Relies on ``connection_pool``, on ``get_connection()`` and ``release()`` of a pool, on
     ``send_packed_command()``, ``read_response(disable_decoding=)`` and ``disconnect()`` of a
-    connection, on ``connection`` of a client that has only one, on the option ``NEVER_DECODE``, and
-    on ``get_node_from_key()`` and ``target_nodes=`` of a cluster client: it does not retry on nodes
-    that it was given.
+    connection, on ``connection`` of a client that has only one, and on ``get_node_from_key()`` and
+    ``target_nodes=`` of a cluster client: it does not retry on nodes that it was given.
     """
     pool = getattr(client, "connection_pool", None)
     if pool is None:
@@ -82,7 +87,7 @@ def execute_once(client: "Redis", *args: bytes | Packed, key: str) -> Any:
 
 def _execute(client: "Redis", args: Iterable[bytes | Packed], **options: Any) -> Any:
     execute: Callable[..., Any] = client.execute_command
-    return execute(*_unpacked(args), NEVER_DECODE=True, **options)
+    return execute(*_unpacked(args), **AS_BYTES, **options)
 
 
 def _unpacked(args: Iterable[bytes | Packed]) -> Iterator[bytes | str | int]:

@@ -11,6 +11,7 @@ from django_jsonbuffer.conf import Configuration
 from django_jsonbuffer.exceptions import BufferUnavailable, JSONBufferError
 
 from .errors import asking, not_redis, translated
+from .redis_internals import AS_BYTES
 from .replies import shape_of
 from .scripts import MILLISECOND, STATUS
 from .store import Store
@@ -155,7 +156,7 @@ def _replies(client: Any, stores: Iterable[Store]) -> list[Any]:
         queue: Callable[..., Any] = pipeline.execute_command
         for store in stores:
             keys = _keys(store)
-            queue("EVALSHA", STATUS.sha, len(keys), *keys, NEVER_DECODE=True)
+            queue("EVALSHA", STATUS.sha, len(keys), *keys, **AS_BYTES)
         replies: list[Any] = pipeline.execute(raise_on_error=False)
         return replies
 

@@ -19,7 +19,7 @@ from .claims import Burial, Claim
 from .clients import clients
 from .errors import not_redis, raise_ours
 from .keys import PRODUCER, Identity, bucket_keys
-from .redis_internals import Packed, execute_once, packed
+from .redis_internals import AS_BYTES, Packed, execute_once, packed
 from .scripts import MILLISECOND, Script
 
 logger = logging.getLogger("django_jsonbuffer")
@@ -184,9 +184,9 @@ class Store:
         rest = (len(keys), *keys, *args)
         try:
             try:
-                reply = execute("EVALSHA", script.sha, *rest, NEVER_DECODE=True)
+                reply = execute("EVALSHA", script.sha, *rest, **AS_BYTES)
             except NoScriptError:
-                reply = execute("EVAL", script.source, *rest, NEVER_DECODE=True)
+                reply = execute("EVAL", script.source, *rest, **AS_BYTES)
         except BaseException as error:
             raise_ours(error, client, self.cache, self.name, around=around)
             raise
