@@ -1,4 +1,4 @@
-"""The permissions that a Redis user needs, read from the scripts so that they are never stale."""
+"""The permissions that a Redis user needs. They are read from the scripts, so they always fit."""
 
 import re
 from collections.abc import Iterable
@@ -20,10 +20,10 @@ class Role:
 
     scripts: tuple[Script, ...]
     commands: tuple[str, ...]
-    """Commands that it sends apart from scripts."""
+    """Commands that the process sends outside of scripts."""
 
     def permissions(self) -> list[str]:
-        """The rules of ACL SETUSER that allow its commands and deny all others."""
+        """The rules of ACL SETUSER that allow the commands of this role, and deny all others."""
         used = {"EVAL", "EVALSHA", "SELECT", *self.commands}
         for script in self.scripts:
             used |= _commands_of(script)
@@ -65,7 +65,7 @@ def key_patterns(prefix: str, names: Iterable[str]) -> list[str]:
     """The rules that allow the keys of these buckets, or of all buckets if none is named."""
     if not (names := [*names]):
         return [f"~{prefix}:*"]
-    # Two patterns instead of `key*`: the bucket's other keys all begin with its key and a colon.
+    # Two patterns, because `key*` would allow too much: the other keys begin with `key:`.
     keys = [bucket_keys(prefix, name).open for name in names]
     patterns = [catalog_key(prefix), *keys, *(f"{key}:*" for key in keys)]
     return [f"~{pattern}" for pattern in patterns]

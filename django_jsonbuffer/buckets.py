@@ -31,11 +31,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Bucket:
     """A handle of the bucket with this name.
 
-    Two handles of one name are one bucket. In an app's ``buckets.py`` the call declares it. Options
-    given elsewhere win over the declaration's, and ``JSONBUFFER["BUCKETS"]`` wins over both.
+    All handles with one name refer to the same bucket. In an app's ``buckets.py``, the call
+    declares the bucket. A handle's own options win over those of the declaration, and
+    ``JSONBUFFER["BUCKETS"]`` wins over both.
 
-    Raises :class:`InvalidBucketName` and :class:`BufferMisconfigured`: at once, but for a
-    declaration at the first use, since a system check reports it with its place.
+    Raises :class:`InvalidBucketName` and :class:`BufferMisconfigured` at once. A declaration raises
+    them only at its first use, because a system check reports them before, with file and line.
     """
 
     def __init__(self, name: str, **options: Any) -> None:
@@ -58,18 +59,18 @@ class Bucket:
     def append(self, event: Any, *, using: str | None = None, now: bool = False) -> None:
         """Append one event: any JSON value.
 
-        Within ``atomic()`` it waits for the commit, and a rollback drops it. `using` names the
-        database; by default it is the one whose transaction is open. Within ``gathered()`` it waits
-        for the end. With `now`, and outside of both, it goes to Redis at once.
+        Within ``atomic()`` the event waits for the commit, and a rollback drops it. `using` names
+        the database; by default it is the one whose transaction is open. Within ``gathered()`` the
+        event waits for the end. With `now`, or outside of both, the event goes to Redis at once.
 
         Raises :class:`InvalidEvent` if the event could not be read back, is too large, or the
-        schema refuses it. Raises :class:`BufferUnavailable` if it goes at once and Redis is
-        unreachable, unless the option ``on_unavailable`` keeps or drops it.
+        schema refuses it. An event that goes at once raises :class:`BufferUnavailable` if Redis is
+        unavailable, unless ``on_unavailable`` is ``"spill"`` or ``"drop"``.
         """
         self._append((event,), using, now)
 
     def extend(self, events: Iterable[Any], *, using: str | None = None, now: bool = False) -> None:
-        """Append events in their order, all or none, in one round trip. Otherwise as append."""
+        """Append events in their order, all or none, in one round trip. Otherwise like append."""
         if _is_single(events):
             raise InvalidEvent("extend() takes several events. For a single one use append().")
         self._append([*events], using, now)
@@ -105,20 +106,19 @@ class Bucket:
         """Append an event for each change of the model's instances, once it is committed.
 
         The event is a CloudEvent of the type ``app.model.action``. Its subject is the primary key,
-        its data are the fields by attname.
+        and its data are the fields by attname.
 
         `model` is a class, or a label such as ``"shop.Order"``. `on` are actions out of
         ``created``, ``updated`` and ``deleted``. `fields` and `exclude` choose fields by name. The
-        default is all fields but one named ``password``. `m2m` names many-to-many fields, whose
-        changes become events of the types ``app.model.field.added`` and ``….removed``. `when` is
-        called with the instance and decides. `payload` is called with it and returns the data.
+        default is all fields except one named ``password``. `m2m` names many-to-many fields, whose
+        changes become events of the types ``app.model.field.added`` and ``….removed``. `when` and
+        `payload` get the instance: `when` returns whether to record the change, `payload` the data.
 
-        With `changes`, an update also has the old and new values of the fields that changed, for
-        one more query, and an update that changed no field is not recorded. With `raw`, changes by
-        ``loaddata`` are recorded. With `actor`, the event names the user of the request; that needs
-        ``actor_middleware``.
+        With `changes`, an update also has the old and new values of the fields that changed. This
+        costs a query. An update that changed no field is then not recorded. With `raw`, changes by
+        ``loaddata`` are recorded. With `actor` (needs ``actor_middleware``), it names the user.
 
-        Raises :class:`BufferMisconfigured`: at once, or as soon as all models are loaded.
+        Raises :class:`BufferMisconfigured` at once, or as soon as all models are loaded.
         """
         declaring.record(
             Destination(self._definition),
@@ -139,8 +139,8 @@ class Bucket:
     ) -> None:
         """Append an event for each object of a bulk operation, which sends no signals.
 
-        `action` is ``created``, ``updated`` or ``deleted``. Fields, payload and condition are those
-        of the recording of the objects' model. The events do not contain the old values.
+        `action` is ``created``, ``updated`` or ``deleted``. `fields`, `payload` and `when` are
+        those with which the bucket records the objects' model. The events have no old values.
         """
         destination = Destination(self._definition)
         events = bulk.bulk_events(destination, objects, action, using=using)
@@ -149,9 +149,9 @@ class Bucket:
     def hook(self, signal: Signal, *, sender: Any = None) -> Callable[[F], F]:
         """A decorator for a function that makes events of a signal.
 
-        The function is called like a receiver and returns an event, a list of events, or None. The
-        events wait for a commit: of the database that the signal names as ``using``, or else of the
-        one whose transaction is open. It may be a coroutine function.
+        The function is called like a receiver, and returns an event, a list of events, or None. It
+        may be a coroutine function. The events wait for the commit of the database that the signal
+        names as ``using``, or else of the database whose transaction is open.
         """
         return partial(hooks.hook, Destination(self._definition), signal, sender=sender)
 
@@ -162,14 +162,14 @@ class Bucket:
     def processor(
         self, function: P | None = None, *, atomic: str | None = None
     ) -> P | Callable[[P], P]:
-        """Let this function process the bucket's batches. A decorator, or a plain call.
+        """Let this function process the bucket's batches. Use it as a decorator, or call it.
 
-        Each call gets a :class:`~django_jsonbuffer.Batch`, and each event comes at least once. When
-        the function returns, the batch is removed. When it raises, the batch comes again after a
-        backoff. It may be a coroutine function.
+        The function gets a :class:`~django_jsonbuffer.Batch`, and each event at least once. It may
+        be a coroutine function. When it returns, the batch is removed. When it raises, the batch
+        comes again after a backoff.
 
-        `atomic` is the alias of a database. Each call runs in a transaction of it, which is rolled
-        back if the function raises, or if the worker has lost its lease in the meantime.
+        `atomic` is the alias of a database. Each batch is processed in a transaction of it, which
+        is rolled back if the function raises, or if the worker has lost its lease meanwhile.
         """
         if function is None:
             return lambda function: self.processor(function, atomic=atomic)
@@ -190,9 +190,9 @@ class Bucket:
         return drain.report
 
     def drain_steps(self, *, watch: bool = False) -> Drain:
-        """The same batch by batch, for callers that stop in between, or go on for ever.
+        """A drain whose ``step()`` processes one batch, for callers that stop in between.
 
-        With `watch`, it also processes batches that are sealed later, and lingering open batches.
+        With `watch`, it never ends: it also takes later batches, and open ones after ``linger``.
         """
         processor = declarations.processor_of(self.name)
         _, options, store, encoder = self._definition.parts
@@ -225,16 +225,16 @@ class Bucket:
         return pending_events.peek(store, encoder.decode, limit)
 
     def take(self) -> list[Any]:
-        """Remove everything pending in one atomic step and return it, oldest first: at most once.
+        """Remove everything pending in one atomic step, and return it, oldest first.
 
-        A caller that dies after this has lost the events; a processor never does. Batches that a
-        worker holds are not taken.
+        If the caller dies after this, the events are lost. With a processor they would not be.
+        Batches that a worker holds are not taken.
         """
         _, _, store, encoder = self._definition.parts
         return pending_events.take(store, encoder.decode)
 
     def purge(self) -> int:
-        """Discard everything pending, and return how many events that were.
+        """Discard everything pending, and return how many events there were.
 
         Batches that a worker holds and dead letters stay.
         """
@@ -242,7 +242,7 @@ class Bucket:
 
 
 def _is_single(events: object) -> bool:
-    """Whether it is one event, and not several. Some values can be iterated and yet are one."""
+    """Whether the value is one event: a dict or a text is one, although it can be iterated."""
     if isinstance(events, list | tuple):
         return False
     if isinstance(events, Mapping | str | bytes | bytearray | memoryview):

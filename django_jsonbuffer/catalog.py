@@ -16,18 +16,18 @@ from .store.status import BucketStatus
 
 
 def declared_buckets() -> list[Bucket]:
-    """Each bucket that is declared or has a processor, and whose name is valid, by name."""
+    """The buckets that are declared or have a processor, sorted by name, without invalid names."""
     return [Bucket(name) for name in declarations.names]
 
 
 def known_buckets() -> list[Bucket]:
-    """The declared buckets, and all that were ever appended to, by name."""
+    """The declared buckets, and all buckets that were ever appended to, sorted by name."""
     found = filter(is_valid_name, catalog_entries.names(configuration()))
     return [Bucket(name) for name in sorted({*declarations.names, *found})]
 
 
 def statuses(buckets: Sequence[Bucket]) -> list[BucketStatus | JSONBufferError]:
-    """The status of each bucket, or the error of that bucket, in one round trip for all."""
+    """The status of each bucket, or the error if it cannot be read, in one round trip for all."""
     return status.statuses([bucket.name for bucket in buckets], configuration())
 
 
@@ -37,7 +37,7 @@ def histories(buckets: Sequence[Bucket]) -> list[list[Sample]]:
 
 
 def options_of(bucket: Bucket) -> Options:
-    """The options in force."""
+    """The options of the bucket, from its declaration and the settings."""
     return bucket._definition.parts.options
 
 
@@ -51,7 +51,7 @@ def deliveries(bucket: Bucket, limit: int = 100) -> Deliveries:
 
 
 def leading_events(bucket: Bucket, limit: int, *, most_bytes: int) -> list[tuple[bytes, bool]]:
-    """The oldest pending events as JSON, and whether each is whole. They stay."""
+    """The oldest pending events as JSON, and whether each is whole. The events stay."""
     return peek_raw(bucket._definition.parts.store, limit, most_bytes=most_bytes)
 
 

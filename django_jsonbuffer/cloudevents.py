@@ -1,7 +1,7 @@
 """The envelope of an event in the format CloudEvents 1.0.
 
-A batch of these events is a *CloudEvents JSON batch*. Any endpoint of that standard takes it as the
-body of one request with the content type ``application/cloudevents-batch+json``.
+A batch of these events is a *CloudEvents JSON batch*. Any endpoint of that standard accepts
+the batch as the body of one request with the content type ``application/cloudevents-batch+json``.
 
 Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
 """
@@ -24,17 +24,17 @@ def cloud_event(
     subject: str | None = None,
     **extensions: str,
 ) -> dict[str, Any]:
-    """An event with an id of its own and the time of this call.
+    """Make an event with a new id and the present time.
 
-    `type` names what happened (``shop.order.updated``). `subject` names the thing that it happened
-    to (a primary key). `data` is any JSON value. The source is ``JSONBUFFER["SOURCE"]``. The names
+    `type` names what happened (``shop.order.updated``). `subject` names the object that
+    changed (a primary key). `data` is any JSON value. The source is ``JSONBUFFER["SOURCE"]``. Names
     of extension attributes are lower-case letters and digits, and their values are text.
 
     Raises :class:`InvalidEvent` for attributes that the standard does not allow.
     """
     if not (isinstance(type, str) and type and (subject is None or isinstance(subject, str))):
         raise InvalidEvent(
-            f"A CloudEvent's type and subject are text, not {type!r:.60} and {subject!r:.60}."
+            f"A CloudEvent's type and subject must be text, not {type!r:.60} and {subject!r:.60}."
         )
     for name, value in extensions.items():
         if not (_EXTENSION_NAME.fullmatch(name) and isinstance(value, str)):

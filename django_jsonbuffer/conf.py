@@ -11,21 +11,21 @@ from .exceptions import BufferMisconfigured
 
 SETTING: Final = "JSONBUFFER"
 _URI_REFERENCE: Final = re.compile(r"[A-Za-z0-9:/?#\[\]@!$&'()*+,;=._~%-]+")
-"""The characters of RFC 3986, section 2."""
+"""The characters that RFC 3986, section 2, allows in a URI."""
 
 _SAFE_PREFIX: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,100}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Configuration:
-    """The setting, with each key in lower case."""
+    """The values of the setting. The names of the keys are in lower case here."""
 
     cache: str = "jsonbuffer"
     """Alias of a django-redis cache in ``CACHES``. The buffer needs an alias of its own, with a
     database number of its own, because ``cache.clear()`` empties the whole database."""
 
     prefix: str = "jsonbuffer"
-    """First part of every key."""
+    """First part of every key in Redis."""
 
     encoder: str = "json"
     """``"json"``, ``"orjson"``, or the dotted path of a subclass of
@@ -44,7 +44,7 @@ _last_read: tuple[object, Configuration] | None = None
 
 
 def configuration() -> Configuration:
-    """The setting. It is read again if it is another object, so ``override_settings`` works.
+    """The setting. It is read again if the setting is another object, for ``override_settings``.
 
     Raises :class:`BufferMisconfigured` if the setting is unusable.
     """

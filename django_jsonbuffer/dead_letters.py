@@ -24,25 +24,25 @@ class DeadLetter:
     """One event that could not be processed, and why."""
 
     id: str
-    """A stream id: the server's time of the burial in milliseconds, a dash and a number."""
+    """A stream id: the time of the burial by the clock of Redis (ms), a dash and a number."""
 
     raw: bytes = field(repr=False)
-    """The event, byte for byte. If its batch was not a JSON array, the whole batch."""
+    """The event, byte for byte. If its batch was not a JSON array: the whole batch."""
 
     size: int
-    """Bytes of the event: more than `raw` has, if `raw` was cut to `most_bytes`."""
+    """Bytes of the whole event. `raw` has fewer bytes if it was cut to `most_bytes`."""
 
     error: str = field(repr=False)
-    """Why it could not be processed. If a processor raised an error: its class and message."""
+    """Why the event could not be processed. If the processor raised: class and message."""
 
     traceback: str = field(repr=False)
-    """The last 20,000 characters of the traceback. Empty if no processor raised an error."""
+    """The last 20,000 characters of the traceback. Empty if the processor did not raise."""
 
     batch: str
-    """Id of the batch that it was in. Empty if it was found in the open batch."""
+    """Id of the batch that the event was in. Empty if it was in the open batch, or taken."""
 
     attempts: int
-    """Number of failures: how often the processor failed with it, in all batches that it was in."""
+    """How often the processor failed with the event, in all batches that the event was in."""
 
     first_failed: datetime | None
     last_failed: datetime | None
@@ -51,12 +51,13 @@ class DeadLetter:
 
     @property
     def event(self) -> Any:
-        """The event as a JSON value. Raises :class:`InvalidEvent` if `raw` holds none."""
+        """The event as a JSON value. Raises :class:`InvalidEvent` if `raw` is not JSON."""
         try:
             (event,) = self.decode(b"[%b]" % self.raw)
         except Exception as error:  # a project's own encoder may raise anything
             raise InvalidEvent(
-                f"Dead letter {self.id} holds no event: see its raw bytes."
+                f"Dead letter {self.id} does not hold JSON, so it cannot be replayed. Look at its "
+                "raw bytes, and discard it."
             ) from error
         return event
 
@@ -64,8 +65,8 @@ class DeadLetter:
 class DeadLetters:
     """The dead letters of one bucket, oldest first.
 
-    Iterating reads them page by page, with at most a hundred in memory. It may also yield dead
-    letters that are buried meanwhile.
+    To iterate over it reads the dead letters page by page, with at most a hundred in memory. This
+    may also yield dead letters that are buried meanwhile. ``dead[id]`` is a single dead letter.
     """
 
     def __init__(
@@ -91,9 +92,9 @@ class DeadLetters:
     def page(
         self, limit: int = _PAGE, *, after: str | None = None, most_bytes: int = 0
     ) -> list[DeadLetter]:
-        """The oldest dead letters, at most `limit` of them. With `after`, those after this id.
+        """The oldest dead letters, at most `limit` of them. With `after`, those behind this id.
 
-        With `most_bytes`, only the first bytes of each event.
+        With `most_bytes`, `raw` has at most so many bytes of each event.
         """
         if after is not None and not is_id(after):
             raise ValueError(f"{after!r} is not the id of a dead letter.")
@@ -101,10 +102,11 @@ class DeadLetters:
         return [self._read(letter) for letter in letters]
 
     def replay(self, *letters: DeadLetter | str) -> int:
-        """Append these to the bucket again, in this order, after all pending events. Each may be
-        given by its id. Returns how many were replayed: others may have replayed or discarded some.
+        """Append these dead letters again, in this order, after all pending events. Each may be
+        given by its id. Returns how many were replayed: somebody else may have replayed or
+        discarded some of them before.
 
-        Raises :class:`InvalidEvent`, and replays none, if one of them holds no event.
+        Raises :class:`InvalidEvent`, and replays none, if one of them is not JSON.
         """
         found = {
             raw.id: self._read(raw)
@@ -112,18 +114,18 @@ class DeadLetters:
             if is_id(id) and (raw := stored.find_dead(self._store, id))
         }
         for letter in found.values():
-            letter.event  # noqa: B018  (raises if it holds no event)
+            letter.event  # noqa: B018  (raises if it is not JSON)
         return self._replay(found.values())
 
     def replay_all(self, *, up_to: str | None = None) -> int:
-        """Replay all, or those up to the id `up_to`, except those that hold no event. Returns how
-        many were replayed.
+        """Replay all dead letters, or those up to the id `up_to`. Those that are not JSON stay.
+        Returns how many were replayed.
         """
         present = self._up_to(up_to or stored.newest_dead(self._store))
         return self._replay(letter for letter in present if _holds_an_event(letter))
 
     def discard(self, *letters: DeadLetter | str) -> int:
-        """Delete these for ever. Each may be given by its id. Returns how many were deleted."""
+        """Delete dead letters for ever. Each may be given by its id. Returns how many it found."""
         ids = [id for id in _ids(letters) if is_id(id)]
         return sum(
             stored.discard(self._store, ids[start : start + _MOST_DISCARDED])
@@ -135,7 +137,7 @@ class DeadLetters:
         return stored.newest_dead(self._store)
 
     def discard_all(self, *, up_to: str | None = None) -> int:
-        """Delete all for ever, or those up to the id `up_to`. Returns how many were deleted."""
+        """Delete all dead letters for ever, or those up to the id `up_to`. Returns how many."""
         if up_to is not None and not is_id(up_to):
             raise ValueError(f"{up_to!r} is not the id of a dead letter.")
         total, last = 0, up_to or stored.newest_dead(self._store)
@@ -144,7 +146,7 @@ class DeadLetters:
         return total
 
     def _up_to(self, last: str | None) -> Iterator[DeadLetter]:
-        """All up to the id `last`, so none that are buried meanwhile."""
+        """The dead letters up to the id `last`, without those that are buried meanwhile."""
         if last is None:
             return
         for letter in self:
@@ -153,7 +155,7 @@ class DeadLetters:
             yield letter
 
     def _replay(self, letters: Iterable[DeadLetter]) -> int:
-        """Replay in batches as large as those of the bucket."""
+        """Replay in batches that are at most as large as those of the bucket."""
         replayed = size = 0
         ids: list[str] = []
         for letter in letters:

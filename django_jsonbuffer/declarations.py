@@ -1,4 +1,4 @@
-"""What code declares about buckets, and what the settings make of it."""
+"""The buckets and processors that code declares, combined with the settings."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ from .store.store import Store
 
 
 class Parts(NamedTuple):
-    """The parts with which a bucket works, under the settings of one moment."""
+    """The objects that a bucket needs to work, made from the settings of one moment."""
 
     configuration: Configuration
     options: Options
@@ -32,14 +32,14 @@ class Processor(NamedTuple):
     """Called with a :class:`~django_jsonbuffer.Batch`."""
 
     atomic: str | None
-    """Alias of a database: each call runs in a transaction of it."""
+    """Alias of a database. Each batch is processed in a transaction of that database."""
 
 
 class Definition:
-    """A bucket as one handle defines it: its name, and the options that code gave.
+    """The name and the options that one call of ``Bucket(…)`` gives.
 
-    A wrong name or option is an error at once. Before all apps are loaded it becomes `fault`
-    instead, and is raised at the first use, since a system check then reports it with its place.
+    A wrong name or option raises an error at once. While the apps are loaded, the error is kept as
+    `fault` instead, and raised at the first use. So a system check can report it with its place.
     """
 
     def __init__(self, name: str, given_options: Mapping[str, Any]) -> None:
@@ -67,13 +67,13 @@ class Definition:
         if self._parts is not None and self._setting is setting:
             return self._parts
         parts = self._new_parts()
-        if apps.ready:  # otherwise the declaration may be still to come
+        if apps.ready:  # before that, the declaration may not be loaded yet
             self._parts, self._setting = parts, setting
         return parts
 
     def _new_parts(self) -> Parts:
         if self.fault is not None:
-            # A new exception each time: one that is raised again keeps every frame it has seen.
+            # A new exception each time, because one that is raised again keeps all its old frames.
             raise type(self.fault)(str(self.fault))
         current = configuration()
         options = {
@@ -100,14 +100,14 @@ class Declaration(NamedTuple):
 class Declarations:
     """The buckets that were declared while the apps were loaded, and all processors.
 
-    Buckets of other calls are not kept, so that a process may use any number of names.
+    Handles that are made later are not kept, so that a process may use any number of names.
     """
 
     def __init__(self) -> None:
         self.declared: list[Declaration] = []
         self.processors: dict[str, Processor] = {}
         self.rivals: dict[str, list[Processor]] = {}
-        """All processors of a name for which several were declared."""
+        """All processors of each bucket for which several were declared, for a system check."""
 
     def declare(self, bucket: Definition) -> None:
         """Keep a definition, with the place of the call of ``Bucket(…)`` that made it."""
@@ -116,7 +116,7 @@ class Declarations:
         self.declared.append(Declaration(bucket, place))
 
     def processor_of(self, name: str) -> Processor:
-        """Raises :class:`NoProcessor` if the bucket has none."""
+        """The processor of a bucket. Raises :class:`NoProcessor` if the bucket has none."""
         if (processor := self.processors.get(name)) is None:
             raise NoProcessor(
                 f"Bucket {name!r} has no processor. Declare one with @bucket.processor in a "
@@ -125,7 +125,7 @@ class Declarations:
         return processor
 
     def add_processor(self, name: str, processor: Processor) -> None:
-        """Raises :class:`BufferMisconfigured` for a processor that could not work."""
+        """Keep a processor. Raises :class:`BufferMisconfigured` if it could not work."""
         _check_processor(name, *processor)
         if not is_valid_name(name):
             return  # a system check reports the declaration
@@ -152,17 +152,15 @@ class Declarations:
 def _check_processor(name: str, function: object, atomic: str | None) -> None:
     wrong = ""
     if not callable(function):
-        wrong = f"must be callable, unlike {function!r}."
+        wrong = f"must be callable, not {function!r}."
     elif isgeneratorfunction(function) or isasyncgenfunction(function):
-        wrong = "is a generator, whose body a call does not run. Take the yield out of it."
+        wrong = "is a generator function, and a call does not run its body. Take the yield out."
     elif atomic is not None and atomic not in settings.DATABASES:
-        wrong = (
-            f"is to run in a transaction of the database {atomic!r}, which DATABASES does not have."
-        )
+        wrong = f"has atomic={atomic!r}, but DATABASES has no such alias. Correct the alias."
     elif atomic is not None and not settings.DATABASES[atomic].get("AUTOCOMMIT", True):
         wrong = (
-            f"is to run in a transaction of the database {atomic!r}, whose AUTOCOMMIT is off: "
-            "nothing would commit it. Leave atomic= out, and let the processor commit."
+            f"has atomic={atomic!r}, but AUTOCOMMIT of this database is off, so Django would not "
+            "commit the transaction. Leave atomic= out, and let the processor commit."
         )
     if wrong:
         raise BufferMisconfigured(f"The processor of bucket {name!r} {wrong}")

@@ -1,7 +1,7 @@
 """From Python value to JSON bytes, and back.
 
-An append refuses a value that could not be read back, since its caller still knows the value. The
-bytes made here reach the decoder of the processor unchanged.
+An append refuses a value that could not be read back, because its caller can still correct it. The
+bytes that are made here reach the decoder of the worker unchanged.
 """
 
 import dataclasses
@@ -24,15 +24,15 @@ from .json_arrays import is_deeper_than
 from .options import Options
 
 MAX_DEPTH: Final = 100
-"""Most arrays and objects nested in each other in one event. ``json`` and ``cjson`` fail at about
-1,000."""
+"""Most levels of arrays and objects in one event. It is well below the about 1,000 levels at which
+``json`` and ``cjson`` fail."""
 
 _SHORTEST_TOO_DEEP: Final = 2 * MAX_DEPTH
 _DIGITS_TO_ZERO: Final = bytes(48 if 48 <= byte <= 57 else byte for byte in range(256))
 
 
 class JSONEncoder:
-    """Encodes with the standard library.
+    """Encodes events with the standard library's ``json``.
 
     Subclass it and extend :meth:`default` for types of your own, then name the subclass in
     ``JSONBUFFER["ENCODER"]``.
@@ -118,14 +118,14 @@ class OrjsonEncoder(JSONEncoder):
         try:
             encoded = self._orjson.dumps(event, self.default, self._options)
         except self._orjson.JSONEncodeError:
-            # The standard library accepts integers over 64 bits and keys that are not text. For
-            # other values its error says what is wrong.
+            # The standard library accepts integers over 64 bits and keys that are not text. Its
+            # error says what is wrong with any other value.
             return super()._to_bytes(event)
         # orjson writes NaN and Infinity as null. The standard library refuses them.
         return super()._to_bytes(event) if b"null" in encoded else encoded
 
     def default(self, value: object) -> object:
-        # orjson asks for subclasses of float and tuple (a namedtuple), which json encodes itself.
+        # orjson calls this for subclasses of float and tuple (a namedtuple). json needs no help.
         if isinstance(value, tuple):
             return list(value)
         if isinstance(value, float):
@@ -149,22 +149,22 @@ def encode_events(
     """The events as JSON bytes, all or none.
 
     Raises :class:`InvalidEvent` for an event that JSON cannot hold or that the schema refuses, and
-    :class:`EventTooLarge` for one of more bytes than ``max_event_bytes``.
+    :class:`EventTooLarge` for an event with more bytes than ``max_event_bytes``.
     """
     if options.schema is not None:
         events = [_validated(event, options.schema, bucket) for event in events]
     encoded = [*map(encoder.encode, events)]
     if encoded and (largest := max(map(len, encoded))) > options.max_event_bytes:
         raise EventTooLarge(
-            f"The event has {largest:,} bytes as JSON, more than the {options.max_event_bytes:,} "
-            "of its bucket's max_event_bytes."
+            f"The event has {largest:,} bytes as JSON. The bucket's max_event_bytes allows "
+            f"{options.max_event_bytes:,}."
         )
     return encoded
 
 
 @cache
 def encoder(name: str) -> JSONEncoder:
-    """The encoder that ``JSONBUFFER["ENCODER"]`` names. It is made once."""
+    """The encoder with this name in ``JSONBUFFER["ENCODER"]``. It is made once."""
     shorthands = {"json": JSONEncoder, "orjson": OrjsonEncoder}
     try:
         cls = shorthands[name] if name in shorthands else import_string(name)
@@ -198,7 +198,7 @@ def _message(error: Exception) -> str:
     """The message of an error, or its class if it has no message or cannot give it."""
     try:
         return str(error) or type(error).__qualname__
-    except Exception:  # noqa: BLE001  (the class may be anybody's)
+    except Exception:  # noqa: BLE001  (its __str__ may raise anything)
         return type(error).__qualname__
 
 
@@ -218,7 +218,7 @@ def _iso_utc(value: datetime | time) -> str:
 
 
 _CONVERSIONS: Final[Mapping[type, Callable[[Any], object]]] = {
-    datetime: _iso_utc,  # before date, whose subclass it is
+    datetime: _iso_utc,  # before date, because it is a subclass of date
     date: date.isoformat,
     time: _iso_utc,
     timedelta: duration_iso_string,
@@ -236,7 +236,7 @@ def _refuse_constant(name: str) -> None:
 _DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
 
 _MAX_DEPTH_OF_A_BATCH: Final = 200
-"""The scripts accept this depth from another client, the array of the batch included."""
+"""The scripts accept values of another client up to this depth, with the array itself."""
 
 
 def _as_list(value: object) -> list[Any]:

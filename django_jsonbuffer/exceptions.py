@@ -17,22 +17,22 @@ class JSONBufferError(Exception):
 
 
 class BufferMisconfigured(JSONBufferError, ImproperlyConfigured):
-    """A setting, an option of a bucket or the cache alias is unusable. Redis was not asked."""
+    """A setting, an option of a bucket or cache alias is unusable. Nothing was sent to Redis."""
 
 
 class InvalidBucketName(JSONBufferError, ValueError):
-    """A bucket cannot have this name. Redis was not asked."""
+    """A bucket cannot have this name. Nothing was sent to Redis."""
 
 
 class InvalidEvent(JSONBufferError, ValueError):
-    """An event would not be read back as it is, or the schema of its bucket refuses it.
+    """An event could not be read back unchanged, or the schema of its bucket refuses it.
 
-    Nothing was written: neither this event nor any other event of the same call.
+    Nothing was written: neither this event nor any other event of the same append.
     """
 
 
 class EventTooLarge(InvalidEvent):
-    """One event, or all events of one call together, are larger than allowed.
+    """One event, or all events of one append together, are larger than allowed.
 
     Nothing was written.
     """
@@ -41,8 +41,9 @@ class EventTooLarge(InvalidEvent):
 class BufferUnavailable(JSONBufferError):
     """Redis cannot be reached, or refuses to serve: loading, read-only, busy, no permission.
 
-    An append that raises this has written nothing. Any other call may have been carried out if the
-    connection broke or timed out and only the reply was lost. All of them may be repeated.
+    An append that raises this has written nothing, unless it raises :class:`AppendUndecided`. Any
+    other method may have done its work: if the connection broke or timed out, perhaps only the
+    reply was lost. Every method may be called again.
     """
 
     may_be_done = False
@@ -53,10 +54,10 @@ class BufferUnavailable(JSONBufferError):
 
 
 class AppendUndecided(BufferUnavailable):
-    """The replies to an append were lost until ``append_timeout`` was over.
+    """It is not known whether an append was stored: its replies were lost for ``append_timeout``.
 
-    Redis holds all of its events, or none. Appending them again may store them twice;
-    :meth:`retry` does not.
+    Redis holds all events of the append, or none. A second append of the same events may store them
+    twice. :meth:`retry` does not.
     """
 
     may_be_done = True
@@ -71,9 +72,10 @@ class AppendUndecided(BufferUnavailable):
         return partial(AppendUndecided, stamp=self.stamp, retry=_refuse_to_retry), self.args
 
     def retry(self) -> None:
-        """Send the same append again. Within half a day it is stored once, however often you retry.
+        """Send the same append again. However often you call this, the append is stored once.
 
-        Returns if it is stored. Raises :class:`AppendUndecided` if that is still unknown.
+        Returns if the append is stored. Raises :class:`AppendUndecided` if that is still unknown.
+        After half a day it raises :class:`BufferUnavailable`, and sends nothing.
         """
         self._retry()
 
@@ -93,11 +95,11 @@ class BufferOutOfMemory(BufferUnavailable):
 
 
 class SpillUnavailable(BufferUnavailable):
-    """Redis is unreachable, and the spill file cannot be written either. Nothing was written."""
+    """Redis is unavailable, and the spill file cannot be written either. Nothing was written."""
 
 
 class SpillFull(SpillUnavailable):
-    """Redis is unreachable, and the bucket has spilled ``max_spill_bytes``. Nothing was written."""
+    """Redis is unavailable, and the bucket has spilled ``max_spill_bytes``. Nothing was written."""
 
 
 class KeyOccupied(JSONBufferError):
@@ -107,21 +109,21 @@ class KeyOccupied(JSONBufferError):
 class BucketFull(JSONBufferError):
     """The bucket has reached ``max_pending`` or ``max_pending_bytes``.
 
-    Also raised if the open batch would exceed the size of a string in Redis. Nothing was written:
-    either all events of a call fit, or none is stored.
+    Also raised if the open batch would be longer than the 512 MiB of the longest string in Redis.
+    Nothing was written: if not all events of an append fit, none is stored.
     """
 
 
 class LeaseLost(JSONBufferError):
-    """The batch is no longer held under this claim. Nothing was changed.
+    """The worker no longer holds the batch. Nothing was changed.
 
-    The lease ran out, and another worker has claimed the batch. Its events may be processed a
-    second time.
+    The lease ran out, and another worker has claimed the batch. The events of the batch may be
+    processed a second time.
     """
 
 
 class TransactionLeftOpen(JSONBufferError):
-    """A processor returned with a transaction open that it had begun.
+    """A processor began a transaction, and returned without ending it.
 
     The transaction was rolled back, and the batch is kept for another attempt.
     """

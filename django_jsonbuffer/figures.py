@@ -15,8 +15,8 @@ from django.utils.translation import ngettext
 from .store.status import BucketStatus
 
 LONGEST_IN_WORDS: Final = timedelta(days=1000 * 365)
-"""Another client may have damaged the time that an age starts from, and no date lies far enough
-back."""
+"""The longest age that is written in words. An age can be longer if another client has overwritten
+the time that the age starts from. Then no date would be early enough."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,7 +81,7 @@ class Figures:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Age:
-    """A duration, in words and exactly."""
+    """A duration, in words and as an exact number."""
 
     words: str
     """Rounded down, in the largest units: ``2 hours, 5 minutes``."""
@@ -116,7 +116,7 @@ def format_number(number: float) -> str:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Rounded down, in the largest units: ``2 hours, 5 minutes``."""
+    """The duration in words, rounded down, in the largest units: ``2 hours, 5 minutes``."""
     seconds = int(duration.total_seconds())
     if seconds < 60:
         words = ngettext("%(number)d second", "%(number)d seconds", seconds)

@@ -19,7 +19,7 @@ class _Span(NamedTuple):
     """Position behind the comma or the bracket that ends the event."""
 
     is_last: bool
-    """Whether the closing bracket of the array ends it."""
+    """Whether the closing bracket of the array ends the event."""
 
 
 def spans(array: bytes) -> list[tuple[int, int]]:
@@ -30,7 +30,7 @@ def spans(array: bytes) -> list[tuple[int, int]]:
     """
     found = [*_spans(array, _STRING_BRACKET_OR_COMMA)]
     if not found or not found[-1].is_last or array[found[-1].behind :].strip():
-        raise ValueError("its brackets are not those of one JSON array")
+        raise ValueError("the brackets are not those of one JSON array")
     return [(span.start, span.end) for span in found]
 
 
@@ -51,7 +51,7 @@ def leading_events(array: bytes) -> Iterator[tuple[bytes, bool]]:
 
 def is_deeper_than(limit: int, encoded: bytes) -> bool:
     """Whether more than `limit` arrays and objects are nested in each other."""
-    # Each level has two brackets.
+    # Each level has two brackets, so a text with few bytes or brackets need not be searched.
     if len(encoded) <= 2 * limit or encoded.count(b"[") + encoded.count(b"{") <= limit:
         return False
     depth = 0
@@ -66,7 +66,7 @@ def is_deeper_than(limit: int, encoded: bytes) -> bool:
 
 
 def _spans(array: bytes, tokens: re.Pattern[bytes]) -> Iterator[_Span]:
-    """The events that end with a comma or a bracket, until the brackets stop being an array's.
+    """The events that end with a comma or a bracket, as long as the brackets are an array's.
 
     If `tokens` matches half a string, the search ends at a string that is cut off.
     """

@@ -1,4 +1,4 @@
-"""Middleware: the events of a request leave in one call, and recordings see who made it."""
+"""Middleware: to send the events of a request together, and to record who made the request."""
 
 from collections.abc import Awaitable, Callable
 from inspect import iscoroutinefunction
@@ -18,7 +18,8 @@ _AsyncGetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 def gathering_middleware(get_response: Any) -> _GetResponse | _AsyncGetResponse:
     """Runs each request within ``gathered()``: its appends leave when the response is ready.
 
-    An error of theirs is logged, unless the bucket's ``on_unavailable`` is ``"raise"``.
+    If an append fails, its error is logged. It is raised only if the bucket's ``on_unavailable`` is
+    ``"raise"``.
     """
     if iscoroutinefunction(get_response):
 

@@ -5,8 +5,8 @@ from django.utils.translation import gettext_lazy as _
 
 
 class BucketManager(models.Manager["Bucket"]):
-    """Finds no rows and never queries the database, since code that reads all models has no table
-    to read here."""
+    """Finds no rows and never queries the database. The model has no table, and some code reads the
+    rows of all models."""
 
     def get_queryset(self) -> models.QuerySet["Bucket"]:
         return super().get_queryset().none()
@@ -15,7 +15,7 @@ class BucketManager(models.Manager["Bucket"]):
 class Bucket(models.Model):
     """Stands for a bucket in the admin's index, URLs and log, and in permissions.
 
-    The bucket itself lies in Redis: see :class:`django_jsonbuffer.Bucket`.
+    The bucket itself is in Redis: see :class:`django_jsonbuffer.Bucket`.
     """
 
     name = models.CharField(_("name"), max_length=100, primary_key=True)

@@ -10,14 +10,15 @@ from typing import Any, Final
 from .exceptions import BufferMisconfigured
 
 MAX_APPEND_BYTES: Final = 256 * 1024 * 1024
-"""Most bytes of the events of one call, with a comma for each. It is half of the 512 MiB that the
-longest string in Redis may have, so that the events fit into an open batch beside others."""
+"""Most bytes of the events of one call to Redis, with a comma for each event. A string in Redis has
+at most 512 MiB. This is half of it, so that the events fit into an open batch beside others."""
 
 MAX_APPEND_BATCHES: Final = 10_000
-"""Most batches that the events of one call may fill, so that no call blocks the server for long."""
+"""Most batches that the events of one call to Redis may fill, so that no call blocks Redis for
+long."""
 
 _MOST_COUNTED: Final = 10**14
-"""The scripts count with the numbers of Lua, which are exact up to 2⁵³."""
+"""Largest value of a limit. It is well below 2⁵³, up to which the numbers of Lua are exact."""
 
 _MOST: Final[Mapping[str, int]] = {
     "batch_size": MAX_APPEND_BYTES,
@@ -50,8 +51,8 @@ class Options:
     """The options of one bucket, from its declaration or from the settings."""
 
     batch_size: int | None = 1000
-    """Most events of a batch. None: an append never seals, for a bucket whose open batch another
-    client takes."""
+    """Most events of a batch. None: no append seals the open batch, so that another client can take
+    it."""
 
     batch_bytes: int = 4 * 1024 * 1024
     """Most bytes of a batch. A single event may have more."""
@@ -87,15 +88,16 @@ class Options:
     """Most bytes of one event, as JSON."""
 
     append_timeout: timedelta = timedelta(seconds=5)
-    """How long an append is sent again while its reply is lost. Choose it longer than the socket
-    timeout of the client. A bucket that spills does not send again; it spills at once."""
+    """How long an append is sent again while its reply is lost. It must be longer than the socket
+    timeout of the client, because otherwise there is no second try. With ``on_unavailable="spill"``
+    an append is spilled at once, and not sent again."""
 
     on_unavailable: str | None = None
-    """What happens to events while Redis is unreachable. ``"raise"``: the append raises an error.
+    """What happens to events while Redis is unavailable. ``"raise"``: the append raises an error.
     ``"drop"``: the events are lost, which is counted and logged. ``"spill"``: a file in `spill_dir`
     keeps them until Redis is back. None: the append raises where its caller can still react, that
-    is in the call itself or at the end of ``gathered()``. Elsewhere it drops: after a commit, for a
-    recorded change, and when the response to a request is ready."""
+    is in the call itself or at the end of ``gathered()``. Elsewhere the events are lost: after a
+    commit, for a recorded change, and at the end of a request with ``gathering_middleware``."""
 
     spill_dir: str | os.PathLike[str] | None = None
     """Local directory for spilled events. It must survive restarts, and other machines must not
@@ -105,16 +107,16 @@ class Options:
     """Most bytes of spilled events of this bucket."""
 
     schema: Callable[[Any], object] | None = None
-    """Called with each event before it is appended. Its result is appended in place of the event,
-    and an exception refuses the event. The ``model_validate`` of a pydantic model fits."""
+    """Called with each event before it is appended. The result is appended in place of the event.
+    An exception refuses the event. You can use the ``model_validate`` of a pydantic model."""
 
     behind_after: timedelta = timedelta(minutes=2)
     """How long an event may wait, in addition to `linger`, before the admin and ``show_buckets``
-    report the bucket as behind, or as stalled if no worker was heard of for that long."""
+    report the bucket as behind, or as stalled if no worker was active during `behind_after`."""
 
     redact: Callable[[Any], object] | None = None
-    """Called with each event before the admin shows it. The admin shows the result in its place,
-    and hides the parts of an error that may quote the event."""
+    """Called with each event before the admin shows it. The admin shows the result in place of the
+    event, and hides the parts of an error that may quote the event."""
 
     def __post_init__(self) -> None:
         self._check_counts()
@@ -134,7 +136,7 @@ class Options:
         for option in ("schema", "redact"):
             value = getattr(self, option)
             if value is not None and not callable(value):
-                raise BufferMisconfigured(f"{option} must be callable, unlike {value!r}.")
+                raise BufferMisconfigured(f"{option} must be callable, not {value!r}.")
 
     def _check_counts(self) -> None:
         for option, most in _MOST.items():

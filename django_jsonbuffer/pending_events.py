@@ -1,4 +1,4 @@
-"""Pending events as values: looked at, or taken."""
+"""Peek and take: pending events as Python values."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -30,14 +30,17 @@ def peek_raw(store: Store, limit: int, *, most_bytes: int) -> list[tuple[bytes, 
 
 
 def take(store: Store, decode: Decode) -> list[Any]:
-    """Remove everything pending and return it, oldest first. Other values become dead letters."""
+    """Remove everything pending and return it, oldest first.
+
+    Values that are not JSON arrays of events become dead letters.
+    """
     events, unreadable = _decoded(pending.take(store), decode)
     if unreadable:
         try:
             error = "The batch was not a JSON array of events."
             pending.set_aside(store, unreadable, error=error)
         except JSONBufferError:
-            # The caller gets the events that were taken, whatever happens to the other values.
+            # The caller must get the events that were taken, even if the other values are lost.
             logger.exception(
                 "Bucket %s: values that are not JSON arrays of events were taken and are lost: %d.",
                 store.name,
@@ -47,7 +50,7 @@ def take(store: Store, decode: Decode) -> list[Any]:
 
 
 def _decoded(arrays: Iterable[bytes], decode: Decode) -> tuple[list[Any], list[bytes]]:
-    """The events, and the arrays that another client made unreadable."""
+    """The events, and the arrays that cannot be decoded, because another client wrote them."""
     events: list[Any] = []
     unreadable: list[bytes] = []
     for array in arrays:

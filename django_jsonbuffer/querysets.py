@@ -1,4 +1,4 @@
-"""Bulk operations of a queryset, which send no signals, recorded as operations that send them."""
+"""Records the bulk operations of a queryset, although they send no signals."""
 
 from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -27,9 +27,9 @@ class RecordingQuerySetMixin(Base[M]):
     """For a queryset whose ``bulk_create()``, ``bulk_update()`` and ``update()`` are recorded.
 
     Every bucket that records the model gets the events, in the transaction of the operation. An
-    ``update()`` reads its rows before, under a lock if the database has one, and once more after.
-    A ``bulk_create()`` with ``ignore_conflicts`` or ``update_conflicts`` is not recorded, since the
-    database does not say which rows it created.
+    ``update()`` also reads its rows twice: before the update, under a lock if the database has row
+    locks, and after it. A ``bulk_create()`` with ``ignore_conflicts`` or ``update_conflicts`` is
+    not recorded, because the database does not say which rows it created.
     """
 
     def bulk_create(
@@ -64,7 +64,8 @@ class RecordingQuerySetMixin(Base[M]):
         use_database_for_writing(self)
         with transaction.atomic(using=self.db, savepoint=False):
             # A subquery, so that the lock is on these rows alone and not on rows that the queryset
-            # only joins or counts. By the fields of the key: Django 5.2.0 refuses a composite "pk".
+            # only joins or counts. It names the fields of the key, because Django 5.2.0 refuses
+            # a composite "pk".
             key_fields: Any = self.model._meta.pk_fields
             pks = self.order_by().values(*(field.attname for field in key_fields))
             locked = [*_rows(self.model, pks, using=self.db).select_for_update()]
@@ -79,10 +80,11 @@ class RecordingQuerySetMixin(Base[M]):
         return rows
 
     def _among(self, locked: list[M]) -> "RecordingQuerySetMixin[M]":
-        """The same queryset without rows that another transaction has since made to fit it.
+        """The same queryset, for the locked rows only.
 
-        A database that limits the parameters of a statement might not take all keys. SQLite is the
-        one of these that needs no keys: no other transaction writes between a read and a write.
+        Another transaction may have changed other rows so that the queryset finds them as well. A
+        database that limits the parameters of a statement might refuse so many keys, and gets none.
+        On SQLite, which has this limit, no other transaction writes between a read and a write.
         """
         if limits_parameters(self.db):
             return self
@@ -94,7 +96,7 @@ def _rows(model: type[M], pks: Any, *, using: str) -> QuerySet[M]:
 
 
 def _portions(model: type[Model], pks: list[Any], *, using: str) -> Iterator[list[Any]]:
-    """The keys, as many at a time as one statement takes."""
+    """The keys in portions that one statement can take."""
     size = keys_per_statement(model, pks, using=using)
     for start in range(0, len(pks), size):
         yield pks[start : start + size]

@@ -1,4 +1,4 @@
-"""What identifies one append, so that a repeat of it is stored once."""
+"""The stamp of an append. It lets an append that is sent again be stored once."""
 
 from datetime import timedelta
 from typing import Final, NamedTuple
@@ -8,8 +8,8 @@ REMEMBERED: Final = timedelta(days=1)
 
 
 class Stamp(NamedTuple):
-    """Identifies one append. A repeat of it has the same stamp."""
+    """Identifies one append. If the append is sent again, the stamp stays the same."""
 
     producer: str
     sequence: int
-    """Of two appends of one producer to one bucket, the later has the greater number."""
+    """The number of the append. Each append of a producer has a greater number than the last."""

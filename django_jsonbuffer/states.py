@@ -23,13 +23,13 @@ class State(Enum):
     """One of its keys holds a value of another type, or this site may not read its keys."""
 
     STALLED = "stalled"
-    """Events wait too long, or a dead worker holds some, and no worker is active."""
+    """Events wait too long, or a dead worker holds events, and no worker is active."""
 
     FAILING = "failing"
-    """A batch has failed, or its worker has died, and it has not succeeded since."""
+    """A batch has failed, or its worker has died, and the batch has not succeeded since."""
 
     BEHIND = "behind"
-    """A worker drains the bucket, but events wait too long."""
+    """A worker is active, but events wait too long."""
 
     PAUSED = "paused"
     FLOWING = "flowing"
@@ -96,7 +96,7 @@ def is_for_other_clients(bucket: Bucket) -> bool:
 
 
 def count_states(states: Iterable[State]) -> dict[State, int]:
-    """The number of buckets in each state, the most urgent first. States without one are absent."""
+    """The number of buckets in each state, the most urgent first, without empty states."""
     all_states = [*states]
     return {state: count for state in State if (count := all_states.count(state))}
 
@@ -105,7 +105,7 @@ def _options_of(bucket: Bucket) -> Options:
     try:
         return catalog.options_of(bucket)
     except BufferMisconfigured:
-        return Options()  # a system check reports what is wrong with them
+        return Options()  # a system check reports the mistake
 
 
 def _choose_state(status: BucketStatus, options: Options) -> State:
@@ -124,13 +124,13 @@ def _choose_state(status: BucketStatus, options: Options) -> State:
 
 
 def _waits_too_long(status: BucketStatus, options: Options) -> bool:
-    # In seconds, because the sum of two timedeltas may be larger than a timedelta can be.
+    # In seconds, because the sum of two timedeltas may be larger than the largest timedelta.
     most = options.linger.total_seconds() + options.behind_after.total_seconds()
     return status.oldest is not None and status.oldest.total_seconds() > most
 
 
 def _is_attended(status: BucketStatus, options: Options) -> bool:
-    """Whether a worker is active, or one has written a sample lately.
+    """Whether a worker is active, or a worker has written a sample lately.
 
     A bucket that cron drains has no worker between two runs, but it has a sample of the last run.
     """

@@ -72,7 +72,7 @@ class TestRefusals:
         client_of_server.set(orders.key, "no JSON")
         orders.append(2)
         [letter] = orders.dead.page()
-        with pytest.raises(CommandError, match="holds no event"):
+        with pytest.raises(CommandError, match="does not hold JSON"):
             said("orders", "--id", letter.id)
         assert orders.status().dead == 1
 

@@ -161,7 +161,10 @@ class TestActions:
         orders.append(1)
         [letter] = orders.dead.page()
         response = admin_client.post(f"{PAGE}orders/replay/", {"letter": letter.id}, follow=True)
-        assert said(response) == [f"Dead letter {letter.id} holds no event: see its raw bytes."]
+        assert said(response) == [
+            f"Dead letter {letter.id} does not hold JSON, so it cannot be replayed. Look at its raw "
+            "bytes, and discard it."
+        ]
         assert orders.status().dead == 1
 
     @pytest.mark.parametrize("sent", [{}, {"confirmed": "1"}])
