@@ -15,8 +15,10 @@ LONGEST_PAUSE_SECONDS: Final = 5.0
 class Breaker:
     """The circuit breaker of one cache alias. It is closed while Redis answers.
 
-    A call that does not reach Redis opens it. Then other calls fail at once, for four times as long
-    as that call took, at least 0.1 s and at most 5 s. After this pause one call may try Redis.
+    A call that does not reach Redis opens the breaker. Other calls then fail at once. This lasts
+    four times as long as the first call took, at least 0.1 s and at most 5 s. After this pause, one
+    call may try Redis. While `failure` is set, call `take_turn` before a call to Redis, and `close` if it
+    succeeds. Call `learn` after each call that fails.
     """
 
     def __init__(self) -> None:
@@ -26,9 +28,10 @@ class Breaker:
         self._turn = threading.RLock()
 
     def take_turn(self) -> None:
-        """Return for the one call that may try Redis. Raise for all others.
+        """Return if this call may try Redis. Raises :class:`BufferUnavailable` for all other calls.
 
-        That turn ends by itself after 5 s, since an interrupt may end the call without a trace.
+        The turn of a call ends by itself after 5 s, because an interrupt may end the call before it
+        reports a result.
         """
         with self._turn:
             wait_seconds = max(self._ends_at - time.monotonic(), 0)
@@ -36,11 +39,11 @@ class Breaker:
                 self._ends_at = time.monotonic() + LONGEST_PAUSE_SECONDS
                 return
         raise BufferUnavailable(
-            f"{self.failure} That was a moment ago: it is not tried again for {wait_seconds:.1f} s."
+            f"{self.failure} Redis was tried a moment ago, and is not tried again for {wait_seconds:.1f} s."
         )
 
     def learn(self, error: BaseException, *, seconds: float) -> None:
-        """Open or close the breaker after a call that took so long and ended with this error."""
+        """Open or close the breaker after a call that ended with this error after `seconds`."""
         if isinstance(error, BufferUnavailable) and error.is_unreachable:
             pause = min(max(PAUSE_FACTOR * seconds, SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
             self._ends_at = time.monotonic() + pause
@@ -48,7 +51,7 @@ class Breaker:
         elif isinstance(error, JSONBufferError):
             self.close()  # a refusal is an answer
         else:
-            self._ends_at = 0.0  # an interrupt says nothing of Redis, so the next call may try
+            self._ends_at = 0.0  # an interrupt says nothing about Redis, so the next call may try
 
     def close(self) -> None:
         """Let all calls pass, since Redis has answered."""

@@ -20,15 +20,15 @@ from . import gathering
 from .sending import Append, send_all
 
 _NAMED_BY_DJANGO: Final = re.compile(r"s\d+_x\d+")
-"""Names of savepoints that Django makes. SQL of the project may set others."""
+"""The names that Django gives to savepoints. SQL of the project may use any other names."""
 
 
 def hold(connection: BaseDatabaseWrapper, append: Append) -> bool:
     """Keep an append until the transaction is committed. A rollback drops it.
 
-    Returns False if Django is not to commit the transaction: with autocommit off, the project does.
-    In a test case, each append is an on-commit function of its own, since
-    ``captureOnCommitCallbacks`` takes the functions of its block by their place in Django's list.
+    Returns False if Django will not commit the transaction: with autocommit off, the project does
+    that. In a test case, each append is an on-commit function of its own, because
+    ``captureOnCommitCallbacks`` runs only the functions that its block adds to Django's list.
     """
     append = append._replace(is_late=True)
     if (held := held_by(connection)) is not None:
@@ -65,7 +65,7 @@ def held_by(connection: BaseDatabaseWrapper) -> "Held | None":
 class _Savepoint(NamedTuple):
     name: str
     appends: int
-    """How many appends were held when it was set."""
+    """How many appends were held when the savepoint was set."""
 
 
 @dataclass(eq=False)
@@ -73,16 +73,16 @@ class Held:
     """The appends of one open transaction.
 
     Its method :meth:`leave` is the first of the transaction's on-commit functions, so that no other
-    function that fails can keep it from running. When Django drops the transaction, it drops these
-    functions, and the appends with them.
+    function that fails can keep it from running. A rollback of the transaction drops its on-commit
+    functions, and so the appends.
 
     A rollback to a savepoint drops the appends since that savepoint was set. Django itself would
-    drop on-commit functions only for savepoints of ``atomic()``, and not for those set by hand.
+    drop on-commit functions only for savepoints of ``atomic()``, not for savepoints set by hand.
     """
 
     appends: list[Append]
     _savepoints: list[_Savepoint] = field(default_factory=list)
-    """The savepoints set since the first append that still exist, the oldest first."""
+    """The savepoints that were set since the first append and still exist, the oldest first."""
 
     def leave(self) -> None:
         leave(self.appends)
@@ -91,15 +91,15 @@ class Held:
         self._savepoints.append(_Savepoint(savepoint, len(self.appends)))
 
     def was_released(self, savepoint: str) -> None:
-        """The savepoints that were set after it are gone, too."""
+        """Forget the savepoint, and all savepoints that were set after it: they are gone."""
         if (place := self._place(savepoint)) is not None:
             del self._savepoints[place:]
 
     def was_rolled_back_to(self, savepoint: str) -> None:
-        """Drop the appends since then. The savepoint itself still exists.
+        """Drop the appends since the savepoint was set. The savepoint itself still exists.
 
-        If Django set it before the first append, all appends are dropped. The age of a savepoint
-        that SQL of the project has set is not known, so nothing is dropped.
+        If Django set the savepoint before the first append, all appends are dropped. The age of a
+        savepoint that SQL of the project has set is not known, so nothing is dropped.
         """
         if (place := self._place(savepoint)) is None:
             return
@@ -108,9 +108,10 @@ class Held:
         del self._savepoints[place + 1 :]
 
     def _place(self, savepoint: str) -> int | None:
-        """Its place among the known ones, -1 if it is older, None if nothing is known of it.
+        """The savepoint's place in the list, -1 if it is older, None if it is unknown.
 
-        ``transaction.clean_savepoints()`` lets a name come again: the newest one is meant.
+        After ``transaction.clean_savepoints()`` Django may use a name again, so several savepoints
+        may have one name. The newest of them counts.
         """
         for place in range(len(self._savepoints) - 1, -1, -1):
             if self._savepoints[place].name == savepoint:

@@ -20,19 +20,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 class gathered:  # noqa: N801  (used as a function)
     """Send everything that is appended in the block at its end, in one round trip a bucket.
 
-    That includes events whose transaction is committed within. Events of a transaction that is
-    still open at the end leave at its commit. Inside another ``gathered()``, all leave at the end
-    of the outer one. The block covers code that runs in the same context, so also coroutines that
-    it awaits or gathers, but not threads and processes that it starts.
+    This includes events whose transaction is committed within the block. Events of a transaction
+    that is still open at the end of the block leave at the commit. Inside another ``gathered()``,
+    all events leave at the end of the outer block. The block covers code that runs in the same
+    context: also coroutines that it awaits or gathers, but not threads or processes.
 
     If the block raises, the events that were appended before are sent nevertheless, as without
-    ``gathered()``. Use it as a context manager, in async code with ``async with``, or as a
-    decorator. Enter each call once.
+    ``gathered()``. Use ``gathered()`` as a context manager, in async code with ``async with``, or
+    as a decorator. Each ``gathered()`` can be entered once.
     """
 
     def __init__(self, *, is_late: bool = False) -> None:
         self._is_late = is_late
-        """Whether nobody waits for an error at the end, since a response is ready."""
+        """Whether no caller waits for an error at the end, because a response is ready."""
         self._outer: Gathering | None = None
         self._own: Gathering | None = None
         self._is_entered = False
@@ -57,7 +57,9 @@ class gathered:  # noqa: N801  (used as a function)
 
     def __enter__(self) -> None:
         if self._is_entered:
-            raise RuntimeError("This gathered() was entered before. Call gathered() anew.")
+            raise RuntimeError(
+                "This gathered() was entered before. Call gathered() anew for each block."
+            )
         self._is_entered = True
         self._outer = current.get()
         if self._outer is None or not self._outer.is_open:
@@ -70,7 +72,7 @@ class gathered:  # noqa: N801  (used as a function)
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # An error of ours must not hide an error of the block.
+        # The error of an append must not hide an error of the block.
         send_all(self._close(), may_raise=error is None)
 
     async def __aenter__(self) -> None:
@@ -88,7 +90,7 @@ class gathered:  # noqa: N801  (used as a function)
         try:
             await asyncio.shield(sending)
         except asyncio.CancelledError:
-            # The client of the request has gone, but the changes were committed.
+            # The client of the request has gone, but the changes were committed, so send the events.
             await sending
             raise
 
@@ -103,8 +105,8 @@ class gathered:  # noqa: N801  (used as a function)
 class Gathering:
     """The appends of one ``gathered()`` block.
 
-    A task that outlives the block finds it closed. So does a forked child: its parent would not
-    know of the child's events, and the parent sends its own events, which the child has a copy of.
+    A task that outlives the block finds it closed. A forked child finds it closed as well, because
+    its parent would not know the events of the child, and sends the events gathered before itself.
     """
 
     def __init__(self) -> None:
@@ -118,7 +120,7 @@ class Gathering:
         return not self._is_closed and self._process == os.getpid()
 
     def add(self, appends: Sequence[Append]) -> bool:
-        """Take the appends. False if the block is closed."""
+        """Gather the appends. False if the block is closed."""
         if not self.is_open:
             return False
         for append in appends:
@@ -138,4 +140,4 @@ class Gathering:
 
 
 current: Final[ContextVar[Gathering | None]] = ContextVar("gathering", default=None)
-"""The innermost block, which may be closed."""
+"""The innermost block. It may be closed."""

@@ -40,16 +40,16 @@ def lose(store: Store, count: int, error: BaseException) -> None:
 
 
 def report(store: Store) -> None:
-    """Count the lost events of a bucket in Redis.
+    """Count the lost events of a bucket in Redis, after an append to it.
 
-    An error keeps them for the next report, since the append before it is done.
+    An error is not raised, because the append is done. The next report counts the events then.
     """
     with _lock:
         count = unreported.pop(store.identity, 0)
     if count:
         try:
             count_lost(store, count)
-        except Exception:  # noqa: BLE001  (any error: the append is done)
+        except Exception:  # noqa: BLE001  (no error may fail the append)
             _add(store, count)
 
 
@@ -59,7 +59,7 @@ def _add(store: Store, count: int) -> None:
 
 
 def _forget() -> None:
-    """In a forked child: its parent reports the events that the parent lost."""
+    """Run in a forked child, because the parent reports its lost events itself."""
     global _lock
     unreported.clear()
     _lock = threading.RLock()

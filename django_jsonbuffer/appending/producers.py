@@ -1,7 +1,7 @@
 """Producers: each append has a stamp, so that an append which is sent twice is stored once.
 
-If the reply to an append is lost, the append may be stored or not. With its stamp, redis-py or this
-module can send it again: the script recognizes the stamp of an append that it has stored.
+If the reply to an append is lost, the append may be stored or not. Redis-py or this module can
+send the append again with the same stamp, because the script knows the stamps of stored appends.
 """
 
 import os
@@ -20,14 +20,18 @@ _LONGEST_PAUSE_SECONDS: Final = 0.5
 
 
 class Producer:
-    """A sequence of appends, each of which is decided before the next begins."""
+    """Stamps appends, one after the other.
+
+    It is known whether an append was stored before the same producer stamps another append.
+    """
 
     __slots__ = ("_id", "_sequence", "process")
 
     def __init__(self) -> None:
         self._id = secrets.token_hex(8)
         self.process = os.getpid()
-        """Its process. A forked child must not use it: its parent goes on with the same numbers."""
+        """Id of the process that made the producer. A forked child must not use the producer,
+        because the parent goes on with the same numbers."""
         self._sequence = 0
 
     def next_stamp(self) -> Stamp:
@@ -43,10 +47,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def append_once(send: Callable[[Stamp], None], *, timeout: timedelta) -> None:
-    """Send one append, and again while its reply is lost, until the timeout. It is stored once.
+    """Send one append, and send it again while its reply is lost. It is stored once.
 
-    Raises the error of the first call to `send` if that shows that nothing was stored, and
-    :class:`AppendUndecided` if it is still not known at the timeout whether the append was stored.
+    Raises the error of the first call to `send` if this error shows that nothing was stored. Raises
+    :class:`AppendUndecided` if it is not known at the `timeout` whether the append was stored.
     """
     producer, is_decided = _borrow(), True
     stamp, began = producer.next_stamp(), time.monotonic()
@@ -56,8 +60,8 @@ def append_once(send: Callable[[Stamp], None], *, timeout: timedelta) -> None:
         except JSONBufferError as error:
             _Sending(send, stamp, timeout).decide(error, began=began)
     except BaseException as error:
-        # Undecided, or interrupted. This producer must not go on: after its next append, the script
-        # would take a retry of this one for a repeat.
+        # Undecided, or interrupted. This producer must not stamp other appends: after them, the
+        # script would answer "repeated" to this append, even if it was never stored.
         is_decided = isinstance(error, Exception) and not isinstance(error, AppendUndecided)
         raise
     finally:
@@ -72,13 +76,13 @@ def _borrow() -> Producer:
         return Producer()
     if producer.process == os.getpid():
         return producer
-    # uWSGI forks without Python's hooks. The parent goes on with these producers.
+    # uWSGI forks without Python's hooks, so these producers belong to the parent.
     _idle.clear()
     return Producer()
 
 
 class _Sending:
-    """One append with its stamp, after a call that failed."""
+    """Sends one append again, with its stamp, after a call that failed."""
 
     def __init__(self, send: Callable[[Stamp], None], stamp: Stamp, timeout: timedelta) -> None:
         self._send = send
@@ -88,7 +92,7 @@ class _Sending:
         self._forgotten_at = time.monotonic() + (REMEMBERED / 2).total_seconds()
 
     def decide(self, error: JSONBufferError, *, began: float) -> None:
-        """Send it again, unless the error shows that the first call stored nothing."""
+        """Send the append again, unless the error shows that the first call stored nothing."""
         deadline = began + self._timeout_seconds
         pause_seconds = _FIRST_PAUSE_SECONDS
         try:
@@ -97,7 +101,7 @@ class _Sending:
                     self._is_undecided |= error.may_be_done
                 if not self._is_undecided:
                     raise error
-                # A refusal decides nothing about an earlier call: its copy may still lie in the
+                # A refusal does not decide an earlier call, whose command may still be in the
                 # socket of the server, to be read later.
                 if time.monotonic() + pause_seconds >= deadline:
                     raise self._undecided(error) from error
@@ -114,8 +118,8 @@ class _Sending:
         began = time.monotonic()
         if began > self._forgotten_at:
             raise BufferUnavailable(
-                "It is too late to find out whether this append was stored: the bucket has "
-                "forgotten its producer. Look for its events, and append them anew if they are "
+                "It is too late to find out whether this append was stored, because the bucket may "
+                "have forgotten its stamp. Look for the events, and append them again if they are "
                 "missing."
             )
         try:
@@ -126,7 +130,7 @@ class _Sending:
     def _undecided(self, error: JSONBufferError) -> AppendUndecided:
         undecided = AppendUndecided(
             f"It is not known whether the append was stored: {error} Call retry() of this error to "
-            "find out: it is stored once, however often that is done.",
+            "find out. However often you call it, the append is stored once.",
             stamp=self._stamp,
             retry=self.retry,
         )

@@ -23,12 +23,13 @@ def append(
 ) -> None:
     """Send encoded events when the transaction of the database `using` has been committed.
 
-    Without `using` that is the open transaction: of the default database, or else of any other. If
-    none is open, send them at the end of the surrounding ``gathered()``, or at once. With `now`,
-    send them at once in any case. `is_late` says that nobody waits for an error.
+    Without `using`, this is the open transaction of the default database, or else of any other. If
+    no transaction is open, send the events at the end of the surrounding ``gathered()``, or at
+    once. With `now`, send them at once in any case. `is_late` says that no caller waits for an
+    error of the append.
     """
     size = sum(map(len, events)) + len(events)
-    # So few events cannot fill too many batches.
+    # Fewer events cannot fill too many batches, because each batch has at least one.
     is_large = size > MAX_APPEND_BYTES or len(events) > MAX_APPEND_BATCHES
     append = Append(store, options, events, size, is_large, is_late)
     if not now:

@@ -1,4 +1,4 @@
-"""The way of appends to Redis: grouped into calls, sent once each, or spilled, or lost."""
+"""The way of appends to Redis: grouped into calls and sent. If that fails, spilled or lost."""
 
 import logging
 import os
@@ -26,7 +26,7 @@ from .producers import append_once
 logger = logging.getLogger("django_jsonbuffer")
 
 FORWARDED_BY_AN_APPEND = 50
-"""Spilled appends that a successful append sends along, so that no caller waits for long."""
+"""Most spilled appends that a successful append forwards, so that no caller waits for long."""
 
 
 class Append(NamedTuple):
@@ -43,19 +43,19 @@ class Append(NamedTuple):
     """Whether the events may be too many or too large for one call. See :meth:`check_size`."""
 
     is_late: bool
-    """Whether nobody waits for an error: the append has returned, or its events report a change
-    that has happened."""
+    """Whether no caller waits for an error of the append: ``append()`` has returned, or the events
+    report a change that has happened."""
 
     def check_size(self) -> None:
-        """Raises :class:`EventTooLarge` if the events do not fit one call.
+        """Raises :class:`EventTooLarge` if the events do not fit one call to Redis.
 
-        For an append that waits: once it has returned, its caller would not learn of the error.
+        Check this before the append is held back, because later no caller would get the error.
         """
         pieces_of(self.events, self.size, self.options.limits)
 
 
 Group = Sequence[Append]
-"""Appends to one bucket, with the same options, that leave in one call."""
+"""Appends to one bucket, with the same options, that leave in one call to Redis."""
 
 
 def send_all(appends: Sequence[Append], *, may_raise: bool = True) -> None:
@@ -98,8 +98,8 @@ def _groups(appends: Group) -> Iterator[Group]:
 def send(groups: Sequence[Group], *, may_raise: bool = True) -> None:
     """Send groups, each in one call. The failure of one does not stop the others.
 
-    At the end raises one error: the first that a caller waits for, or whose bucket says "raise".
-    Events of the other failed groups count as lost.
+    At the end raises the first error that a caller waits for, or that ``on_unavailable="raise"``
+    demands. Events of the other failed groups count as lost.
     """
     to_raise: Exception | None = None
     for at, group in enumerate(groups):
@@ -120,7 +120,7 @@ def send(groups: Sequence[Group], *, may_raise: bool = True) -> None:
 
 
 def _failure_of(group: Group) -> Exception | None:
-    """None if the events are in Redis now, or in the spill. Otherwise the error."""
+    """Send a group. None if the events are in Redis or in the spill afterwards, else the error."""
     try:
         _send_group(group)
     except Exception as error:  # noqa: BLE001  (a misconfigured client may raise anything)
@@ -129,7 +129,7 @@ def _failure_of(group: Group) -> Exception | None:
 
 
 def _send_group(group: Group) -> None:
-    """The steps of one call, in their order."""
+    """Send a group in one call to Redis, past the breaker. Then report losses, and forward."""
     store, options, events, size, *_ = group[0]
     if len(group) > 1:
         events = [event for append in group for event in append.events]
@@ -137,7 +137,8 @@ def _send_group(group: Group) -> None:
     breaker = breakers[store.cache]
     if breaker.failure:
         breaker.take_turn()
-    # An undecided append may be spilled at once: it keeps its stamp there.
+    # A bucket that spills does not send again: an undecided append keeps its stamp in the spill, so
+    # it is stored once.
     timeout = timedelta(0) if options.on_unavailable == "spill" else options.append_timeout
     began = time.monotonic()
     try:
@@ -156,7 +157,7 @@ def _send_group(group: Group) -> None:
 
 
 def _forward(store: Store, options: Options, folder: str | os.PathLike[str]) -> None:
-    """Send some spilled appends along. A failure is logged, since the append itself is done."""
+    """Forward some spilled appends. A failure is logged, because the append itself is done."""
     from .spill import forward  # imports SQLite, which only buckets that spill need
 
     try:
@@ -164,11 +165,11 @@ def _forward(store: Store, options: Options, folder: str | os.PathLike[str]) -> 
         key, limit = store.keys.open, FORWARDED_BY_AN_APPEND
         forward(folder, key, send, bucket=store.name, limit=limit)
     except JSONBufferError as error:
-        logger.warning("Bucket %s: spilled events still wait. %s", store.name, error)
+        logger.warning("Bucket %s: spilled events still wait in the spill. %s", store.name, error)
 
 
 def _spilled(group: Group, error: Exception) -> Exception | None:
-    """None if the events are in the spill now. Otherwise the error to raise."""
+    """Spill a failed group. None if its events are in the spill afterwards, else the error."""
     store, options = group[0].store, group[0].options
     if options.on_unavailable != "spill" or not isinstance(error, BufferUnavailable):
         return error
@@ -188,7 +189,7 @@ def _spilled(group: Group, error: Exception) -> Exception | None:
 
 
 def _is_awaited(group: Group, error: Exception) -> bool:
-    """Whether a caller waits for the error, or the bucket says "raise".
+    """Whether a caller waits for the error, or ``on_unavailable`` is ``"raise"``.
 
     After a commit no caller waits: the change stands, and an error would report a success as a
     failure.

@@ -1,4 +1,4 @@
-"""Events that Redis could not take, kept in a file of this machine until it can."""
+"""The spill: events that Redis could not accept, kept in a file of this machine until it can."""
 
 import logging
 import os
@@ -17,8 +17,8 @@ from .spill_file import FILE, LOCK_FILE, Identity, SpillFile, pack, unpack
 logger = logging.getLogger("django_jsonbuffer")
 
 LOOK_AGAIN_SECONDS: Final = 1.0
-"""How long an answer of `holds` is reused, so the time until events that another process has
-spilled are noticed."""
+"""How long an answer of `holds` is reused. So events that another process spills are noticed after
+this time at the latest."""
 
 _PORTION: Final = 100
 
@@ -37,15 +37,16 @@ class _Row(NamedTuple):
 
 
 class Spill:
-    """The spilled events of all buckets of one folder. `key` is that of a bucket's open batch.
+    """The spilled events of all buckets, in a file in one folder.
 
-    A row of the file is one append. An append that was never sent to Redis gets the stamp of a
-    producer that belongs to the connection. So a copy of the file, or a file that was restored,
-    never gives the same stamp to other events. An undecided append keeps its stamp.
+    A bucket is named by the `key` of its open batch. A row of the file is one append. An undecided
+    append keeps its stamp. An append that was never sent to Redis gets a stamp here, and each
+    connection to SQLite has a producer of its own for that. So two copies of the file never give
+    the same stamp to different events.
 
-    Rows are sent in their order, so that each is stored once, however often it is sent from here.
-    There is one exception: a row whose append had reached Redis after all, and that waits here for
-    more than a day, is stored again. A bucket remembers a producer for a day.
+    Rows are sent in their order, so each row is stored once, however often it is sent from here.
+    There is one exception: if an append had reached Redis after all, and its row waits here for
+    more than a day, the row is stored again, because a bucket remembers a producer for a day.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -55,7 +56,7 @@ class Spill:
         self._producer_of: sqlite3.Connection | None = None
         """The connection that the producer belongs to."""
         self._holds: dict[str, tuple[bool, float]] = {}
-        """By key: the last answer, and when it is stale."""
+        """By key: the last answer of `holds`, and until when it is reused."""
         self._resumes_at: dict[str, float] = {}
 
     def put(
@@ -73,7 +74,8 @@ class Spill:
             if size > max_bytes:
                 raise SpillFull(
                     f"The spill of {key} is full: with these events it would have {size:,} bytes "
-                    f"in {self.path}, and max_spill_bytes is {max_bytes:,}."
+                    f"in {self.path}, but max_spill_bytes is {max_bytes:,}. Nothing was written. "
+                    "Make Redis available again, or raise max_spill_bytes."
                 )
             connection.execute("INSERT OR REPLACE INTO sizes VALUES (?, ?)", [key, size])
             connection.execute(
@@ -85,11 +87,11 @@ class Spill:
         self._remember(key, holds=True)
 
     def holds(self, key: str) -> bool:
-        """Whether events of the bucket wait in the file, as of the last second."""
+        """Whether events of the bucket wait in the file. The answer may be a second old."""
         answer, stale_at = self._holds.get(key, (False, 0.0))
         if time.monotonic() < stale_at:
             return answer
-        # Before the file is read: a file that cannot be read is tried once a second, too.
+        # Remembered first, so that a file that cannot be read is also tried once a second only.
         self._remember(key, holds=False)
         if os.path.exists(self.path):
             with self._file.read() as connection:
@@ -98,11 +100,11 @@ class Spill:
         return self._holds[key][0]
 
     def forward(self, key: str, send: Send, *, limit: int | None = None) -> int:
-        """Send the bucket's appends, the oldest first, at most `limit` of them, and remove each
-        that was sent. Returns the number of their events.
+        """Send the spilled appends of a bucket, the oldest first, and remove each that was sent.
 
-        When `send` raises, that append and all later ones stay. Does nothing while another thread
-        or process forwards. With a limit, it also does nothing for a second after a failure.
+        Sends at most `limit` appends, and returns the number of their events. When `send` raises,
+        that append and all later appends stay. Does nothing while another thread or process
+        forwards. With a limit, it also does nothing for a second after a failure.
         """
         if limit is not None and time.monotonic() < self._resumes_at.get(key, 0):
             return 0
@@ -151,10 +153,10 @@ class Spill:
         return sent, events
 
     def _next(self, key: str, last: _Row | None) -> _Row | None:
-        """The row after `last`, or the first. None after the last row, and if the file is not the
-        one that `last` came from.
+        """The row behind `last`, or the first row of the bucket if `last` is None.
 
-        Rows are read one at a time: all spilled events of a bucket may not fit into memory.
+        None if there is no further row, or if the file is not the file that `last` came from. Rows
+        are read one at a time, because all events of a bucket may not fit into memory.
         """
         with self._file.read() as connection:
             if last is not None and last.file != self._file.identity:
@@ -171,15 +173,15 @@ class Spill:
             return unpack(row.packed)
         except (TypeError, ValueError) as error:
             raise SpillUnavailable(
-                f"Row {row.id} of the table appends in {self.path} is damaged, and the rows after "
-                "it wait for it. Look at it, and delete it."
+                f"Row {row.id} of the table appends in {self.path} is damaged. This row and all "
+                "later rows of its bucket stay in the file. Look at the row, and delete it."
             ) from error
 
     def _remove(self, key: str, last: _Row) -> None:
         """Remove the rows of the bucket up to the last one that was sent."""
         with self._file.write() as connection:
             if last.file != self._file.identity:
-                return  # the file was moved away, and other rows have these ids in the next one
+                return  # the file was replaced, and other rows have these ids in the present file
             connection.execute(
                 "UPDATE sizes SET bytes = bytes - (SELECT coalesce(sum(length(events)), 0) "
                 "FROM appends WHERE bucket = :key AND id <= :last) WHERE bucket = :key",
@@ -194,7 +196,7 @@ class Spill:
 
 
 _spills: Final[dict[str, Spill]] = {}
-"""By absolute path of the folder."""
+"""The spill of each folder, by absolute path."""
 
 
 def spill(folder: str | os.PathLike[str]) -> Spill:
@@ -213,7 +215,7 @@ def forward(
 ) -> int:
     """Send the spilled events of a bucket to Redis, and log how many. Returns their number.
 
-    `key` is that of the open batch; `bucket` is the name for the log.
+    `key` is the key of the open batch. `bucket` is the name of the bucket, for the log.
     """
     spilled = spill(folder)
     if not spilled.holds(key):

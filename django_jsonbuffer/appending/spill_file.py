@@ -41,7 +41,7 @@ class SpillFile:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.path: Final = Path(folder) / FILE
         self.identity: Identity = (0, 0)
-        """Of the file that the connection has open. It changes when the file is replaced."""
+        """Identity of the file that is open. It changes when the file is replaced."""
         self._lock_path = Path(folder) / LOCK_FILE
         self._connection: sqlite3.Connection | None = None
         self._process = 0
@@ -67,8 +67,8 @@ class SpillFile:
         with _lock:
             if self._is_in_use:
                 raise SpillUnavailable(
-                    f"{self.path} is in use by the code that a signal handler or a finalizer has "
-                    "interrupted. Do not append in signal handlers and finalizers."
+                    f"{self.path} is in use by code that a signal handler or a finalizer has "
+                    "interrupted. Nothing was written. Do not append in handlers and finalizers."
                 )
             self._is_in_use = True
             try:
@@ -93,8 +93,8 @@ class SpillFile:
                 self._forwarding_lock = _locked(self._lock_path)
             except sqlite3.Error as error:
                 raise SpillUnavailable(
-                    f"{self._lock_path} cannot be locked: {error}. It contains no events: check "
-                    "its owner, or delete it."
+                    f"{self._lock_path} cannot be locked: {error}. Check the owner of the file, "
+                    "or delete it. It contains no events."
                 ) from error
             return self._forwarding_lock is not None
 
@@ -112,11 +112,11 @@ class SpillFile:
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is not None and self._process != os.getpid():
-            # Inherited by a fork that Python did not see. Closing it would disturb the parent.
+            # Inherited in a fork that Python did not notice. To close it would disturb the parent.
             _inherited.append(self._connection)
             self._connection = None
         if self._connection is not None and _identity(self.path) != self.identity:
-            # The file was moved away. Nobody would find rows that are put into it.
+            # The file was moved away, and rows that are put into it would not be found.
             self.close()
         if self._connection is None:
             _create(self._lock_path)
@@ -128,7 +128,7 @@ class SpillFile:
 
 _lock: Final = threading.RLock()
 """Held by the thread that uses SQLite, and by a thread that forks. Reentrant, so that a signal
-handler that appends in the same thread gets an error and does not wait for itself."""
+handler that appends in the same thread gets an error, and does not wait for ever."""
 
 _opened: Final[set[SpillFile]] = set()
 """The files that have, or had, a connection."""
@@ -138,17 +138,17 @@ _inherited: Final[list[sqlite3.Connection]] = []
 
 
 def _before_fork() -> None:
-    """Close all connections. SQLite takes the locks of an inherited connection for the child's own,
-    also when the child opens a connection of its own: the child's events would go into a log that
-    other processes have removed.
+    """Close all connections before a fork. In a child, SQLite takes the locks of an inherited
+    connection for its own, even if the child opens another connection. The child's events would go
+    into a log file that other processes have removed.
     """
     _lock.acquire()
     _close_all()
 
 
 def _after_fork_in_child() -> None:
-    # The parent is the one that forwards. Nothing is ever written under its lock, so that closing
-    # the inherited copy has no effect on the parent's lock.
+    # Only the parent forwards. Nothing is ever written under its lock, so the parent keeps the lock
+    # when the child closes the inherited connection.
     for opened in _opened:
         opened.end_forwarding()
     _lock.release()
@@ -178,9 +178,9 @@ def _identity(path: Path) -> Identity:
 
 
 def _create(path: Path) -> None:
-    """Create the file with a mode that keeps events private. SQLite copies it for -wal and -shm."""
+    """Create the file with a private mode, because it holds events. -wal and -shm get this mode."""
     path.parent.mkdir(exist_ok=True)
-    # An existing file is not opened: closing it would give up this process's locks on it.
+    # An existing file is not opened, because closing it would release this process's locks.
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
@@ -221,7 +221,7 @@ def _is_busy(error: sqlite3.Error) -> bool:
 
 
 def _locked(path: Path) -> sqlite3.Connection | None:
-    """A lock that dies with its process, on every operating system. None if it is taken."""
+    """A lock that dies with its process, on every system. None if somebody else holds it."""
     lock = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         lock.execute("BEGIN EXCLUSIVE")
@@ -234,12 +234,12 @@ def _locked(path: Path) -> sqlite3.Connection | None:
 
 
 def pack(events: Sequence[bytes]) -> bytes:
-    """The lengths, then the bytes: a project's encoder may put any byte into an event."""
+    """Events as one text. Their lengths come first, because an event may contain any byte."""
     return json.dumps([len(event) for event in events]).encode() + b"\n" + b"".join(events)
 
 
 def unpack(packed: bytes) -> list[bytes]:
-    """The events of a row. Raises ``TypeError`` or ``ValueError`` if it is damaged."""
+    """The events of a row. Raises ``TypeError`` or ``ValueError`` if the row is damaged."""
     head, _, rest = packed.partition(b"\n")
     lengths, events, start = json.loads(head), [], 0
     if sum(lengths) != len(rest):
