@@ -17,8 +17,10 @@ class Breaker:
 
     A call that does not reach Redis opens the breaker. Other calls then fail at once. This lasts
     four times as long as the first call took, at least 0.1 s and at most 5 s. After this pause, one
-    call may try Redis. While `failure` is set, call `take_turn` before a call to Redis, and `close` if it
-    succeeds. Call `learn` after each call that fails.
+    call may try Redis.
+
+    While `failure` is set, call `take_turn` before a call to Redis, and `close` after its success.
+    Call `learn` after each failure.
     """
 
     def __init__(self) -> None:
@@ -39,7 +41,7 @@ class Breaker:
                 self._ends_at = time.monotonic() + LONGEST_PAUSE_SECONDS
                 return
         raise BufferUnavailable(
-            f"{self.failure} Redis was tried a moment ago, and is not tried again for {wait_seconds:.1f} s."
+            f"{self.failure} This was a moment ago. It is not tried again for {wait_seconds:.1f} s."
         )
 
     def learn(self, error: BaseException, *, seconds: float) -> None:

@@ -90,7 +90,7 @@ class gathered:  # noqa: N801  (used as a function)
         try:
             await asyncio.shield(sending)
         except asyncio.CancelledError:
-            # The client of the request has gone, but the changes were committed, so send the events.
+            # The client of the request has gone, but the changes are committed: send the events.
             await sending
             raise
 

@@ -165,7 +165,7 @@ def _forward(store: Store, options: Options, folder: str | os.PathLike[str]) -> 
         key, limit = store.keys.open, FORWARDED_BY_AN_APPEND
         forward(folder, key, send, bucket=store.name, limit=limit)
     except JSONBufferError as error:
-        logger.warning("Bucket %s: spilled events still wait in the spill. %s", store.name, error)
+        logger.warning("Bucket %s: spilled events still wait. %s", store.name, error)
 
 
 def _spilled(group: Group, error: Exception) -> Exception | None:

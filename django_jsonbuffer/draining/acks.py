@@ -18,7 +18,7 @@ PAUSE_SECONDS: Final = 0.1
 
 
 class Acks:
-    """The acks of one worker."""
+    """Acknowledges the batches of one worker. A batch whose ack failed is kept in `waiting`."""
 
     def __init__(
         self, store: Store, options: Options, report: DrainReport, failures: Failures
@@ -33,18 +33,21 @@ class Acks:
     def acknowledge(self, processed: Processed) -> None:
         """Remove a batch, and bury the events that its processor rejected.
 
-        Raises :class:`BufferUnavailable` if Redis is unreachable; then the batch is `waiting`.
+        Raises :class:`BufferUnavailable` if Redis is unreachable. The batch is then `waiting`, so
+        that the worker acknowledges it later.
         """
         claim = processed.claim
         self.waiting = None
         try:
             self._send(processed)
         except LeaseLost as lost:
-            logger.warning("%s Its events were processed, and may be processed again.", lost)
+            logger.warning(
+                "%s This worker has processed the events. They may be processed again.", lost
+            )
             return
         except BufferUnavailable as error:
             logger.warning(
-                "Bucket %s: batch %s of %d events was processed and could not be acknowledged yet.",
+                "Bucket %s: batch %s of %d events is processed, but could not be acknowledged yet.",
                 self._store.name,
                 claim.id,
                 claim.count,
@@ -60,7 +63,7 @@ class Acks:
         self._report.buried += rejected
 
     def _send(self, processed: Processed) -> None:
-        """Send it again while the reply is lost: events must not be processed twice for that."""
+        """Send the ack, and again while its reply is lost, to avoid processing the events twice."""
         claim, batch, _, is_repeat = processed
         deadline = time.monotonic() + self._timeout_seconds
         while True:
@@ -72,7 +75,7 @@ class Acks:
             except LeaseLost:
                 if not is_repeat:
                     raise
-                # An earlier ack was carried out. Or another worker has the batch, which is rarer.
+                # An earlier ack was carried out. Or, which is rarer, another worker has the batch.
             except BufferUnavailable as error:
                 if not error.may_be_done or time.monotonic() >= deadline:
                     raise

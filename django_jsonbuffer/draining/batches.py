@@ -16,11 +16,12 @@ class Batch(Sequence[Any]):
         self.rejected: dict[int, object] = {}
         """The reasons of the rejected events, by their place in the batch."""
         self._places: dict[int, list[int]] = {}
-        """Places of the events that were not rejected, by the identity of the object."""
+        """Places of the events that were not rejected, by the ``id()`` of the event."""
         self.id = id
-        """The same on every delivery of this batch, and of no other. It identifies a repeat."""
+        """The same on every delivery of this batch. No other batch has this id. So a processor can
+        recognize a batch that comes again."""
         self.attempt = attempt
-        """The number of this delivery of the batch, from 1."""
+        """Which delivery of the batch this is, counted from 1."""
         self.bucket = bucket
         """Name of the bucket."""
 
@@ -38,7 +39,7 @@ class Batch(Sequence[Any]):
         """Mark an event as one that cannot be processed. When the processor returns, this event
         becomes a dead letter with this reason, and the others count as processed.
 
-        Raises ``ValueError`` if it is not an event of this batch, or all of its equals in the batch
+        Raises ``ValueError`` if the batch has no event that is equal to `event`, or if all of these
         were rejected before.
         """
         if not self._places:
@@ -46,11 +47,14 @@ class Batch(Sequence[Any]):
                 self._places.setdefault(id(own), []).append(at)
         places = self._places.get(id(event)) or self._places_of_equals(event)
         if not places:
-            raise ValueError("Only an event of the batch can be rejected, and each once.")
+            raise ValueError("Only an event of this batch can be rejected, and each once.")
         self.rejected[places.pop(0)] = reason
 
     def _places_of_equals(self, event: Any) -> list[int]:
-        """To Python, 1, 1.0 and True are equal: an event with the same repr comes first."""
+        """The places of events that equal this event, those with the same repr first.
+
+        To Python, 1, 1.0 and True are equal.
+        """
         equal = [p for p in self._places.values() if p and self._events[p[0]] == event]
         alike = [p for p in equal if repr(self._events[p[0]]) == repr(event)]
         return [*alike, *equal, []][0]
@@ -69,4 +73,4 @@ class Processed(NamedTuple):
     """Events in the batch."""
 
     is_repeat: bool
-    """Whether an ack of it may have been carried out before."""
+    """Whether an earlier ack of the batch may have been carried out."""

@@ -27,13 +27,13 @@ logger = logging.getLogger("django_jsonbuffer")
 
 
 class Drain:
-    """One worker's drain of one bucket.
+    """One worker's drain of one bucket. Each `step` processes one batch.
 
-    The worker holds one batch at a time, under a name of its own in the consumer group. As a
-    context manager, the drain removes that name at the end.
+    The worker holds one batch at a time, under a name that only this worker has in the consumer
+    group. Use the drain as a context manager, which removes that name at the end.
 
-    Without `watch` it ends: it seals the open batch first, and stops after the batch that was the
-    newest at that moment, or after the halves of a batch that it halved. It comes to each batch
+    Without `watch` the drain ends. It seals the open batch first, and stops after the batch that is
+    then the newest. If it has halved a batch, it stops after the last half. It comes to each batch
     once, so a batch that keeps failing cannot hold it up.
     """
 
@@ -79,24 +79,24 @@ class Drain:
         traceback: TracebackType | None,
     ) -> None:
         if os.getpid() != self._process_id:
-            return  # a child that the processor has forked: the worker is its parent
+            return  # in a child that the processor has forked; the parent is the worker
         self._lease.end()
         if not self._has_joined or isinstance(error, BufferUnavailable):
             return
-        # A name that stays behind is harmless. A batch that stays behind is claimed by another
-        # worker after its lease.
+        # If this fails, a name or a batch stays behind. The name is harmless, and another worker
+        # claims the batch after its lease.
         with suppress(JSONBufferError):
             if self._acks.waiting is not None:
                 self._acks.acknowledge(self._acks.waiting)
             self._store.retire(self._worker, lease=self._options.lease)
 
     def step(self) -> bool:
-        """Claim one batch, process it and acknowledge it. False if there is none to claim.
+        """Claim one batch, process it and acknowledge it. False if there is no batch to claim.
 
-        An exception of the processor is logged, and its batch is released, halved or buried. Other
-        ``BaseException`` s are then re-raised, except ``SystemExit`` and ``CancelledError``. A
-        ``KeyboardInterrupt`` or ``GeneratorExit`` says nothing about the batch: the end of the
-        context releases it.
+        An exception of the processor is logged, and the batch is released, halved or buried. If it
+        is not an ``Exception``, a ``SystemExit`` or a ``CancelledError``, it is then re-raised. A
+        ``KeyboardInterrupt`` or ``GeneratorExit`` is re-raised at once, because it says nothing
+        about the batch. The end of the context then releases the batch.
         """
         if self._acks.waiting is not None:
             self._acks.acknowledge(self._acks.waiting)
@@ -113,7 +113,7 @@ class Drain:
         return True
 
     def _claim(self) -> Claim | None:
-        """The next batch. Without `watch`, none behind the batch at which this drain stops."""
+        """Claim the next batch. None if there is none, or if the drain has ended."""
         places = [self._last]
         if self._watch or self._last is None:
             self._forward()
@@ -142,13 +142,13 @@ class Drain:
         return None
 
     def _has_ended(self, last: str, newest: str) -> bool:
-        """Whether the drain has come to the batch at which it stops, and to its newest half."""
+        """Whether the drain has come to the batch at which it stops, and to the last half."""
         if half := self._failures.newest_half:
             self._newest = newest = max(newest, half, key=position)
         return position(last) >= position(newest)
 
     def _forward(self) -> None:
-        """Send the events that this machine has spilled. A failure does not stop the drain."""
+        """Forward the spilled events of this machine. Raises only if Redis is unreachable."""
         if (folder := self._options.spill_dir) is None:
             return
         from django_jsonbuffer.appending.spill import forward  # only buckets that spill need SQLite
@@ -159,10 +159,12 @@ class Drain:
         except JSONBufferError as error:
             if isinstance(error, BufferUnavailable) and error.is_unreachable:
                 raise
-            logger.warning("Bucket %s: spilled events still wait. %s", self.bucket, error)
+            logger.warning(
+                "Bucket %s: spilled events still wait in the spill. %s", self.bucket, error
+            )
 
     def _process(self, claim: Claim) -> Processed | None:
-        """Call the processor. None if the batch failed; then it is released, halved or buried."""
+        """Call the processor. None if the batch failed, and was released, halved or buried."""
         try:
             events = self._decode(claim.array)
         except Exception as error:  # noqa: BLE001  (an encoder of the project may raise anything)
@@ -179,7 +181,7 @@ class Drain:
                 self._lease.claim = None
             if os.getpid() != self._process_id:
                 raise RuntimeError(
-                    "The processor forked, and its child returned: end it by os._exit()."
+                    "The processor forked, and its child returned. End the child with os._exit()."
                 )
         except BaseException as error:
             if not self._goes_on_after(claim, error):
@@ -190,8 +192,8 @@ class Drain:
     def _goes_on_after(self, claim: Claim, error: BaseException) -> bool:
         """Release, halve or bury a batch that failed. False if the worker must end.
 
-        It must after a panic in Rust, for example, or if other code ends this greenlet. A forked
-        child and an interrupt leave the batch as it is.
+        It must end after a panic in Rust, for example, or if other code ends this greenlet. In a
+        forked child, and after an interrupt, the batch stays as it is.
         """
         is_child = os.getpid() != self._process_id
         if is_child or isinstance(error, (KeyboardInterrupt, GeneratorExit)):

@@ -29,12 +29,13 @@ DEATHS_TO_SPLIT: Final = 3
 more death, down to the single event."""
 
 DEATHS_TO_BURY: Final = 5
-"""Deaths after which a single event is buried. They are more, since workers die of other causes
-too."""
+"""Deaths after which a single event is buried. It takes more deaths than to halve a batch, because
+workers also die of other causes."""
 
 OUTAGES_TO_STOP: Final = 3
-"""Batches in a row that an outage stopped, before a drain that is to end gives up. The last of them
-is a batch that was never delivered before, if there is one: the others may be the cause."""
+"""A drain without `watch` gives up after outages of so many batches in a row. For the last try it
+claims a batch that was never delivered, if there is one, because an old batch may itself cause the
+error that looks like an outage."""
 
 _OUTAGE_ERRORS: Final = (
     OperationalError,
@@ -66,14 +67,14 @@ class DrainReport:
 
 
 class Failures:
-    """The failures of one worker, and what happens to the batches that failed."""
+    """Decides what happens to the failed batches of one worker: retry, halve or bury."""
 
     def __init__(self, store: Store, options: Options, report: DrainReport) -> None:
         self._store = store
         self._options = options
         self._report = report
         self.outages = 0
-        """Batches in a row that an outage stopped."""
+        """How many batches in a row were stopped by an outage."""
         self._resumes_at = 0.0
         """When the backoff after the last outage ends, on the monotonic clock."""
         self.failing: set[str] = set()
@@ -82,13 +83,13 @@ class Failures:
         """Id of the newest half of a batch that was halved."""
 
     def stop(self, *, watch: bool) -> bool:
-        """Whether outages stop the drain: with `watch` until the backoff is over."""
+        """Whether outages stop the drain: with `watch` until the backoff is over, else for good."""
         if watch:
             return time.monotonic() < self._resumes_at
         return self.outages >= OUTAGES_TO_STOP
 
     def unreadable(self, claim: Claim, error: Exception) -> None:
-        """Isolate the event that cannot be decoded. Any other error of the encoder is a failure."""
+        """Isolate the event that cannot be decoded (``ValueError``). Another error is a failure."""
         if not isinstance(error, ValueError):
             self.failed(claim, error)
             return
@@ -105,9 +106,10 @@ class Failures:
             backoff = _backoff(self.outages, most=self._options.lease)
             self._resumes_at = time.monotonic() + backoff.total_seconds()
             failures = claim.failures
-            # Other events were processed meanwhile. A single event is never buried for outages.
+            # These outages count only if other events were processed between them. A batch of one
+            # event is never buried for outages.
             is_to_split = claim.count > 1 and claim.outages >= self._options.max_attempts
-            reason = "has failed while others were processed"
+            reason = "is halved, because outages stopped it while other events were processed"
         else:
             self.outages = 0
             failures = claim.failures + 1
@@ -120,17 +122,20 @@ class Failures:
             self._release(claim, error, failed=not is_outage)
 
     def isolate_killer(self, claim: Claim) -> bool:
-        """Halve a batch that killed its workers, or bury the single event. False to try again."""
+        """Halve a batch whose workers died, or bury the single event. False if it is retried."""
         if claim.count == 1 and claim.deaths < DEATHS_TO_BURY:
             return False
-        error = f"{claim.deaths} workers died, or were silent for a lease, while they processed it."
+        error = (
+            f"{claim.deaths} workers died, or were silent for a lease, while they processed this "
+            "event."
+        )
         self.isolate(claim, error, kind="", failures=claim.failures)
         return True
 
     def isolate(
         self, claim: Claim, error: str, traceback: str = "", *, kind: str, failures: int
     ) -> None:
-        """Halve the batch. Bury it if it is one event, or if its events cannot be separated."""
+        """Halve the batch. Bury it if it has one event, or if its events cannot be separated."""
         try:
             places = spans(claim.array)
         except ValueError:
@@ -143,12 +148,12 @@ class Failures:
                 self._store.bury(claim, [burial], processed=0, failures=failures)
                 self._report.buried += 1
                 logger.error(
-                    "Bucket %s: the last event of batch %s is now a dead letter.",
+                    "Bucket %s: batch %s cannot be halved further. It is now a dead letter.",
                     self._store.name,
                     claim.id,
                 )
         except LeaseLost as lost:
-            logger.warning("%s Its new holder goes on.", lost)
+            logger.warning("%s Another worker processes the batch.", lost)
         self.failing.discard(claim.id)
 
     def _split(
@@ -175,7 +180,7 @@ class Failures:
         try:
             self._store.release(claim, lease=lease, backoff=backoff, failed=failed, error=kind)
         except LeaseLost as lost:
-            logger.warning("%s Its new holder goes on.", lost)
+            logger.warning("%s Another worker processes the batch.", lost)
 
     def _log(self, claim: Claim, error: BaseException, outcome: str) -> None:
         logger.error(
@@ -209,12 +214,12 @@ class Failures:
 
 
 def kind_of(error: BaseException) -> str:
-    """The name of its class."""
+    """The name of the exception's class."""
     return type(error).__qualname__
 
 
 def described(reason: object) -> tuple[str, str]:
-    """Error and traceback, as a dead letter keeps them."""
+    """The reason as a dead letter keeps it: error and traceback."""
     if not isinstance(reason, BaseException):
         return _as_text(str(reason)), ""
     text = "".join(format_exception(reason)).rstrip()
@@ -223,10 +228,10 @@ def described(reason: object) -> tuple[str, str]:
 
 
 def _as_text(text: str) -> str:
-    """The text without lone surrogates. The name of a file may bring them into an error."""
+    """The text without lone surrogates, which the name of a file may bring into an error."""
     return text.encode(errors="backslashreplace").decode()
 
 
 def _backoff(attempt: int, *, most: timedelta) -> timedelta:
-    """Twice as long after each attempt, with jitter so that workers do not retry in step."""
+    """The backoff doubles with each attempt. Its jitter keeps workers from retrying in step."""
     return min(FIRST_BACKOFF * (2.0 ** min(attempt - 1, 16)) * random.uniform(0.5, 1), most)

@@ -20,8 +20,9 @@ _SHORTEST_PERIOD: Final = timedelta(milliseconds=10)
 class Lease:
     """One worker's lease of the batch that it processes, and its heartbeat. A thread renews both.
 
-    The thread cannot run while a processor holds the GIL, or while the whole process is stopped.
-    If that lasts longer than the lease, the lease is lost. The next renewal reports it.
+    Set `claim` while a batch is processed. The thread runs from `begin` to `end`. It cannot run
+    while a processor holds the GIL, or while the whole process is stopped. If that lasts longer
+    than the lease, the lease is lost, and the next renewal reports the loss.
     """
 
     def __init__(self, store: Store, worker: str, *, duration: timedelta) -> None:
@@ -53,8 +54,8 @@ class Lease:
     def end(self) -> None:
         self._ended.set()
         if self._thread is not None:
-            # With a timeout: the thread may wait for ever for a server that does not answer, if the
-            # client has no timeout of its own.
+            # With a timeout, because the thread may wait for ever for a Redis that does not answer,
+            # if the client has no timeout.
             self._thread.join(timeout=HEARTBEAT.total_seconds())
 
     def confirm(self, claim: Claim) -> None:
@@ -79,7 +80,10 @@ class Lease:
         except LeaseLost as lost:
             if self.claim is claim:
                 self.claim = None
-                logger.warning("%s Its processor still runs.", lost)
+                logger.warning(
+                    "%s The processor still runs, but this worker cannot acknowledge the batch.",
+                    lost,
+                )
         except Exception as error:  # noqa: BLE001  (no error may end the thread)
             logger.warning("The lease of %s could not be renewed yet: %r", self._worker, error)
 

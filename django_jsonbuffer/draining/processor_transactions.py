@@ -1,4 +1,4 @@
-"""Database transactions around a processor: it may commit its own, and must leave none open."""
+"""Database transactions around a processor. The processor must not leave a transaction open."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -33,11 +33,12 @@ def run_processor(
 ) -> None:
     """Call the processor, and wait for it if it is a coroutine function.
 
-    With `atomic`, the alias of a database, wrap the call in a transaction, call `confirm` at its
-    end, and raise unless it commits.
+    With `atomic`, the alias of a database, wrap the call in a transaction. Just before the commit,
+    call `confirm`, which raises if the worker has lost its lease. Raise if there is no commit.
 
-    Raises :class:`TransactionLeftOpen` if the call began a transaction and left it open. It is
-    rolled back: it would be lost anyway, but after the batch was acknowledged.
+    Raises :class:`TransactionLeftOpen` if the processor began a transaction and left it open. That
+    transaction is rolled back, because otherwise its writes would be lost later, after the batch
+    was acknowledged.
     """
     before = open_transactions()
     try:
@@ -51,8 +52,8 @@ def run_processor(
             roll_back(connections[alias])
     if left:
         raise TransactionLeftOpen(
-            f"The processor left a transaction of the database {', '.join(sorted(left))} open, "
-            "and it was rolled back."
+            f"The processor left a transaction of the database {', '.join(sorted(left))} open. "
+            "The transaction was rolled back, and the batch is kept. Let the processor commit."
         )
 
 
@@ -62,8 +63,10 @@ def _run_and_commit(
     connection: BaseDatabaseWrapper,
     confirm: Callable[[], object],
 ) -> None:
-    """Errors of on-commit functions are logged and not raised: the processor's writes are committed
-    by then.
+    """Call the processor in a transaction.
+
+    Errors of on-commit functions are logged and not raised, because the processor's writes are
+    committed by then.
     """
     is_outermost = not is_in_atomic(connection)
     commits: list[str] = []
@@ -85,7 +88,7 @@ def _run_and_commit(
 
 
 def _finish(result: object) -> None:
-    """Wait for a coroutine function, which has only begun. Refuse a generator."""
+    """Wait for the result of a coroutine function, of which nothing has run. Refuse a generator."""
     if isawaitable(result):
         async_to_sync(_wait_for)(result)
     elif isgenerator(result) or isasyncgen(result):
@@ -101,8 +104,8 @@ async def _wait_for(result: Awaitable[object]) -> None:
 def _check_commit(connection: BaseDatabaseWrapper) -> None:
     """Raises if ``atomic()`` would end without a commit and without an error.
 
-    It does so with autocommit off, after an error that the processor caught, and on a connection
-    that the processor closed.
+    ``atomic()`` ends like this if autocommit is off, if the processor caught a database error, or
+    if the processor closed the connection.
     """
     if not will_commit(connection):
         raise BufferMisconfigured(

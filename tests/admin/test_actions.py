@@ -162,8 +162,8 @@ class TestActions:
         [letter] = orders.dead.page()
         response = admin_client.post(f"{PAGE}orders/replay/", {"letter": letter.id}, follow=True)
         assert said(response) == [
-            f"Dead letter {letter.id} does not hold JSON, so it cannot be replayed. Look at its raw "
-            "bytes, and discard it."
+            f"Dead letter {letter.id} does not hold JSON, so it cannot be replayed. Look at its "
+            "raw bytes, and discard it."
         ]
         assert orders.status().dead == 1
 
