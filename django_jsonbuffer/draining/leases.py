@@ -81,7 +81,7 @@ class Lease:
             if self.claim is claim:
                 self.claim = None
                 logger.warning(
-                    "%s The processor still runs, but this worker cannot acknowledge the batch.",
+                    "%s The processor still runs, but its worker cannot ack the batch.",
                     lost,
                 )
         except Exception as error:  # noqa: BLE001  (no error may end the thread)

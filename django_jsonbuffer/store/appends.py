@@ -16,16 +16,16 @@ _STORED: Final = (b"stored", b"repeated", b"dropped")
 
 
 def size_of(events: Sequence[bytes]) -> int:
-    """Bytes of the events of a call, with a comma for each."""
+    """Bytes of the events of one append, with a comma for each."""
     return sum(map(len, events)) + len(events)
 
 
 def splices(events: Sequence[bytes], size: int, limits: Limits) -> tuple[bytes, list[bytes]]:
-    """The numbers of events, separated by spaces, and the texts of as many splices as batches.
+    """An append as splices, one for each batch: their numbers of events (as text), their texts.
 
     A splice is ``,<event>,<event>]``: the script writes it over the closing bracket of the open
-    batch. `size` is that of :func:`size_of`. Raises :class:`EventTooLarge` if one call may not have
-    so many bytes or batches.
+    batch. `size` is the result of :func:`size_of`. Raises :class:`EventTooLarge` if one call may
+    not have so many bytes or batches.
     """
     pieces = pieces_of(events, size, limits)
     counts = b" ".join([b"%d" % len(piece) for piece in pieces])
@@ -41,9 +41,9 @@ def pieces_of(events: Sequence[bytes], size: int, limits: Limits) -> list[Sequen
         pieces = [*_pieces(events, batch_size, batch_bytes)]
     if size > MAX_APPEND_BYTES or len(pieces) > MAX_APPEND_BATCHES:
         raise EventTooLarge(
-            f"The {len(events):,} events of one call have {size:,} bytes as JSON and fill "
-            f"{len(pieces):,} batches; {MAX_APPEND_BYTES:,} and {MAX_APPEND_BATCHES:,} are "
-            "allowed. Append them in smaller portions."
+            f"The {len(events):,} events of one append have {size:,} bytes as JSON and fill "
+            f"{len(pieces):,} batches. At most {MAX_APPEND_BYTES:,} bytes and "
+            f"{MAX_APPEND_BATCHES:,} batches are allowed. Append the events in smaller portions."
         )
     return pieces
 
@@ -73,10 +73,10 @@ def packed_limits(limits: Limits) -> Packed:
 
 
 class Outcome(NamedTuple):
-    """What a stored append reports, if there is more to report than that."""
+    """What Redis reports of an append in the cases that are not usual."""
 
     is_new: int
-    """1 if the bucket had no counters before."""
+    """1 if the bucket had no counters before, so that it may be missing in the catalog as well."""
 
     foreign: int
     """Foreign values that became dead letters."""
@@ -92,14 +92,14 @@ def outcome(reply: Any, events: Sequence[bytes], name: str) -> Outcome:
     code, *figures = reply
     if code == b"large":
         raise BucketFull(
-            f"The open batch of bucket {name!r} has no room for {sum(map(len, events)):,} bytes "
-            "more: a string in Redis holds 512 MiB. Let another client take it, or give the "
-            "bucket a batch_size."
+            f"The open batch of bucket {name!r} has no room for {sum(map(len, events)):,} more "
+            "bytes: a string in Redis has at most 512 MiB. Nothing was written. Let another client "
+            "take the batch, or give the bucket a batch_size."
         )
     if code == b"full":
         raise BucketFull(
-            f"Bucket {name!r} has no room for {len(events):,} events more: see its max_pending "
-            "and max_pending_bytes. Let more workers drain it, or raise them."
+            f"Bucket {name!r} has no room for {len(events):,} more events: see its max_pending "
+            "and max_pending_bytes. Nothing was written. Start more workers, or raise the options."
         )
     if code not in _STORED:
         raise not_redis(name)

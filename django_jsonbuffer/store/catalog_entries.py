@@ -20,8 +20,8 @@ _MOST_WRITTEN: Final = 10_000
 def write(bucket: Identity) -> None:
     """Write the bucket into the catalog, before the first append of this process to it.
 
-    So no event lies where no worker looks. It is not part of the append script, since in a cluster
-    the catalog lies on another node.
+    So the bucket can be found before it has events. The append script cannot do this, because in a
+    cluster the catalog is on another node.
     """
     key = catalog_key(bucket.prefix)
     with asking(bucket.cache, bucket.name, key=key) as client:
@@ -32,9 +32,9 @@ def write(bucket: Identity) -> None:
 
 
 def write_again(bucket: Identity) -> None:
-    """Write the bucket again, after an append that found no counters: the catalog may be gone too.
+    """Write the bucket again after an append that found no counters: the catalog may be lost too.
 
-    An error is logged, since the append is done.
+    An error is logged and not raised, because the append is done.
     """
     try:
         write(bucket)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 
 def position(id: str) -> tuple[int, int]:
-    """The place of a batch or a dead letter in its stream: ids are compared by it.
+    """The place of a batch or a dead letter in its stream, to compare two ids.
 
     A stream id is the server's milliseconds, a dash, and a sequence number.
     """
@@ -24,8 +24,8 @@ class Claim:
     """Name of the worker."""
 
     attempt: int
-    """The number of this delivery, from 1. Together with the id and the worker it identifies the
-    claim, so that a late copy of a command does nothing."""
+    """The number of this delivery, from 1. Id, worker and attempt identify the claim, so that a
+    command that arrives after the claim has ended does nothing."""
 
     count: int
     """Events in the batch."""
@@ -34,13 +34,13 @@ class Claim:
     """The JSON array of the events, byte for byte as they were appended."""
 
     failures: int
-    """How often the processor failed with it. The halves of a batch start with its number."""
+    """How often the processor failed with the batch. Halves start with the number of the batch."""
 
     deaths: int
-    """How many workers let its lease run out."""
+    """How many workers let the lease of the batch run out."""
 
     outages: int
-    """How often an outage stopped the batch although other events had been processed meanwhile."""
+    """How many outages stopped the batch, if other events were processed since the one before."""
 
 
 class Burial(NamedTuple):
@@ -50,7 +50,7 @@ class Burial(NamedTuple):
     """Position in the bytes of the batch at which the event starts."""
 
     end: int
-    """Position behind the event."""
+    """Position behind the last byte of the event."""
 
     error: str
     """What is wrong with the event."""

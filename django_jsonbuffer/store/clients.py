@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 class _Clients(dict[str, "Redis"]):
     """The client of each alias, made at its first use.
 
-    All threads share a client, and it notices by itself that its process was forked. With
-    replicas it is the client of the primary. ``KEY_PREFIX``, ``VERSION`` and ``IGNORE_EXCEPTIONS``
-    of the alias have no effect on it.
+    All threads share a client. It notices by itself that its process was forked. With replicas, it
+    is the client of the primary. ``KEY_PREFIX``, ``VERSION`` and ``IGNORE_EXCEPTIONS`` of the alias
+    have no effect on the client.
 
-    Raises :class:`BufferMisconfigured` if the alias is missing or has no such client.
+    Raises :class:`BufferMisconfigured` if the alias is missing, or its backend has no such client.
     """
 
     def __missing__(self, alias: str) -> "Redis":
@@ -54,7 +54,7 @@ def _new_client(alias: str) -> "Redis":
         client: Redis = get_redis_connection(alias, write=True)
     except NotImplementedError as error:
         raise BufferMisconfigured(
-            f"The cache {alias!r} gives no raw Redis client. Use the backend "
+            f"The cache {alias!r} does not give a raw Redis client. Use the backend "
             "'django_redis.cache.RedisCache' with its default client."
         ) from error
     except ValueError:
@@ -66,7 +66,7 @@ def _new_client(alias: str) -> "Redis":
     except (ImportError, ImproperlyConfigured, InvalidCacheBackendError) as error:
         raise BufferMisconfigured(f"The cache {alias!r} cannot be used: {error}") from error
     except (ConnectionInterrupted, RedisError, RedisClusterException) as error:
-        raise BufferUnavailable(f"The cache {alias!r} gives no connection: {error}") from error
+        raise BufferUnavailable(f"The cache {alias!r} cannot connect to Redis: {error}") from error
     return client
 
 
@@ -80,8 +80,8 @@ def has_timeout(alias: str) -> bool:
 
 def misconfigured_option(alias: str, option: str) -> BufferMisconfigured:
     return BufferMisconfigured(
-        f"The cache {alias!r} has an option that redis-py does not know: {option}. Take it out of "
-        "its LOCATION or OPTIONS."
+        f"The cache {alias!r} has an option that redis-py does not know: {option}. Remove the "
+        "option from LOCATION or OPTIONS."
     )
 
 
@@ -100,7 +100,7 @@ class Database(NamedTuple):
 
 
 def databases(alias: str) -> set[Database]:
-    """The Redis databases that the LOCATION of a cache names. The backend may be any."""
+    """The Redis databases that the LOCATION of a cache names. The cache may have any backend."""
     config: Mapping[str, Any] = settings.CACHES[alias]
     location = config.get("LOCATION", "")
     urls = location if isinstance(location, list | tuple) else str(location).split(",")
@@ -109,7 +109,7 @@ def databases(alias: str) -> set[Database]:
 
 def _database(url: str, config: Mapping[str, Any]) -> Database | None:
     if (parts := redis_internals.parts_of_url(url)) is None:
-        return None  # of a backend that is not Redis
+        return None  # the LOCATION of a backend that is not Redis
     options = config.get("OPTIONS", {})
     number = parts.get("db", options.get("db", _pool_options(options).get("db", 0)))
     if "path" in parts:

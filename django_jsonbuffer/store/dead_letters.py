@@ -1,4 +1,4 @@
-"""The dead letters of a bucket, as they lie in Redis."""
+"""The dead letters of a bucket, as Redis holds them."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from .store import Store
 
 
 class Letter(NamedTuple):
-    """A dead letter, with its fields as they lie in Redis."""
+    """A dead letter, with its fields as Redis holds them."""
 
     id: str
     fields: Mapping[str, bytes]
@@ -17,9 +17,9 @@ class Letter(NamedTuple):
 def list_dead(
     store: Store, limit: int, *, after: str | None = None, most_bytes: int = 0
 ) -> list[Letter]:
-    """Dead letters, oldest first: from the oldest on, or from the first behind the id `after`.
+    """At most `limit` dead letters, oldest first. With `after`, only those behind this id.
 
-    With `most_bytes`, not more than these of each event.
+    With `most_bytes`, at most so many bytes of each event.
     """
     first = "-" if after is None else f"({after}"
     letters = store.run(LIST_DEAD, [store.keys.dead], first, "+", limit, most_bytes)
@@ -27,13 +27,13 @@ def list_dead(
 
 
 def find_dead(store: Store, id: str) -> Letter | None:
-    """The dead letter with this id."""
+    """The dead letter with this id, or None."""
     found = store.run(LIST_DEAD, [store.keys.dead], id, id, 1, 0)
     return _letter(found[0]) if found else None
 
 
 def newest_dead(store: Store) -> str | None:
-    """The id of the newest dead letter."""
+    """The id of the newest dead letter, or None."""
     newest = store.run(LIST_DEAD_IDS, [store.keys.dead], "newest", "", 1, -1)
     return newest[0].decode() if newest else None
 

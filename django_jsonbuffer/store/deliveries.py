@@ -14,10 +14,10 @@ class Delivery:
     """A batch that was delivered and is not acknowledged."""
 
     batch: str
-    """Its id."""
+    """Id of the batch."""
 
     worker: str
-    """Name of the worker that holds it. Empty if it was released, to be claimed again."""
+    """Name of the worker that holds the batch. Empty if the batch was released."""
 
     attempt: int
     """The number of the last delivery, from 1."""
@@ -26,13 +26,13 @@ class Delivery:
     """How long ago the last delivery was. None if that is not known."""
 
     idle: timedelta
-    """How long ago its lease was last renewed."""
+    """How long ago the lease of the batch was last renewed."""
 
     failures: int
-    """How often the processor failed with it."""
+    """How often the processor failed with the batch."""
 
     deaths: int
-    """How many workers let its lease run out."""
+    """How many workers let the lease of the batch run out."""
 
     error: str
     """The class of the last exception. Empty if there was none."""
@@ -42,7 +42,7 @@ class Deliveries(NamedTuple):
     """The workers of a bucket, and the batches that were delivered to them."""
 
     workers: Mapping[str, timedelta]
-    """How long ago each was heard of, by name."""
+    """By name of the worker: how long ago its last heartbeat was."""
 
     batches: Sequence[Delivery]
     """The oldest first."""

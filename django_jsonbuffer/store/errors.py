@@ -23,15 +23,16 @@ if TYPE_CHECKING:
 DRIVER_ERRORS: Final = (redis.exceptions.RedisError, redis.exceptions.RedisClusterException)
 
 _ARGUMENTS: Final = ", with args beginning with"
-"""Begins the part of an error that quotes the command, with its events or a password. A server says
-so about a command that it does not know."""
+"""The part of a server's error that begins with this text quotes the command, and so events or a
+password. Servers send it for a command that they do not know."""
 
 
 @contextmanager
 def asking(cache: str, name: str | None = None, *, key: str = "") -> "Iterator[Redis]":
-    """The client of a cache, for a block whose errors of redis-py become errors of this app.
+    """Yields the client of a cache. Errors of redis-py in the block become errors of this app.
 
-    `name` is that of the bucket, `key` the key that is asked for if it is not the bucket's.
+    `name` is the name of the bucket. `key` is the key that the block uses if it is not a key of a
+    bucket. Both are for the messages of the errors.
     """
     client, around = clients[cache], sys.exception()
     try:
@@ -67,22 +68,22 @@ def raise_ours(
 
 
 def translated(error: Exception, name: str | None = None, *, key: str = "") -> JSONBufferError:
-    """This app's error for one of redis-py. Messages of Redis contain keys, never events."""
+    """This app's error for an error of redis-py. What may quote events or a password is cut off."""
     bucket = f" for bucket {name!r}" if name else ""
-    # Before 7.0, the text of an error inside a script begins with its code. After the text comes
-    # the place in the script.
+    # The error of a command inside a script ends with its place in the script, which is cut off.
+    # Before Redis 7.0, the code of such an error is only in the text.
     text = str(error).partition(" script: ")[0].partition(_ARGUMENTS)[0]
     if isinstance(error, redis.exceptions.OutOfMemoryError) or "OOM " in text:
         return BufferOutOfMemory(
-            f"Redis has no memory left{bucket}, and took nothing. Drain faster, or raise its "
-            "maxmemory."
+            f"Redis has no memory left{bucket}. Nothing was written. Start more workers, or raise "
+            "maxmemory of Redis."
         )
     if "WRONGTYPE" in text:
         which = f"The key {key!r}" if key else f"A key{bucket}"
         return KeyOccupied(
-            f"{which} holds a value of another type, which this app did not put there: see the "
-            "TYPE of its keys. Nothing was changed. Move that key away, or choose another name or "
-            "PREFIX."
+            f"{which} holds a value of another type, which this app did not put there. Nothing was "
+            "changed. Find the key with the Redis command TYPE, and rename it. Or choose another "
+            "bucket name or PREFIX."
         )
     if isinstance(error, redis.exceptions.AuthenticationError):
         return BufferUnavailable(f"Redis refuses the login of this site{bucket}: {text}")
@@ -97,10 +98,10 @@ def translated(error: Exception, name: str | None = None, *, key: str = "") -> J
 
 
 def not_redis(name: str | None = None) -> BufferUnavailable:
-    """The error for a reply that no Redis gives."""
+    """The error for a reply that Redis never gives."""
     bucket = f" for bucket {name!r}" if name else ""
     unavailable = BufferUnavailable(
-        f"The server that answered{bucket} is not Redis: its reply makes no sense. Check CACHES."
+        f"The server that answered{bucket} is not Redis: its reply has no known form. Check CACHES."
     )
     unavailable.may_be_done = True
     return unavailable

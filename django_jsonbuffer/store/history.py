@@ -13,7 +13,7 @@ from .redis_internals import AS_BYTES
 from .replies import are_texts
 
 _SAMPLE: Final = re.compile(rb"[0-9]{1,14}( [0-9]{1,15}){4}")
-"""Milliseconds of 14 digits reach to the year 5138."""
+"""Five numbers. Milliseconds of 14 digits reach to the year 5138, which datetime can hold."""
 
 
 class Sample(NamedTuple):
@@ -41,7 +41,7 @@ def histories(names: Sequence[str], configuration: Configuration) -> list[list[S
 
 
 def _samples(texts: Any) -> list[Sample]:
-    """The readable samples; none if the key cannot be read. Another client may have spoilt some."""
+    """The valid samples. Another client may have overwritten some of them, or the whole key."""
     if not are_texts(texts):
         return []
     rows = [text.split(b" ") for text in texts if _SAMPLE.fullmatch(text)]

@@ -16,16 +16,16 @@ def is_valid_name(name: object) -> bool:
 def validated_name(name: str) -> str:
     """The name as plain text. Raises :class:`InvalidBucketName`.
 
-    Braces are not allowed, since the name is the hash tag of the bucket's keys. With a brace in it
-    the keys would land in several cluster slots, or be those of another bucket.
+    Braces are not allowed, because the name is the hash tag of the bucket's keys. If a name had a
+    brace, the keys would be in several cluster slots, or be the keys of another bucket.
     """
     if is_valid_name(name):
         # A member of a str Enum has another text in an f-string, and so in a key.
         return str.__str__(name)
     shown = repr(name) if len(repr(name)) <= 60 else f"{repr(name)[:60]}…"
     raise InvalidBucketName(
-        f"{shown} cannot be the name of a bucket: use 1 to 100 letters, digits and _ . : - "
-        "of ASCII, beginning with a letter or a digit."
+        f"{shown} cannot be the name of a bucket: use 1 to 100 ASCII letters, digits and "
+        "_ . : -, beginning with a letter or a digit."
     )
 
 
@@ -63,10 +63,10 @@ class Keys:
     """HASH: the counters."""
 
     attempts: str
-    """HASH: what became of each sealed batch's attempts so far."""
+    """HASH: for each sealed batch, its failures, deaths and outages so far."""
 
     workers: str
-    """HASH: the workers, and when each was last heard of."""
+    """HASH: the workers, and when each wrote its last heartbeat."""
 
     history: str
     """LIST: samples of the bucket's counters."""

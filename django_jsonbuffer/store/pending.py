@@ -1,4 +1,4 @@
-"""The pending events of a bucket, looked at, taken or discarded as a whole. And its pause."""
+"""Peek, take and purge the pending events of a bucket. Pause and resume the bucket."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -13,7 +13,7 @@ _PURGE_BATCHES: Final = 100
 def peek(store: Store, limit: int, *, most_bytes: int = 0) -> list[bytes]:
     """JSON arrays, oldest first, with at least `limit` pending events if there are so many.
 
-    With `most_bytes`, not more than these in total, so the last array may be cut off.
+    With `most_bytes`, at most so many bytes in total, so the last array may be cut off.
     """
     keys = [store.keys.open, store.keys.batches, store.keys.stats]
     return store.run(PEEK, keys, limit, most_bytes)  # type: ignore[no-any-return]
@@ -28,7 +28,7 @@ def take(store: Store) -> list[bytes]:
 def purge(store: Store) -> int:
     """Remove all that is pending, and return how many events there were.
 
-    It takes several calls, and each is atomic.
+    This takes several calls to Redis, and each call is atomic.
     """
     total, is_limited = 0, True
     while is_limited:

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from redis import Redis
 
 _PIECE_BYTES: Final = 1024 * 1024
-"""A command is sent in pieces of this size, and each may take as long as the socket timeout."""
+"""A command is sent in pieces of this size, because the socket timeout holds for each piece."""
 
 _REFUSALS: Final = (AuthenticationError, BusyLoadingError, ResponseError)
 
 _ALL_IN_USE: Final = ("Too many connections", "No connection available.")
-"""Messages of redis-py when all connections of a pool are in use. A BlockingConnectionPool gives
-one at any version, other pools only before 6.3, which has an exception class for it."""
+"""Messages of redis-py when all connections of a pool are in use. A BlockingConnectionPool has one in
+every version, other pools only before redis-py 6.3, which has an exception class for this."""
 
 
 AS_BYTES: Final = {"NEVER_DECODE": True}
@@ -53,13 +53,13 @@ def packed(*args: str | int) -> Packed:
 def execute_once(client: "Redis", *args: bytes | Packed, key: str) -> Any:
     """Run a command on the node of `key`, without the retries of the client.
 
-    After a retry, an error of redis-py says nothing of the first attempt. The reply comes as bytes
-    even if the client decodes replies.
+    The client must not retry, because the error of a retry does not say whether the first command
+    was carried out. The reply comes as bytes even if the client decodes replies.
 
     Relies on ``connection_pool``, on ``get_connection()`` and ``release()`` of a pool, on
     ``send_packed_command()``, ``read_response(disable_decoding=)`` and ``disconnect()`` of a
     connection, on ``connection`` of a client that has only one, and on ``get_node_from_key()`` and
-    ``target_nodes=`` of a cluster client: it does not retry on nodes that it was given.
+    ``target_nodes=`` of a cluster client, which does not retry on nodes that its caller names.
     """
     pool = getattr(client, "connection_pool", None)
     if pool is None:
@@ -72,8 +72,8 @@ def execute_once(client: "Redis", *args: bytes | Packed, key: str) -> Any:
         if getattr(pool, "cache", None) is None:
             connection.send_packed_command(_on_the_wire(args))
         else:
-            # Before 8.1, a client with a cache of its own takes the reply to a packed command for
-            # the reply to the last command that it cached.
+            # Before redis-py 8.1, a client with client-side caching takes the reply to a packed
+            # command for the reply to the last command that it cached.
             connection.send_command(*_unpacked(args))
         return connection.read_response(disable_decoding=True)
     except ResponseError:
@@ -161,7 +161,7 @@ def has_timeout(client: "Redis") -> bool:
     """Whether the client stops waiting for a reply after some time.
 
     Relies on ``connection_class``, ``connection_kwargs`` and ``socket_timeout``. Only a connection
-    knows the default of its version of redis-py. Raises ``TypeError`` for an unknown option.
+    knows the default timeout of redis-py. Raises ``TypeError`` for an unknown option.
     """
     pool = getattr(client, "connection_pool", None)
     if pool is None:  # a cluster client

@@ -15,7 +15,7 @@ def are_texts(reply: Any) -> bool:
 
 
 def are_letters(reply: Any) -> bool:
-    """Whether each is a dead letter: its id, and a list of names and values."""
+    """Whether the reply is a list of dead letters: an id, and a list of names and values."""
     return type(reply) is list and all(
         shape_of(letter) == (bytes, list) and are_texts(letter[1]) and len(letter[1]) % 2 == 0
         for letter in reply
@@ -23,7 +23,7 @@ def are_letters(reply: Any) -> bool:
 
 
 def are_deliveries(reply: Any) -> bool:
-    """Whether these are a list of workers and their silence, and a list of deliveries."""
+    """Whether the reply is a list of workers and their heartbeats, and a list of deliveries."""
     return (
         shape_of(reply) == (list, list)
         and len(reply[0]) % 2 == 0

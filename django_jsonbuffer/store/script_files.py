@@ -5,8 +5,8 @@ several operations have in common. A file names the shared files that it uses it
 
     -- @needs clock counters
 
-The shared files stand in the place of that line, each one behind those that it needs. A script
-holds each file once: a file that already stands further up is left out. An operation may have
+The text of the shared files replaces that line, each file behind the files that it needs. A script
+has each file once: a file that is already further up is left out. An operation may have
 several of these lines. Lua creates a function where its text stands, so a script that returns
 above the second line does not spend the time that the functions of the second line take.
 """
@@ -28,7 +28,7 @@ def assemble(name: str) -> str:
 
 
 def _text(file: str, *, needed_by: tuple[str, ...], above: set[str]) -> str:
-    """The text of a file and of those that it needs, or nothing if it is in `above` already."""
+    """The text of a file and of the files that it needs. Empty if `above` already has the file."""
     path = (*needed_by, file)
     if file in needed_by:
         raise ValueError(f"These scripts need each other in a circle: {' → '.join(path)}.")
@@ -50,5 +50,5 @@ def _text(file: str, *, needed_by: tuple[str, ...], above: set[str]) -> str:
 
 @cache
 def read_file(file: str) -> str:
-    """The text of a file in ``scripts/``. Read once, so that all scripts hold the same text."""
+    """The text of a file in ``scripts/``. Read once, so that all scripts get the same text."""
     return resources.files("django_jsonbuffer").joinpath("scripts", file).read_text("utf-8")

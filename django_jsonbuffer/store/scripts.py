@@ -19,8 +19,8 @@ Shape = type | tuple[type, ...]
 class Script:
     """One operation: its text, and the shapes that its reply may have.
 
-    The text is read when the script is created, which is at import. A worker that runs through an
-    upgrade in place must not load the files of the other version later.
+    The text is read when the script is created, which is at import, because a worker that runs
+    during an upgrade must not load files of the other version later.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Script:
         self.name = name
         self.replies = frozenset(replies)
         self.check = check
-        """Whether a reply of another shape fits all the same. For lists of any length."""
+        """Whether a reply of another shape is valid as well. It is for lists of any length."""
         self.source = assemble(name)
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 

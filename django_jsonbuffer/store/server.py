@@ -1,4 +1,4 @@
-"""What the server says about itself, as far as it matters for the safety of events."""
+"""What Redis reports about itself, as far as it matters for the safety of events."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class ServerFacts:
 
 
 def server_facts(configuration: Configuration) -> ServerFacts:
-    """Asks the server. Raises :class:`BufferUnavailable` if it cannot be asked."""
+    """Read the facts from Redis. Raises :class:`BufferUnavailable` if that is not possible."""
     saves: Any = {}
     try:
         with asking(configuration.cache) as client:

@@ -17,7 +17,7 @@ from .scripts import MILLISECOND, STATUS
 from .store import Store
 
 _SHORTEST_MS: Final = 30_000
-"""Shortest time over which a rate is calculated: over less it would jump."""
+"""Shortest time over which a rate is calculated. Over a shorter time, the rate would jump."""
 
 
 class Drops(NamedTuple):
@@ -54,7 +54,7 @@ class BucketStatus:
     """Dead letters."""
 
     batches: int
-    """Batches that hold the events: the open one, those sealed, those in flight."""
+    """All batches: the open batch, the sealed batches and the batches in flight."""
 
     batches_in_flight: int
 
@@ -68,24 +68,24 @@ class BucketStatus:
     """Workers that drain the bucket: those that were heard of within the last 30 seconds."""
 
     paused: timedelta | None
-    """For how long the bucket has been paused; None if it is not."""
+    """For how long the bucket has been paused; None if it is not paused."""
 
     failing: int
     """Batches that have failed and not succeeded since, among the oldest 100 that were
     delivered."""
 
     attempt: int
-    """Attempts of the oldest failing batch."""
+    """The number of the last attempt of the oldest failing batch; 0 if no batch fails."""
 
     error: str
     """The class of the last exception of that batch. Empty if its worker died."""
 
     sampled: timedelta | None
-    """How long ago a worker last took a sample. None if none ever did."""
+    """How long ago a worker last took a sample. None if there is no sample."""
 
     appended_per_minute: float | None
-    """Over the last minute or two; over a longer time if no worker took a sample. None if it is not
-    known."""
+    """Average over the last one or two minutes, or over a longer time if no worker took a sample.
+    None if the rate is not known."""
 
     processed_per_minute: float | None
 
@@ -103,8 +103,8 @@ class BucketStatus:
 
     lost: int
     """All events so far that could not be handed to Redis and whose callers got no error. A process
-    reports them with its next append to the bucket that succeeds. If the reply to that report is
-    lost, it reports and counts them once more."""
+    reports its lost events after its next successful append to the bucket. If the reply to this
+    report is lost, the process reports them again, and they are counted twice."""
 
     dropped: "Drops"
     """All events that were dropped so far, by reason."""
@@ -126,7 +126,7 @@ def read_status(store: Store) -> BucketStatus:
 def statuses(
     names: Sequence[str], configuration: Configuration
 ) -> list[BucketStatus | JSONBufferError]:
-    """The status of each bucket, or the error of that one bucket, in one round trip.
+    """The status of each bucket, or the error if that bucket cannot be read, in one round trip.
 
     Raises :class:`BufferUnavailable` if Redis is unreachable, or refuses all of them.
     """
@@ -145,7 +145,7 @@ def statuses(
         for name, reply in zip(names, replies, strict=True)
     ]
     refusals = [outcome for outcome in outcomes if isinstance(outcome, BufferUnavailable)]
-    # Some may be of buckets whose keys this user of Redis may not read.
+    # If only some buckets fail, this user of Redis may not read the keys of these buckets.
     if refusals and not any(isinstance(outcome, BucketStatus) for outcome in outcomes):
         raise refusals[0]
     return outcomes
@@ -173,7 +173,7 @@ _RESULTS: Final = (
     *("appended", "processed", "buried", "replayed", "lost"),
     *("dropped_newest", "dropped_oldest", "dropped_purged", "dropped_discarded", "error"),
 )
-"""The results of status.lua, as its header numbers them."""
+"""The results of status.lua, in the order in which its header numbers them."""
 
 _AS_THEY_ARE: Final = (
     *("open", "dead", "batches", "batches_in_flight", "bytes", "workers", "failing", "attempt"),
@@ -203,5 +203,5 @@ def _duration(ms: int) -> timedelta | None:
 
 
 def _per_minute(events: int, ms: int) -> float | None:
-    """None over a time too short, and if a total was reset in between."""
+    """The rate. None if the time is too short, or if the total began again in between."""
     return None if ms < _SHORTEST_MS or events < 0 else events * 60_000 / ms

@@ -28,11 +28,12 @@ logger = logging.getLogger("django_jsonbuffer")
 class Store:
     """One bucket in Redis.
 
-    Each method is one script, in one round trip, and atomic: it does all that it says, or it raises
-    and has changed no event. Only if the connection breaks, a command may have been carried out
-    although its method raises. Each may be repeated, and a late copy of it does nothing. Two
-    methods may need more: the first append of a process to a bucket also writes the catalog, and
-    :meth:`claim` asks again after a hundred foreign values.
+    Each method runs one script in one round trip. It is atomic: it does all that it says, or it
+    raises and has changed no event. Only if the connection breaks, a method may raise although its
+    script was carried out. Each method may be repeated, because a second copy of its command that
+    arrives later changes nothing. Two methods may need more than one round trip: the first append
+    of a process to a bucket also writes the catalog, and :meth:`claim` asks again after a hundred
+    foreign values.
     """
 
     def __init__(self, name: str, configuration: Configuration) -> None:
@@ -48,9 +49,9 @@ class Store:
     def append(
         self, events: Sequence[bytes], stamp: Stamp, limits: Limits, *, size: int | None = None
     ) -> None:
-        """Append encoded events, in their order and once for each stamp. Seal each full batch.
+        """Append encoded events in their order, once for each stamp. Full batches are sealed.
 
-        `size` is that of :func:`size_of`, if the caller knows it. Raises :class:`EventTooLarge` if
+        `size` is the result of :func:`size_of`, if known. Raises :class:`EventTooLarge` if
         one call may not have so many bytes or batches, and :class:`BucketFull` if there is no room.
         """
         size = size_of(events) if size is None else size
@@ -83,11 +84,12 @@ class Store:
     def claim(
         self, worker: str, *, lease: timedelta, linger: timedelta | None, after: str | None
     ) -> tuple[Claim | None, int]:
-        """Claim the oldest batch that no worker holds, or again the one that `worker` holds.
+        """Claim the oldest batch that no worker holds, or again the batch that `worker` holds.
 
-        First seals an open batch as old as `linger`; None leaves it open. Of the batches that were
-        delivered before, claims only those behind the id `after`. Of a paused bucket, claims only
-        what `worker` holds. Returns the claim, and how many foreign values became dead letters.
+        If there is none, seals and claims an open batch as old as `linger`; None leaves it open.
+        With `after`, skips delivered batches up to this id, so that a drain comes to each batch
+        once. Of a paused bucket, claims only what `worker` holds. Returns the claim, and how many
+        foreign values became dead letters.
         """
         keys = [*self.event_keys, self.keys.attempts, self.keys.paused]
         lease_ms = lease // MILLISECOND
@@ -122,7 +124,7 @@ class Store:
         failed: bool = False,
         error: str = "",
     ) -> None:
-        """Release a batch, to be claimed again after the backoff, which the lease bounds.
+        """Release a batch. It can be claimed again after the backoff (at most the lease).
 
         `failed` counts a failure of the batch; otherwise an outage is the reason. `error` is the
         class of the exception. Raises :class:`LeaseLost`.
@@ -158,7 +160,7 @@ class Store:
     ) -> None:
         """Move events of a batch to the dead letters, and remove the batch.
 
-        `processed` is the number of the other events, `failures` becomes the field ``attempts`` of
+        `processed` is the number of the other events. `failures` becomes the field ``attempts`` of
         the dead letters. Raises :class:`LeaseLost`.
         """
         keys = [self.keys.batches, self.keys.dead, self.keys.stats, self.keys.attempts]
@@ -168,7 +170,7 @@ class Store:
         self._run_held(scripts.BURY, keys, claim, processed, failures, *letters)
 
     def beat(self, worker: str) -> None:
-        """Note that a worker lives. Once a minute, add a sample to the history."""
+        """Write the heartbeat of a worker. Once a minute, add a sample to the history."""
         keys = [*self.event_keys, self.keys.workers, self.keys.history]
         self.run(scripts.BEAT, keys, worker)
 
@@ -196,9 +198,9 @@ class Store:
         return reply
 
     def run_once(self, script: Script, keys: list[str], *args: bytes | Packed) -> Any:
-        """The reply of a script without the retries of the client. The caller has to check it.
+        """The reply of a script without the retries of the client. The caller must check the reply.
 
-        After a retry of the client, an error would say nothing of the first attempt.
+        The error of a retry would not say whether the first command was carried out.
         """
         client, around = clients[self.cache], sys.exception()
         *same, last = keys
@@ -220,7 +222,7 @@ class Store:
         if not reply:
             raise LeaseLost(
                 f"Batch {claim.id} of bucket {self.name!r} is no longer held by {claim.worker} "
-                f"under its attempt {claim.attempt}."
+                f"(attempt {claim.attempt})."
             )
         return reply
 
@@ -243,5 +245,5 @@ class Store:
 
 
 def _short(error: str) -> str:
-    """The name of an exception class, cut to a length that a reader reads."""
+    """The name of an exception class, in one line of at most 100 characters."""
     return " ".join(error.split())[:100]
