@@ -1,11 +1,11 @@
 -- Acknowledge a batch whose events have been processed.
 --
--- Atomic so that a batch is either still leased or gone, never both. A late copy finds another
--- holder, or another delivery, and does nothing.
+-- Atomic so that a batch is either still leased or gone, never both. A copy of the call that
+-- arrives later finds another holder, or another delivery, and does nothing.
 --
 -- KEYS[1]  batches   STREAM of sealed batches
 -- KEYS[2]  stats     HASH of the bucket's counters
--- KEYS[3]  attempts  HASH with what became of each batch's attempts
+-- KEYS[3]  attempts  HASH of each batch's failures, deaths and outages
 -- ARGV[1]  worker    name of the worker that holds the lease
 -- ARGV[2]  id        id of the batch
 -- ARGV[3]  attempt   number of the delivery that the worker holds, from 1
@@ -25,7 +25,7 @@ local held = look_sealed(batches, stats)
 -- A key of another type must fail here, before the first write.
 redis.call('HLEN', attempts)
 
--- XACK needs no memory, so a full server lets the script run to its end.
+-- XACK needs no memory, so a full Redis lets the script run to its end.
 if remove(batches, attempts, id) == 0 then return 0 end
 held.claimed, held.bytes = held.claimed - count, held.bytes - bytes
 remember_sealed(batches, stats, held)

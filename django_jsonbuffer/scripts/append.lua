@@ -1,14 +1,14 @@
 -- Append events to the open batch, once, and seal it when it is full.
 --
--- Atomic so that all events of one call are stored, or none, and next to each other; and so that a
--- repeat of the call finds it done. Its cost does not depend on the events that are pending: it
--- splices the events over the closing bracket.
+-- Atomic so that all events of one call are stored next to each other, or none, and so that the
+-- same call finds its events stored if it is sent again. The cost does not depend on the pending
+-- events, because the script writes over the closing bracket of the open batch.
 --
 -- KEYS[1]  open      STRING, the open batch
 -- KEYS[2]  batches   STREAM of sealed batches
 -- KEYS[3]  dead      STREAM of dead letters
 -- KEYS[4]  stats     HASH of the bucket's counters
--- KEYS[5]  attempts  HASH with what became of each batch's attempts
+-- KEYS[5]  attempts  HASH of each batch's failures, deaths and outages
 -- KEYS[6]  producer  STRING, the sequence number of this producer's last append
 -- ARGV[1]  remembered_ms      how long the bucket remembers the producer
 -- ARGV[2]  batch_size         most events of a batch; 0 never seals
@@ -17,13 +17,14 @@
 -- ARGV[5]  max_pending_bytes  most bytes of all batches; 0 for any number
 -- ARGV[6]  overflow           for a full bucket: raise (refuse this call), drop_newest, drop_oldest
 -- ARGV[7]  sequence           number of this call among those of the producer, from 1
--- ARGV[8]  counts             events in each splice, separated by spaces
+-- ARGV[8]  counts             number of events in each of the splices below, with spaces between
 -- ARGV[9…] splices            each `,<event>,<event>]`, no larger than a batch may be
 --
--- Returns `stored` in the usual case. Otherwise {outcome, 1 when the bucket had no counters before,
--- 1 when a foreign value became a dead letter, events dropped}. The outcome is `stored`; `repeated`
--- when the call was stored before; `dropped` for drop_newest; `full` when the bucket has no room, or
--- `large` when the string of the open batch has none. `full` and `large` wrote nothing.
+-- Returns `stored` in the usual case. Otherwise {outcome, 1 when the bucket had no counters before
+-- (the catalog may lack it as well), 1 when a foreign value became a dead letter, events dropped}.
+-- The outcome is `stored`; `repeated` when the call was stored before; `dropped` for drop_newest;
+-- `full` when the bucket has no room, or `large` when the string of the open batch has none. `full`
+-- and `large` wrote nothing.
 
 -- @needs numbers open_as_left sealed_as_left
 
@@ -36,7 +37,7 @@ local remembered_ms, batch_size, batch_bytes = ARGV[1], tonumber(ARGV[2]), tonum
 local max_pending, max_pending_bytes, overflow = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local sequence, counts = tonumber(ARGV[7]), ARGV[8]
 
--- Not ==: a late copy may arrive after younger appends of its producer.
+-- Not ==, because a copy of the call may arrive after later appends of its producer.
 local last = redis.call('GET', producer)
 if last and sequence <= (whole(last) or 0) then return { 'repeated', 0, 0, 0 } end
 
@@ -49,7 +50,7 @@ local function may_fill_a_batch()
     or batch.bytes + #first_splice >= batch_bytes)
 end
 
--- Whether the events of this call have room beside that many events and bytes.
+-- Whether the events of this call have room beside `pending` events with so many bytes.
 local function has_room(pending, bytes)
   for digits in string.gmatch(counts, '%d+') do pending = pending + tonumber(digits) end
   for at = FIRST_ARGV, #ARGV do bytes = bytes + #ARGV[at] end
@@ -68,12 +69,12 @@ end
 if is_usual() then
   local tail = #first_splice >= TAIL and first_splice or string.sub(batch.tail, 1, -2) .. first_splice
   redis.call('SETRANGE', open, batch.bytes - 1, first_splice)
-  -- Another client may have set an expiry on its value, which our events are part of.
+  -- Another client may have set an expiry on the key, which would remove our events.
   redis.call('PERSIST', open)
   redis.call('HSET', stats, 'open', batch.count + first_count, 'open_bytes',
     batch.bytes + #first_splice - 1, 'open_tail', string.sub(tail, -TAIL),
     'appended', batch.appended + first_count)
-  -- Last, so that no append is on record as stored that was not.
+  -- Last, so that an append that was not stored is never recorded as stored.
   redis.call('SET', producer, sequence, 'PX', remembered_ms)
   return 'stored'
 end
@@ -121,8 +122,9 @@ if has_cap and not has_room(batch.count + held.sealed, batch.bytes + held.bytes)
 end
 
 local foreign = batch.is_foreign and 1 or 0
--- A full server decides at the first write of a script whether the script may run. It would allow a
--- removal, so a write that needs memory comes first: nothing is removed for an append that is refused.
+-- A full Redis decides at the first write of a script whether the script may run, and it would
+-- allow a removal. So the first write needs memory: Redis refuses the append before anything is
+-- removed.
 if batch.text or dropped > 0 then redis.call('HSET', stats, 'open', batch.count) end
 adopt(open, dead, stats, batch)
 for _, id in ipairs(ids) do remove(batches, attempts, id) end

@@ -1,17 +1,17 @@
--- Note that a worker lives, and once a minute how the bucket stands.
+-- Write the heartbeat of a worker, and once a minute a sample of the bucket's counters.
 --
 -- Atomic so that the names of workers that are long gone do not pile up, and so that several workers
--- take one sample.
+-- together take one sample a minute.
 --
 -- KEYS[1]  open     STRING, the open batch
 -- KEYS[2]  batches  STREAM of sealed batches
 -- KEYS[3]  dead     STREAM of dead letters
 -- KEYS[4]  stats    HASH of the bucket's counters
--- KEYS[5]  workers  HASH of the workers, and when (ms) each beat last
--- KEYS[6]  history  LIST of samples of how the bucket stood
+-- KEYS[5]  workers  HASH of the workers, and when (ms) each wrote its last heartbeat
+-- KEYS[6]  history  LIST of samples of the bucket's counters
 -- ARGV[1]  worker   name of the worker
 --
--- Returns how many workers are noted.
+-- Returns how many workers have a heartbeat.
 
 -- @needs clock history look_open look_sealed numbers totals
 
@@ -23,7 +23,7 @@ local worker = ARGV[1]
 
 local noted = redis.call('HGETALL', workers)
 
--- A write that needs no memory, so that a full server lets the script run to its end.
+-- The first write needs no memory, so that a full Redis lets the script run to its end.
 redis.call('PERSIST', workers)
 local now = now_ms()
 for i = 1, #noted, 2 do
@@ -32,7 +32,7 @@ for i = 1, #noted, 2 do
   end
 end
 redis.call('HSET', workers, worker, now)
--- An error of the sample must not end the script: a lease is worth more than its bucket's history.
+-- An error of the sample must not end the script, because a lease is worth more than the history.
 pcall(function()
   if is_sample_due(history) then
     take_sample(history, look_open(open, stats).count + look_sealed(batches, stats).sealed,

@@ -1,12 +1,12 @@
 -- Move events of a claimed batch to the dead letters, and acknowledge the others.
 --
--- Atomic so that each event is in the batch, or in a dead letter, or processed. A late copy finds
--- another holder, or another delivery, and does nothing.
+-- Atomic so that each event is in the batch, or in a dead letter, or processed. A copy of the call
+-- that arrives later finds another holder, or another delivery, and does nothing.
 --
 -- KEYS[1]  batches    STREAM of sealed batches
 -- KEYS[2]  dead       STREAM of dead letters
 -- KEYS[3]  stats      HASH of the bucket's counters
--- KEYS[4]  attempts   HASH with what became of each batch's attempts
+-- KEYS[4]  attempts   HASH of each batch's failures, deaths and outages
 -- ARGV[1]  worker     name of the worker that holds the lease
 -- ARGV[2]  id         id of the batch
 -- ARGV[3]  attempt    number of the delivery that the worker holds, from 1
@@ -29,7 +29,7 @@ if not entry then return 0 end
 local events, count = contents(entry)
 local held, past = look_sealed(batches, stats), attempts_at(attempts, id)
 
--- A write that needs no memory, so that a full server lets the script run to its end.
+-- The first write needs no memory, so that a full Redis lets the script run to its end.
 redis.call('PERSIST', batches)
 for at = FIRST_ARGV, #ARGV, 4 do
   local event = string.sub(events, tonumber(ARGV[at]), tonumber(ARGV[at + 1]))

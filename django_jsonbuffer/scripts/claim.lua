@@ -1,6 +1,6 @@
--- Claim one batch: the one that this worker holds already. Otherwise, unless the bucket is paused, the
--- oldest batch whose lease has run out or whose backoff is over; else the oldest sealed batch that was
--- never delivered; else the open batch, if it has lingered.
+-- Claim one batch: the batch that this worker holds already. If it holds none, and the bucket is
+-- not paused: the oldest batch whose lease has run out or whose backoff is over; else the oldest
+-- sealed batch that was never delivered; else the open batch, if it is old enough.
 --
 -- Atomic so that no two workers ever hold one batch under valid leases. Repeatable: a worker that got
 -- no reply claims the same batch again. A lease that ran out counts as the death of its worker.
@@ -9,18 +9,18 @@
 -- KEYS[2]  batches   STREAM of sealed batches
 -- KEYS[3]  dead      STREAM of dead letters
 -- KEYS[4]  stats     HASH of the bucket's counters
--- KEYS[5]  attempts  HASH with what became of each batch's attempts
+-- KEYS[5]  attempts  HASH of each batch's failures, deaths and outages
 -- KEYS[6]  paused    STRING, since when (ms) the bucket is paused
 -- ARGV[1]  worker     name of the worker
 -- ARGV[2]  lease_ms   how long a claim holds
 -- ARGV[3]  linger_ms  how old an open batch must be to be sealed; -1 leaves it open
--- ARGV[4]  after      where to begin among the batches that were delivered before: '-', or '(' and the
---                     id of a batch
+-- ARGV[4]  after      where to begin among the batches that were delivered before: '-' for the
+--                     oldest, or '(' and an id for those behind this id, to claim none twice
 --
 -- Returns {foreign, id, attempt, count, events, failures, deaths, outages}. `foreign` is the number of
--- foreign values that became dead letters. The others are absent when nothing was claimed. When
--- `foreign` is not 0, there may be more to claim all the same. `attempt` is the number of this
--- delivery, from 1.
+-- foreign values that became dead letters. The other values are absent when nothing was claimed. If
+-- `foreign` is not 0 then, there may still be something to claim, because one call handles only so
+-- many foreign values. `attempt` is the number of this delivery, from 1.
 
 -- @needs attempts clock ensure_group entries foreign_entries group look_open look_sealed
 -- @needs open_batch remember_attempts remember_sealed remove sealing
@@ -65,7 +65,7 @@ local function claim_delivered(is_own, ...)
     local entry = redis.call('XRANGE', batches, id, id)[1]
     local reply
     if not entry then
-      remove(batches, attempts, id) -- somebody deleted it
+      remove(batches, attempts, id) -- another client deleted it
     elseif is_own then
       redis.call('XCLAIM', batches, GROUP, worker, 0, id, 'JUSTID')
       reply = claimed(entry, deliveries, true, false)
@@ -89,7 +89,7 @@ end
 
 local function has_lingered()
   local age = batch.count > 0 and now_ms() - batch.opened
-  -- Opened in the future: the server's clock was set back, perhaps by a long time.
+  -- A negative age: the clock of Redis was set back, perhaps by a long time. So do not wait.
   return age and (age >= linger_ms or age < 0)
 end
 
@@ -97,8 +97,8 @@ local is_paused = redis.call('GET', paused) ~= false
 local lingered = not is_paused and has_lingered()
 if not (held.entries > 0 or lingered or batch.text) then return { 0 } end
 
--- A write that needs no memory and takes nothing from the key. A full server decides at the first
--- write of a script whether the script may run. This one must, since only draining frees memory.
+-- A full Redis decides at the first write of a script whether the script may run. This script must
+-- run, because only draining frees memory. So its first write needs no memory, and removes nothing.
 redis.call('PERSIST', open)
 adopt(open, dead, stats, batch)
 

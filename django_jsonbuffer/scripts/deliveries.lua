@@ -1,22 +1,22 @@
--- List who drains the bucket, and the batches that were delivered and are not acknowledged.
+-- List the workers of the bucket, and the batches that were delivered and are not acknowledged.
 --
 -- Atomic so that each batch is listed once, with its holder.
 --
 -- KEYS[1]  batches   STREAM of sealed batches
--- KEYS[2]  attempts  HASH with what became of each batch's attempts
--- KEYS[3]  workers   HASH of the workers, and when (ms) each beat last
+-- KEYS[2]  attempts  HASH of each batch's failures, deaths and outages
+-- KEYS[3]  workers   HASH of the workers, and when (ms) each wrote its last heartbeat
 -- ARGV[1]  limit     most batches
 --
--- Returns {list of names of workers, each with the ms since it beat last; list of batches, oldest
--- first}. A batch is
+-- Returns {list of names of workers, each followed by the ms since its last heartbeat; list of
+-- batches, oldest first}. A batch is
 --   1  its id
---   2  name of the worker that holds it, or ''
+--   2  name of the worker that holds it, or '' when it was released
 --   3  number of its last attempt, from 1
 --   4  ms since it was last claimed, or -1 when that is not known
 --   5  ms since its lease was last renewed
 --   6  how often the processor failed with it
 --   7  how many workers died with it
---   8  kind of the error that it last failed with, or ''
+--   8  class of the exception that it last failed with, or ''
 -- Writes nothing.
 
 -- @needs attempts clock group numbers

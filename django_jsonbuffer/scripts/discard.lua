@@ -1,6 +1,6 @@
 -- Discard dead letters.
 --
--- Atomic so that each is counted once, however often it is discarded.
+-- Atomic so that each dead letter is counted once, however often it is discarded.
 --
 -- KEYS[1]  dead   STREAM of dead letters
 -- KEYS[2]  stats  HASH of the bucket's counters
@@ -17,7 +17,7 @@ local FIRST_ARGV = 1
 redis.call('HLEN', stats)
 local discarded = 0
 for at = FIRST_ARGV, #ARGV do
-  -- XDEL needs no memory, so a full server lets the script run to its end.
+  -- XDEL needs no memory, so a full Redis lets the script run to its end.
   discarded = discarded + redis.call('XDEL', dead, ARGV[at])
 end
 drop(stats, 'discarded', discarded)

@@ -1,6 +1,6 @@
 -- Count events that were lost before they reached Redis.
 --
--- Atomic so that a total that is not a number any more begins again with this count.
+-- Atomic so that a total that another client has overwritten begins again with this count.
 --
 -- KEYS[1]  stats  HASH of the bucket's counters
 -- ARGV[1]  count  how many events were lost

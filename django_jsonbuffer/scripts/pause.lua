@@ -12,7 +12,7 @@ local paused = KEYS[1]
 
 local is_paused = redis.call('GET', paused)
 
--- A write that needs no memory, so that a full server lets the script run to its end.
+-- The first write needs no memory, so that a full Redis lets the script run to its end.
 redis.call('PERSIST', paused)
 if is_paused then return 0 end
 redis.call('SET', paused, now_ms())

@@ -8,8 +8,8 @@
 -- ARGV[1]  limit    events that the caller wants
 -- ARGV[2]  bytes    most bytes that the caller wants; 0 for any number
 --
--- Returns JSON arrays, oldest first: as many as hold that many events. The last one is cut when there
--- were too many bytes. Writes nothing.
+-- Returns JSON arrays, oldest first: as many as have `limit` events together. The last array is cut
+-- when there are too many bytes. Writes nothing.
 
 -- @needs entries look_open
 

@@ -1,7 +1,7 @@
 -- Renew the lease of a claimed batch: it begins again.
 --
--- Atomic so that a lease is renewed only while it is held. A late copy finds another holder, or
--- another delivery, and does nothing.
+-- Atomic so that a lease is renewed only while it is held. A copy of the call that arrives later
+-- finds another holder, or another delivery, and does nothing.
 --
 -- KEYS[1]  batches  STREAM of sealed batches
 -- ARGV[1]  worker   name of the worker that holds the lease
@@ -16,8 +16,8 @@ local batches = KEYS[1]
 local worker, id, attempt = ARGV[1], ARGV[2], tonumber(ARGV[3])
 
 if not is_held(batches, worker, id, attempt) then return 0 end
-if #redis.call('XRANGE', batches, id, id) == 0 then return 0 end -- somebody deleted it
+if #redis.call('XRANGE', batches, id, id) == 0 then return 0 end -- another client deleted it
 
--- XCLAIM needs no memory, so a full server lets the script run to its end.
+-- XCLAIM needs no memory, so a full Redis lets the script run to its end.
 redis.call('XCLAIM', batches, GROUP, worker, 0, id, 'JUSTID')
 return 1

@@ -1,7 +1,7 @@
 -- Replay dead letters: their events become one batch, behind all that is sealed.
 --
--- Atomic so that each event is in a dead letter or in the batch, never in both. A late copy finds
--- no dead letter, and does nothing.
+-- Atomic so that each event is in a dead letter or in the batch, never in both. A copy of the call
+-- that arrives later finds no dead letter, and does nothing.
 --
 -- KEYS[1]  batches  STREAM of sealed batches
 -- KEYS[2]  dead     STREAM of dead letters
@@ -26,7 +26,8 @@ for at = FIRST_ARGV, #ARGV do
 end
 if #ids == 0 then return 0 end
 
--- All events are copied before the first dead letter is removed. A full server refuses the copy.
+-- All events are copied before the first dead letter is removed, because a full Redis refuses the
+-- copy.
 local array = '[' .. table.concat(events, ',') .. ']'
 redis.call('XADD', batches, '*', 'events', array, 'count', #ids, 'opened', now_ms())
 for _, id in ipairs(ids) do redis.call('XDEL', dead, id) end

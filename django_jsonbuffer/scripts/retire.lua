@@ -2,11 +2,11 @@
 -- are taken out of the consumer group, so that their names do not pile up.
 --
 -- Atomic so that no worker is removed between its claim and its ack: Redis would never deliver the
--- batches of a removed worker again. A worker that is removed while it lives joins by claiming.
+-- batches of a removed worker again. If a worker lives, its next claim adds it again.
 --
 -- KEYS[1]  batches   STREAM of sealed batches
 -- KEYS[2]  stats     HASH of the bucket's counters
--- KEYS[3]  workers   HASH of the workers, and when (ms) each beat last
+-- KEYS[3]  workers   HASH of the workers, and when (ms) each wrote its last heartbeat
 -- ARGV[1]  worker    name of the worker
 -- ARGV[2]  lease_ms  how long a claim holds
 --
@@ -19,7 +19,7 @@ local worker, lease_ms = ARGV[1], ARGV[2]
 
 local held = look_sealed(batches, stats)
 
--- HDEL and XCLAIM need no memory, so a full server lets the script run to its end.
+-- HDEL and XCLAIM need no memory, so a full Redis lets the script run to its end.
 redis.call('HDEL', workers, worker)
 if redis.pcall('XINFO', 'CONSUMERS', batches, GROUP).err then return 0 end
 local released = 0

@@ -21,8 +21,8 @@ local batch, held = look_open(open, stats), look_sealed(batches, stats)
 redis.call('XLEN', dead)
 local foreign = batch.is_foreign and 1 or 0
 
--- A write that needs no memory and takes nothing from the key. A full server decides at the first
--- write of a script whether the script may run. This one must, since only draining frees memory.
+-- A full Redis decides at the first write of a script whether the script may run. This script must
+-- run, because only draining frees memory. So its first write needs no memory, and removes nothing.
 redis.call('PERSIST', open)
 adopt(open, dead, stats, batch)
 if batch.count > 0 then

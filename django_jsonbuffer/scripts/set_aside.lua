@@ -19,7 +19,7 @@ local FIRST_ARGV = 2
 redis.call('HLEN', stats)
 redis.call('XLEN', dead)
 
--- A write that needs no memory, so that a full server lets the script run to its end.
+-- The first write needs no memory, so that a full Redis lets the script run to its end.
 redis.call('PERSIST', dead)
 for at = FIRST_ARGV, #ARGV do
   add_dead_letter(dead, stats, ARGV[at], error, '', 0)

@@ -1,11 +1,11 @@
 -- Split a claimed batch: replace it by its two halves, so that the event that fails can be found.
 --
--- Atomic so that every event is in the batch or in one of the halves, never in both. A late copy
--- finds another holder, or another delivery, and does nothing.
+-- Atomic so that every event is in the batch or in one of the halves, never in both. A copy of the
+-- call that arrives later finds another holder, or another delivery, and does nothing.
 --
 -- KEYS[1]  batches    STREAM of sealed batches
 -- KEYS[2]  stats      HASH of the bucket's counters
--- KEYS[3]  attempts   HASH with what became of each batch's attempts
+-- KEYS[3]  attempts   HASH of each batch's failures, deaths and outages
 -- ARGV[1]  worker     name of the worker that holds the lease
 -- ARGV[2]  id         id of the batch
 -- ARGV[3]  attempt    number of the delivery that the worker holds, from 1
@@ -16,7 +16,7 @@
 -- ARGV[8]  failures   that both halves begin with
 -- ARGV[9]  deaths     that both halves begin with
 -- ARGV[10] outages    that both halves begin with
--- ARGV[11] error      kind of the error that the batch failed with
+-- ARGV[11] error      class of the exception that the batch failed with
 --
 -- Returns {id of the second half}, or an empty list when another worker holds the lease or the batch
 -- is gone.
@@ -42,7 +42,7 @@ local past = {
   first_ms = attempts_at(attempts, id).first_ms, error = error,
 }
 
--- A write that needs no memory, so that a full server lets the script run to its end.
+-- The first write needs no memory, so that a full Redis lets the script run to its end.
 redis.call('PERSIST', batches)
 local newest
 for _, half in ipairs({

@@ -6,9 +6,9 @@
 -- KEYS[2]  batches   STREAM of sealed batches
 -- KEYS[3]  dead      STREAM of dead letters
 -- KEYS[4]  stats     HASH of the bucket's counters
--- KEYS[5]  attempts  HASH with what became of each batch's attempts
--- KEYS[6]  workers   HASH of the workers, and when (ms) each beat last
--- KEYS[7]  history   LIST of samples of how the bucket stood
+-- KEYS[5]  attempts  HASH of each batch's failures, deaths and outages
+-- KEYS[6]  workers   HASH of the workers, and when (ms) each wrote its last heartbeat
+-- KEYS[7]  history   LIST of samples of the bucket's counters
 -- KEYS[8]  paused    STRING, since when (ms) the bucket is paused
 --
 -- Returns 26 values:
@@ -20,12 +20,12 @@
 --    6  bytes in all these batches
 --    7  dead letters
 --    8  ms that the oldest pending event has waited, or -1 when none is pending
---    9  workers that beat within the last 30 seconds
+--    9  workers with a heartbeat in the last 30 seconds
 --   10  ms that the bucket has been paused, or -1 when it is not paused
 --   11  batches that have failed and not succeeded since, among the oldest 100 that were delivered
 --   12  number of the last attempt of the oldest failing batch, or 0
 --   13  ms since the newest sample, or -1 when there is none
---   14  ms since the sample before the newest, or else since the newest, or -1
+--   14  ms since the second newest sample, or since the newest if it is the only one, or -1
 --   15  the total of appended events at the time of 14, or -1
 --   16  the total of processed events at the time of 14, or -1
 --   17  total of appended events
@@ -37,12 +37,12 @@
 --   23  total of events dropped as the oldest
 --   24  total of purged events
 --   25  total of discarded dead letters
---   26  kind of the error that the oldest failing batch last failed with, or ''
+--   26  class of the exception that the oldest failing batch last failed with, or ''
 -- Writes nothing.
 
 -- @needs attempts clock entries group look_open look_sealed numbers samples totals undelivered
 
-local HEARD_OF_MS = 30 * 1000 -- a worker beats every 10 s
+local HEARD_OF_MS = 30 * 1000 -- a worker writes a heartbeat every 10 s
 
 local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local attempts, workers, history, paused = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
@@ -50,14 +50,14 @@ local attempts, workers, history, paused = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local now = now_ms()
 local function ms_since(ms) return ms and math.max(0, now - ms) or -1 end
 
--- When the oldest event was appended of those that are sealed and that no worker holds, or nil. A
--- released batch is older than any that was never delivered, except for halves.
+-- When the oldest event was appended that is sealed and that no worker holds, or nil. A released
+-- batch is older than all batches that were never delivered, except halves.
 local function oldest_sealed()
   local entry = first_undelivered(batches)
   local halves_opened = entry and oldest_halves(stats, entry[1])
   for _, released in ipairs(deliveries_of(batches, '-', '+', 100, NOBODY)) do
     local found = redis.call('XRANGE', batches, released[1], released[1])[1]
-    if found then -- or somebody deleted it
+    if found then -- or another client deleted it
       entry = found
       break
     end
@@ -86,7 +86,8 @@ end
 local function count_workers()
   local beats, count = redis.call('HVALS', workers), 0
   for _, beat_ms in ipairs(beats) do
-    -- A beat from the future is spoilt, or older than the moment when the server's clock was set back.
+    -- A heartbeat from the future was overwritten by another client, or was written before the
+    -- clock of Redis was set back.
     if math.abs(now - (whole(beat_ms) or 0)) <= HEARD_OF_MS then count = count + 1 end
   end
   return count

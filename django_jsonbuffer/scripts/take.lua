@@ -1,13 +1,14 @@
 -- Take or discard all pending events: those that are sealed and not claimed, and the open batch.
 --
--- Atomic so that no event is taken twice or overtaken. Events are removed before the caller has
--- them: at most once. Batches that a worker holds, and dead letters, stay.
+-- Atomic so that no event is taken twice, or after a later event. Events are removed before the
+-- caller has them, so they are lost if the reply is lost. Batches that a worker holds, and dead
+-- letters, stay.
 --
 -- KEYS[1]  open      STRING, the open batch
 -- KEYS[2]  batches   STREAM of sealed batches
 -- KEYS[3]  dead      STREAM of dead letters
 -- KEYS[4]  stats     HASH of the bucket's counters
--- KEYS[5]  attempts  HASH with what became of each batch's attempts
+-- KEYS[5]  attempts  HASH of each batch's failures, deaths and outages
 -- ARGV[1]  counter   the total that counts the events: processed, or purged
 -- ARGV[2]  returns   1 to return the events
 -- ARGV[3]  limit     most sealed batches of one call; 0 for all
@@ -40,8 +41,8 @@ each_entry(batches, 16, function(entry, is_claimed)
 end)
 local is_limited = limit > 0 and (#ids == limit or #foreign_entries == MOST_SET_ASIDE)
 
--- A write that needs no memory and takes nothing from the key. A full server decides at the first
--- write of a script whether the script may run. This one must, since only draining frees memory.
+-- A full Redis decides at the first write of a script whether the script may run. This script must
+-- run, because only draining frees memory. So its first write needs no memory, and removes nothing.
 redis.call('PERSIST', open)
 local foreign = #foreign_entries
 for _, entry in ipairs(foreign_entries) do set_aside(batches, dead, stats, attempts, entry) end

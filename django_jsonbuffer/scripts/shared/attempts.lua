@@ -1,14 +1,14 @@
--- Shared: reads what became of a batch's attempts.
+-- Shared: reads the failures, deaths and outages of a batch.
 -- @needs numbers
 
 -- Returns a table with these fields:
 --   failures    how often the processor failed with the batch
 --   deaths      how many workers died with it
 --   first_ms    when the first failure, outage or death was, or nil
---   outages     how often its sink was away although other events had been processed meanwhile
---   processed   the bucket's total of processed events when the sink was last away, or nil
+--   outages     its outages, without those between which no other events were processed
+--   processed   the bucket's total of processed events at its last outage, or nil
 --   claimed_ms  when a worker last claimed it, or nil
---   error       kind of the error that it last failed with, or ''
+--   error       class of the exception that it last failed with, or ''
 local function attempts_at(attempts, id)
   local text = redis.call('HGET', attempts, id) or ''
   local failures, deaths, first_ms, outages, processed, claimed_ms, error =

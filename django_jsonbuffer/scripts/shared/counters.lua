@@ -1,7 +1,7 @@
 -- Shared: adds to a total of the bucket.
 
--- A total that is not a number any more begins again. No count is worth a script that stops between
--- the copy of an event and its removal.
+-- A total that another client has overwritten begins again, because an error here would stop the
+-- script between the copy of an event and its removal.
 local function bump(stats, total, by)
   if by == 0 then return end
   local reply = redis.pcall('HINCRBY', stats, total, by)

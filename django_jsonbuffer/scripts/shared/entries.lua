@@ -11,16 +11,16 @@ local function field(list, name)
   return nil
 end
 
--- The events of an entry and their number, or nil when the entry is not a batch: another client put
--- it there.
+-- The events of an entry and their number, or nil when the entry is not a batch, because another
+-- client put it there.
 local function contents(entry)
   local events, count = field(entry[2], 'events'), whole(field(entry[2], 'count'))
   if events and count and whole(field(entry[2], 'opened')) then return events, count end
   return nil
 end
 
--- Calls visit(entry, is_claimed) for each entry, oldest first, until it returns true. Reads as many
--- entries at a time as `portion` says.
+-- Calls visit(entry, is_claimed) for each entry, oldest first, until visit returns true. Reads
+-- `portion` entries at a time.
 local function each_entry(batches, portion, visit)
   local claimed = {}
   local total = deliveries_of(batches)[1] or 0

@@ -1,7 +1,7 @@
 -- Shared: entries of the stream that another client put there and that are not batches.
 -- @needs dead_letters remove
 
-local MOST_SET_ASIDE = 100 -- in one call, so that none holds up the server for long
+local MOST_SET_ASIDE = 100 -- in one call, so that no call blocks Redis for long
 
 -- Moves the whole entry to the dead letters.
 local function set_aside(batches, dead, stats, attempts, entry)

@@ -3,7 +3,8 @@
 local GROUP = 'drain'
 local NOBODY = 'released' -- holds the released batches: no worker has this name, so no ack fits
 
--- Deliveries that are not acknowledged, as XPENDING lists them. None when there is no group.
+-- Deliveries that are not acknowledged, as XPENDING lists them. An empty list when there is no
+-- group.
 local function deliveries_of(batches, ...)
   local found = redis.pcall('XPENDING', batches, GROUP, ...)
   return found.err and {} or found

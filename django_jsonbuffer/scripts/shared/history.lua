@@ -6,7 +6,8 @@ local BETWEEN_MS = 60 * 1000
 
 local function is_sample_due(history)
   local newest = sample_at(history, -1)
-  -- A sample from the future is spoilt, or older than the moment when the server's clock was set back.
+  -- A sample from the future was overwritten by another client, or was taken before the clock of
+  -- Redis was set back.
   return not newest or math.abs(now_ms() - newest.ms) >= BETWEEN_MS
 end
 

@@ -1,6 +1,6 @@
 -- Shared: checks JSON arrays of events and counts the events, without decoding them.
 
-local MAX_DEPTH = 200 -- json.loads of CPython gives up at about 1,000, and counts its frames too
+local MAX_DEPTH = 200 -- json.loads of CPython fails at about 1,000 levels, and its frames count
 local MAX_DIGITS = 4300 -- int() of CPython refuses more
 
 local find, byte, gsub = string.find, string.byte, string.gsub
@@ -23,8 +23,8 @@ local function is_utf8(text)
 end
 
 -- Returns a function. It returns the position behind the string whose opening quote is at `at`, or
--- nil when that is not a string of JSON. It must be called from left to right: it searches for each
--- kind of character only when `at` has passed the last one that it found.
+-- nil when that is not a string of JSON. It must be called from left to right, because it searches
+-- for a kind of character only when `at` has passed the last character of that kind.
 local function string_reader(text)
   local quote, backslash, control = 0, 0, 0
   local nowhere = #text + 1
@@ -66,8 +66,8 @@ local function behind_plain(text, at)
   return nil
 end
 
--- The number of events in the JSON array, or nil when CPython would not read the text as one. The
--- text must begin with a bracket.
+-- The number of events in the text, or nil when CPython would not read the text as a JSON array.
+-- The text must begin with a bracket.
 local function count_events(text)
   if not is_utf8(text) then return nil end
   local behind_string = string_reader(text)

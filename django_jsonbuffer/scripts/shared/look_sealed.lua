@@ -1,4 +1,4 @@
--- Shared: what the stream of sealed batches holds, from the counters or else from its entries.
+-- Shared: what the stream of sealed batches holds, from the counters, or else from its entries.
 -- @needs entries sealed_as_left
 
 local function count_sealed(batches)
@@ -14,7 +14,7 @@ local function count_sealed(batches)
   return held
 end
 
--- Returns what sealed_as_left() returns, and never nil. Writes nothing.
+-- Returns a table like sealed_as_left(), never nil. Writes nothing.
 local function look_sealed(batches, stats)
   return sealed_as_left(batches, stats) or count_sealed(batches)
 end

@@ -1,4 +1,4 @@
--- Shared: numbers that lie in Redis as text.
+-- Shared: numbers that Redis holds as text.
 
 -- The number, or nil when the text is missing or is not a whole number of up to 15 digits.
 local function whole(text)

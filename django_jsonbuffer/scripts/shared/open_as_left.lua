@@ -1,12 +1,12 @@
--- Shared: what the open batch holds, while it is as the last script left it.
+-- Shared: what the open batch holds, if it is as the last script left it.
 -- @needs numbers
 
 local TAIL = 32 -- bytes of the open batch that the counters repeat, so that a change is noticed
 
 -- Returns {count, bytes, opened, tail, appended}: `appended` is the bucket's total, or nil when that
--- is not a number. Returns nil when the open batch must be read through: its key belongs to whoever
--- can write to it, so another client may have taken it, or appended to it. It is ours, and its count
--- is known, when its length and its last bytes are those that a script wrote last. Writes nothing.
+-- is not a number. Another client may have taken the open batch, or appended to it. The open batch
+-- is unchanged when its length and its last bytes are those that a script wrote last. Otherwise
+-- returns nil, and all of the open batch must be read. Writes nothing.
 local function open_as_left(open, stats)
   local known = redis.call('HMGET', stats, 'open', 'open_bytes', 'open_tail', 'opened', 'appended')
   local count, bytes, tail, opened = whole(known[1]), whole(known[2]), known[3], whole(known[4])

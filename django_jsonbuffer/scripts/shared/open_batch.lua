@@ -1,14 +1,14 @@
--- Shared: writes down what the open batch holds, and makes it ours again.
+-- Shared: stores the counters of the open batch, and repairs it after another client.
 -- @needs dead_letters open_as_left
 
--- The next script need not read the open batch then.
+-- Stores the counters, so that the next script need not read the open batch.
 local function remember_open(open, stats, batch)
   redis.call('HSET', stats, 'open', batch.count, 'open_bytes', batch.bytes,
     'open_tail', redis.call('GETRANGE', open, -TAIL, -1), 'opened', batch.opened or 0)
 end
 
--- Makes what read_open() found ours: writes it back without padding, or moves it to the dead letters
--- when it is foreign. Copies before it removes.
+-- Repairs the value that read_open() found: writes it back without white space around it, or moves
+-- it to the dead letters when it is not a JSON array of events. Copies before it removes.
 local function adopt(open, dead, stats, batch)
   if not batch.text then return end
   if batch.is_foreign then

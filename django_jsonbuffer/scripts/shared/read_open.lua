@@ -1,4 +1,4 @@
--- Shared: what the open batch holds when it is not as the last script left it.
+-- Shared: what the open batch holds, if it is not as the last script left it.
 -- @needs clock json_arrays numbers
 
 local function without_padding(text)
@@ -7,21 +7,21 @@ local function without_padding(text)
   return string.sub(text, first, last)
 end
 
--- Reads the open batch through. Returns {count, bytes, opened, text, is_foreign}. `text` is set when
--- there was a value: it must be written back without its padding. `is_foreign` is set when the value
--- is not a JSON array of events. Writes nothing.
+-- Reads all of the open batch. Returns {count, bytes, opened, text, is_foreign}. `text` is set when
+-- there was a value: the value without white space around it, which must be written back.
+-- `is_foreign` is set when the value is not a JSON array of events. Writes nothing.
 local function read_open(open, stats)
   local text = redis.call('GET', open)
   if not text or text == '' then return { count = 0, bytes = 0 } end
   text = without_padding(text)
-  -- A client of the seed's kind writes an empty array as {}, since its cjson does.
+  -- A client that merges arrays with cjson writes an empty array as {}.
   local found = string.find(text, '^{[ \t\r\n]*}$') and 0
     or (string.byte(text, 1) == 91 and count_events(text))
   if not found then return { count = 0, bytes = 0, text = '', is_foreign = true } end
   if found == 0 then return { count = 0, bytes = 0, text = '' } end
   local known = redis.call('HMGET', stats, 'open', 'opened')
   local count, opened = whole(known[1]), whole(known[2])
-  -- A batch that has grown still holds the event that it was opened with.
+  -- A batch that has grown still has its first event, and so the same age.
   if not (count and opened and count > 0 and found > count) then opened = now_ms() end
   return { count = found, bytes = #text, opened = opened, text = text }
 end

@@ -1,4 +1,4 @@
--- Shared: writes down what became of a batch's attempts.
+-- Shared: stores the failures, deaths and outages of a batch.
 
 -- `past` has the fields that attempts_at() returns.
 local function remember_attempts(attempts, id, past)

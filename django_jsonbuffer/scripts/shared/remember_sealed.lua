@@ -1,4 +1,4 @@
--- Shared: writes down what the stream of sealed batches holds, so that the next script need not count.
+-- Shared: stores the counters of the sealed batches, so that the next script need not count them.
 
 -- `held` has the fields that look_sealed() returns.
 local function remember_sealed(batches, stats, held)

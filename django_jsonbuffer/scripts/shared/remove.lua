@@ -1,7 +1,7 @@
 -- Shared: removes a sealed batch.
 -- @needs group
 
--- Returns 1, or 0 when somebody has deleted the entry already.
+-- Returns 1, or 0 when another client has deleted the entry before.
 local function remove(batches, attempts, id)
   redis.call('XACK', batches, GROUP, id)
   redis.call('HDEL', attempts, id)

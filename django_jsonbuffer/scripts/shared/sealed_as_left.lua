@@ -1,9 +1,9 @@
--- Shared: what the stream of sealed batches holds, while it is as the last script left it.
+-- Shared: what the stream of sealed batches holds, if it is as the last script left it.
 -- @needs numbers
 
 -- Returns {sealed, claimed, bytes, entries}: `sealed` and `claimed` are numbers of events. Returns nil
--- when the entries must be counted: their number has changed, since another client added or deleted
--- some, or the counters are missing or spoilt. Writes nothing.
+-- when the entries must be counted: another client has added or deleted entries, or the counters
+-- are missing or not numbers. Writes nothing.
 local function sealed_as_left(batches, stats)
   local entries = redis.call('XLEN', batches)
   if entries == 0 then return { sealed = 0, claimed = 0, bytes = 0, entries = 0 } end

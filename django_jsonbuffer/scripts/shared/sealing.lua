@@ -1,9 +1,9 @@
 -- Shared: seals the open batch.
 -- @needs ensure_group
 
--- Moves the open batch to the end of the stream, and leaves an empty one. Brings `batch` and `held` up
--- to date; the caller has to write both down. Returns nil, or the error of a stream whose last id is
--- the largest possible one: then the open batch stays as it was.
+-- Moves the open batch to the end of the stream. Updates the tables `batch` and `held`, which the
+-- caller must store. Returns nil, or the error of a stream whose last id is the largest possible
+-- id. In that case the open batch stays as it was.
 local function seal(open, batches, batch, held)
   ensure_group(batches)
   local added = redis.pcall('XADD', batches, '*', 'events', redis.call('GET', open),

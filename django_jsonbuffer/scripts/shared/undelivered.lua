@@ -12,8 +12,9 @@ local function first_undelivered(batches)
   return redis.call('XRANGE', batches, from, '+', 'COUNT', 1)[1]
 end
 
--- When the oldest batch was opened whose halves are not delivered yet, or nil. The halves of a batch
--- lie behind batches that are younger. `first` is the id of the first entry that was not delivered.
+-- When the oldest batch was opened that has halves which are not delivered yet, or nil. Halves lie
+-- behind younger batches, so the first entry that was not delivered may not be the oldest. `first`
+-- is the id of that entry.
 local function oldest_halves(stats, first)
   local known = redis.call('HMGET', stats, 'split_opened', 'split_last')
   if not known[2] then return nil end
