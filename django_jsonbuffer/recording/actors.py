@@ -1,4 +1,4 @@
-"""Who made the request in hand."""
+"""The user who made the present request."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ _request: Final[ContextVar[HttpRequest | None]] = ContextVar("request", default=
 
 @contextmanager
 def remembered(request: HttpRequest) -> Iterator[None]:
-    """Let `actor` return the user of this request."""
+    """Let `actor` return the user of this request within the block."""
     token = _request.set(request)
     try:
         yield
@@ -21,7 +21,7 @@ def remembered(request: HttpRequest) -> Iterator[None]:
 
 
 def actor() -> dict[str, str]:
-    """The user of the request in hand, as attributes of a CloudEvent.
+    """The user of the present request, as attributes of a CloudEvent.
 
     Empty outside of a request, and for a user who is not logged in or is deleted.
 

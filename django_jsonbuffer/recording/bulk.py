@@ -18,7 +18,7 @@ def bulk_events(
 ) -> Iterator[Values]:
     """An event for each object, as the bucket records its model.
 
-    A model that the bucket does not record is recorded with all of its fields.
+    A model that the bucket does not record is recorded with the default options.
     """
     if action not in ACTIONS:
         raise BufferMisconfigured(f"An action is one of {', '.join(ACTIONS)}, not {action!r}.")
@@ -37,7 +37,7 @@ def bulk_events(
 
 
 def _recording_for(destination: Destination, model: type[Model], action: str) -> Recording:
-    """The bucket's recording that fits best: of this action, and of the nearest class."""
+    """The bucket's recording that fits best: with this action if possible, of the nearest class."""
     fitting = [
         recording
         for recording in declaring.recordings

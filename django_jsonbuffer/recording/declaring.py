@@ -19,7 +19,7 @@ from .destination import Destination
 from .events import ACTIONS, Recording
 
 _LEFT_OUT: Final = ("password",)
-"""Fields that are recorded only when they are named. The model of users has a hash there."""
+"""Fields that are recorded only if `fields` names them. Django's users have a hash there."""
 
 recordings: Final[list[Recording]] = []
 """Every recording that has begun."""
@@ -91,7 +91,7 @@ def _model(destination: Destination, model: type[Model] | str) -> type[Model]:
         cls = apps.get_model(model) if isinstance(model, str) else model
     except (LookupError, ValueError) as error:
         raise BufferMisconfigured(
-            f"Bucket {destination.name!r} cannot record {model!r}: {error} Name it as 'app.Model'."
+            f"Bucket {destination.name!r} cannot record {model!r}: {error} Use 'app.Model'."
         ) from error
     if not (isinstance(cls, type) and issubclass(cls, Model)):
         raise BufferMisconfigured(
@@ -134,7 +134,7 @@ def _fields(
     if isinstance(names, str) or (unknown := [name for name in names if name not in known]):
         raise BufferMisconfigured(
             f"Bucket {destination.name!r} cannot record {model._meta.label} with {option}="
-            f"{names if isinstance(names, str) else unknown!r}. It takes a list of "
+            f"{names if isinstance(names, str) else unknown!r}. The option takes a list of "
             f"{', '.join(field.name for field in candidates) or 'nothing: there are none'}."
         )
     return [known[name] for name in names]
@@ -146,16 +146,17 @@ def _refuse_mistakes(recording: Recording) -> None:
         if function is not None and not callable(function):
             raise BufferMisconfigured(
                 f"Bucket {recording.destination.name!r} cannot record {label} with {option}="
-                f"{function!r}. It takes a function of an instance."
+                f"{function!r}. The option takes a function of an instance."
             )
     if recording.changes and any(field.attname == "changes" for field in recording.fields):
         raise BufferMisconfigured(
-            f"{label} has a field 'changes', where changes=True puts its own. Exclude the field."
+            f"{label} has a field 'changes', but changes=True needs this name for the old and new "
+            "values. Exclude the field."
         )
 
 
 def _refuse_overlap(recording: Recording) -> None:
-    """Raise if another recording of the bucket has an action or a field of this one."""
+    """Raise if another recording of the bucket and model has an action or m2m field of this one."""
     name = recording.destination.name
     for other in recordings:
         if other.destination.name != name or other.model is not recording.model:
@@ -166,5 +167,5 @@ def _refuse_overlap(recording: Recording) -> None:
         if twice:
             raise BufferMisconfigured(
                 f"Bucket {name!r} records {recording.model._meta.label} twice: "
-                f"{', '.join(twice)}. Leave one out, or use two buckets."
+                f"{', '.join(twice)}. Remove one of the two, or use two buckets."
             )

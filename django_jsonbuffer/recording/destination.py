@@ -1,4 +1,4 @@
-"""Where recorded events go: from a change that has happened, to its bucket."""
+"""The way of recorded events to their bucket."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,7 +10,7 @@ from django_jsonbuffer.exceptions import InvalidEvent
 
 
 class Destination:
-    """A bucket, as recordings see it."""
+    """The bucket to which a recording appends."""
 
     def __init__(self, bucket: Definition) -> None:
         self._bucket = bucket
@@ -23,11 +23,11 @@ class Destination:
         return self._bucket.name
 
     def append_recorded(self, events: Iterable[Any], *, using: str | None) -> None:
-        """Append events that were recorded from a change that has happened.
+        """Append the events of a change that has happened.
 
-        An event that cannot be appended is lost, counted and logged. It raises an error instead
-        while the database `using` has an open transaction, so that the change is rolled back, and
-        if the bucket's ``on_unavailable`` is ``"raise"``.
+        If an event cannot be encoded, all these events are lost, counted and logged. Instead, they
+        raise :class:`InvalidEvent` if the database `using` has an open transaction, so that the
+        change is rolled back, or if the bucket's ``on_unavailable`` is ``"raise"``.
         """
         _, options, store, encoder = self._bucket.parts
         events = [*events]

@@ -23,35 +23,36 @@ if TYPE_CHECKING:
 ACTIONS: Final = ("created", "updated", "deleted")
 
 _INSTANCES_PER_QUERY: Final = 200
-"""For this number of instances, one query reads the values that they do not hold."""
+"""One query reads the values that so many instances do not hold."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Recording:
     """What one bucket records of one model.
 
-    It is about the instances of that class in the sense of ``isinstance``. The instances of its
-    proxies and child models count too, since their rows are also rows of the model. Each change is
-    one event of the recording.
+    A recording is about the instances of the model in the sense of ``isinstance``. Instances of its
+    proxies and child models count as well, because their rows are also rows of the model. Each
+    change makes one event.
     """
 
     destination: Destination
     model: type[Model]
 
     on: frozenset[str]
-    """Those of the ACTIONS that are recorded."""
+    """The recorded actions, out of ACTIONS."""
 
     fields: tuple["AnyField", ...]
     m2m: tuple["AnyManyToManyField", ...]
 
     when: Callable[[Any], object] | None = None
-    """Called with the instance. An untrue result means that the change is not recorded."""
+    """Called with the instance. If the result is false, the change is not recorded."""
 
     payload: Callable[[Any], Any] | None = None
     """Called with the instance. Its result is the data of the event, in place of the fields."""
 
     changes: bool = False
-    """Whether an update has the old and new values. One that changed nothing then has no event."""
+    """Whether the event of an update has the old and new values. An update that changed nothing
+    then makes no event."""
 
     raw: bool = False
     """Whether changes by ``loaddata`` are recorded."""
@@ -61,14 +62,14 @@ class Recording:
 
     @property
     def compares(self) -> bool:
-        """Whether a save needs the values from before it."""
+        """Whether the values before a save must be read."""
         return self.changes and "updated" in self.on
 
     def is_wanted(self, instance: Model) -> bool:
         return self.when is None or bool(self.when(instance))
 
     def pk_of(self, instance: Model) -> Any:
-        """The key of the recorded model's row. A child with several parents has one for each."""
+        """The key of the row in the recorded model. A child of several parents has several keys."""
         return getattr(instance, key_field(self.model).attname)
 
     def append(self, events: Iterable[Values], *, using: str) -> None:
@@ -92,7 +93,7 @@ class Recording:
         before: Mapping[str, Any] | None = None,
         values: Values | None = None,
     ) -> Iterator[Values]:
-        """The event of one change. There is none if it is not wanted, or if nothing has changed.
+        """The event of one change. None if `when` refuses the change, or if nothing has changed.
 
         `saved` are the names of the saved fields, None for all. `before` and `values` are the
         values of the row before and after the change, as far as they are known.
@@ -113,7 +114,7 @@ class Recording:
     def events_of_many(
         self, action: str, instances: Iterable[Model], *, using: str | None
     ) -> Iterator[Values]:
-        """The events of these instances, with one query for all values that they do not hold."""
+        """The events of these instances. A query per 200 reads the values that they do not hold."""
         remaining = iter(instances)
         while some := [*islice(remaining, _INSTANCES_PER_QUERY)]:
             stored: dict[Any, Values] = {}
@@ -157,8 +158,8 @@ class Recording:
     ) -> Values:
         """The values of the chosen fields as the database has them.
 
-        A query reads the values that the instance cannot know: of a field that is deferred, or
-        computed by the database, or not among those `saved` and not known from `before`.
+        A query reads the values that the instance cannot know: the field is deferred, or the
+        database computes it, or it was not `saved` and `before` does not have it.
         """
         values: Values = {}
         unknown = []
@@ -185,8 +186,8 @@ class Recording:
     def _with_changes(self, data: Any, changes: Values) -> Values:
         if not isinstance(data, Mapping):
             raise InvalidEvent(
-                f"The payload of {self.model._meta.label} must be a dict, since changes=True "
-                f"adds to it. It is a {type(data).__name__}."
+                f"The payload of {self.model._meta.label} must be a dict, because changes=True "
+                f"adds a key. It is a {type(data).__name__}."
             )
         return {**data, "changes": changes}
 
@@ -202,7 +203,7 @@ def _changes(before: Mapping[str, Any], after: Values) -> Values:
 def _as_text(pk: Any) -> str | None:
     """The subject of an event.
 
-    None for a key that is not known: some databases do not return the keys of bulk_create().
+    None if the key is not known, because some databases do not return the keys of bulk_create().
     """
     if isinstance(pk, tuple):
         return ",".join(map(str, pk))

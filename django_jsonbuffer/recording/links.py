@@ -19,7 +19,7 @@ def through(field: "AnyManyToManyField") -> type[Model]:
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """The links of one instance through one field."""
+    """The links of one instance through one many-to-many field."""
 
     field: "AnyManyToManyField"
     instance: Model
@@ -41,9 +41,9 @@ class Links:
         return {field.to_python(pk) for pk in pks}
 
     def by_owner(self, pks: set[Any], *, model: type[Model]) -> list[tuple[Model, list[Any]]]:
-        """The instances of the model that have the field, each with the keys of its links.
+        """The owners of links (the instances that have the field), each with its linked keys.
 
-        `pks` are the keys of the rows at the other end of the links.
+        `pks` are the keys of the rows that are linked with this instance.
         """
         if not self.reverse:
             return [(self.instance, sorted(pks))] if pks else []

@@ -1,7 +1,6 @@
 """The receivers of a recording.
 
-They are connected to the classes that the recording is about and to no other, so that a model that
-is not recorded pays nothing.
+They are connected only to the recorded classes, so that changes of other models cost nothing.
 """
 
 from collections.abc import Collection, Iterator
@@ -23,14 +22,15 @@ _M2M_SIGNAL_HAS_RAW: Final = django.VERSION >= (6, 1)
 """Whether m2m_changed says that ``loaddata`` made the link."""
 
 _FROM_FIXTURE: Final = "_jsonbuffer_loaded"
-"""Attribute of an instance that ``loaddata`` made, for the signals of its links."""
+"""Attribute that marks an instance as saved by ``loaddata``, for the signals of its links."""
 
 
 def connect(recording: Recording) -> None:
     """Connect the receivers to the signals that the recording needs, and to no more."""
     receivers = _Receivers(recording)
     classes = list(_with_subclasses(recording.model))
-    # When a child's row is deleted, Django sends the signal for each of its parents as well.
+    # When a child's row is deleted, Django sends the signal for each of its parents as well, so
+    # child models need no receiver.
     siblings = [c for c in classes if have_one_table(c, recording.model)]
     saved = classes if recording.on & {"created", "updated"} else []
     deleted = siblings if "deleted" in recording.on else []
@@ -81,7 +81,8 @@ class _Receivers:
         recording = self.recording
         before = stash.take(instance, recording) if recording.compares else None
         action = "created" if created else "updated"
-        # A fixture has one object for the row of a child, and one for each row of its parents.
+        # A fixture has one object for the row of a child, and one for each row of its parents. So a
+        # raw save counts only for a class with the table of the recorded model.
         is_own = not raw or (recording.raw and have_one_table(type(instance), recording.model))
         if action in recording.on and is_own:
             events = recording.events_of_change(
@@ -93,7 +94,7 @@ class _Receivers:
         """Make the event of the deletion, while the values can still be read.
 
         One deletion may delete a row twice: as an instance of the model, and of its proxy. Only
-        the first of them makes an event.
+        the first of these two signals makes an event.
         """
         recording = self.recording
         pk = recording.pk_of(instance)
@@ -104,7 +105,7 @@ class _Receivers:
         values = None
         is_origin = isinstance(origin, recording.model) and recording.pk_of(origin) == pk
         if is_origin and recording.payload is None:
-            # The instance may have values that were set and never saved. The row has not.
+            # The instance may have values that were set and never saved, so read the row.
             values = read_row(recording.model, pk, recording.fields, using=using)
         events = recording.events_of_change("deleted", instance, using=using, values=values)
         stash.keep(instance, recording, [*events])
@@ -160,7 +161,7 @@ class _Receivers:
     def _classes_in_deletion(self, origin: Any) -> dict[Any, type[Model]]:
         """The class that each row of this deletion is recorded as, by the key of the row.
 
-        It is kept on `origin`, the instance or queryset whose ``delete()`` was called.
+        The dict is kept on `origin`, the instance or queryset whose ``delete()`` was called.
         """
         if origin is None:
             return {}

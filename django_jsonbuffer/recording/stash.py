@@ -1,6 +1,6 @@
 """Values that a signal before a change keeps for the signal after it.
 
-They are kept on the instance, which both signals are about, and are gone with it.
+They are kept on the instance, because both signals get it. They disappear with the instance.
 """
 
 from typing import Any, Final

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     AnyField = Field[Any, Any]
 
 _MOST_SELECTS: Final = 100
-"""Limit for one connection. Each set of fields that are deferred, or not saved, has its own."""
+"""Most statements that one connection keeps. Each set of fields needs its own statement."""
 
 
 def read_rows(
@@ -32,7 +32,7 @@ def read_rows(
 def read_row(
     model: type[Model], pk: Any, fields: Sequence["AnyField"], *, using: str | None
 ) -> Values | None:
-    """The values of one row in the database, or None if it has no such row."""
+    """The values of one row in the database, or None if there is no such row."""
     connection = connections[using or QuerySet(model).db]
     # A key that is an expression has SQL of its own, which a kept statement does not have.
     select = None if is_expression(pk) else _kept_select(model, pk, fields, connection)
@@ -52,10 +52,10 @@ def _kept_select(
 ) -> CompiledSelect | None:
     """The compiled SELECT of these fields by primary key.
 
-    It is kept: to compile it takes ten times as long as to run it on SQLite. None for a key that
-    the statement takes in another form.
+    The statement is kept, because to compile it takes ten times as long as to run it on SQLite.
+    None if the statement takes the key in another form.
     """
-    # The connection keeps it, since the SQL is in the connection's dialect. It goes with it.
+    # The connection keeps the statement, because the SQL is in the connection's dialect.
     selects: dict[Any, CompiledSelect | None] = connection.__dict__.setdefault(
         "_jsonbuffer_queries", {}
     )

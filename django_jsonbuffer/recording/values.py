@@ -25,14 +25,14 @@ _JSON_TYPES: Final = (str, int, float, Decimal, date, time, timedelta, UUID, lis
 
 
 def is_expression(value: object) -> bool:
-    """Whether the value is one that the database is to compute, as ``F("pages") + 1``."""
+    """Whether the value is an expression that the database computes, as ``F("pages") + 1``."""
     return hasattr(value, "resolve_expression")
 
 
 def holds_value(instance: Model, field: "AnyField") -> bool:
     """Whether the instance holds the field's value after a save.
 
-    It does not hold that of a field that is deferred or that the database computes.
+    It does not hold the value of a field that is deferred or that the database computes.
     """
     if isinstance(field, GeneratedField) or field.attname not in instance.__dict__:
         return False
@@ -52,13 +52,13 @@ def held_values(instance: Model, fields: Iterable["AnyField"]) -> Values:
 def plain(field: "AnyField", value: Any) -> Any:
     """A value that every encoder can write, as the database would return it.
 
-    An instance holds the value that it was given until it is read again, such as "3" for the
+    Until an instance is read again, it holds the value that it was given, such as "3" for the
     number 3. A value of a type that JSON does not have becomes the text that Django's serializers
     write.
     """
     if value is None:
         return None
-    with suppress(ValidationError):  # the database has taken the value all the same
+    with suppress(ValidationError):  # the database has accepted the value nevertheless
         value = field.to_python(value)
     if isinstance(field, JSONField) and isinstance(value, list | tuple | dict):
         return json.loads(json.dumps(value, cls=field.encoder))
