@@ -40,7 +40,7 @@ class Claim:
     """How many workers let the lease of the batch run out."""
 
     outages: int
-    """How many outages stopped the batch, if other events were processed since the one before."""
+    """Outages of the batch, without those between which no other events were processed."""
 
 
 class Burial(NamedTuple):

@@ -27,8 +27,8 @@ _PIECE_BYTES: Final = 1024 * 1024
 _REFUSALS: Final = (AuthenticationError, BusyLoadingError, ResponseError)
 
 _ALL_IN_USE: Final = ("Too many connections", "No connection available.")
-"""Messages of redis-py when all connections of a pool are in use. A BlockingConnectionPool has one in
-every version, other pools only before redis-py 6.3, which has an exception class for this."""
+"""Messages of redis-py when all connections of a pool are in use. A BlockingConnectionPool has one
+in every version, other pools only before redis-py 6.3, which has an exception class for this."""
 
 
 AS_BYTES: Final = {"NEVER_DECODE": True}
