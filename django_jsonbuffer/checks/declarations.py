@@ -20,7 +20,7 @@ from django_jsonbuffer.store.keys import is_valid_name, validated_name
 
 @register
 def check_buckets(**kwargs: Any) -> list[CheckMessage]:
-    """Each bucket that an app declares, and each that the settings name."""
+    """Check each bucket that an app declares, and each bucket that the settings name."""
     return [
         *_check_names_and_options(),
         *_check_options_in_settings(),
@@ -69,7 +69,7 @@ def _check_names_in_settings() -> Iterator[CheckMessage]:
 def _check_contradictions() -> Iterator[CheckMessage]:
     by_name: dict[str, list[Declaration]] = defaultdict(list)
     for declaration in declarations.declared:
-        # Without options it is a handle of a bucket that is declared elsewhere.
+        # Without options, the handle refers to a bucket that is declared elsewhere.
         if declaration.bucket.fault is None and declaration.bucket.given_options:
             by_name[declaration.bucket.name].append(declaration)
     for name, its_declarations in by_name.items():
@@ -88,7 +88,7 @@ def _check_number_of_processors() -> Iterator[CheckMessage]:
         functions = ", ".join(_dotted_name(processor.function) for processor in processors)
         yield Error(
             f"Bucket {name!r} has several processors: {functions}.",
-            hint="A bucket has one processor. Call the functions from one, or use two buckets.",
+            hint="A bucket has one processor. Call all functions from it, or use two buckets.",
             id="django_jsonbuffer.E005",
         )
 
@@ -124,9 +124,8 @@ def _check_spill_folders() -> Iterator[CheckMessage]:
 
         if not is_writable(folder):
             yield CheckWarning(
-                f"Bucket {bucket.name!r} is to spill to {os.fspath(folder)!r}, which is not a "
-                "folder that this process can write to: events would be lost while Redis is "
-                "unreachable.",
+                f"Bucket {bucket.name!r} spills to {os.fspath(folder)!r}, but this process cannot "
+                "write to such a folder, so events would be lost while Redis is unavailable.",
                 hint="Create the folder, and let the user that runs the site own it.",
                 obj=bucket,
                 id="django_jsonbuffer.W010",
@@ -140,8 +139,8 @@ def _check_actors() -> Iterator[CheckMessage]:
     for recording in declaring.recordings:
         if recording.actor:
             yield CheckWarning(
-                f"Bucket {recording.destination.name!r} is to record who changed "
-                f"{recording.model._meta.label}, but no middleware provides the user.",
+                f"Bucket {recording.destination.name!r} records {recording.model._meta.label} "
+                "with actor=True, but no middleware provides the user.",
                 hint=f"Add {needed!r} to MIDDLEWARE, or leave actor=True out.",
                 obj=recording.destination,
                 id="django_jsonbuffer.W009",
@@ -156,5 +155,5 @@ def _configuration_or_default() -> Configuration:
 
 
 def _dotted_name(function: object) -> str:
-    name = getattr(function, "__qualname__", None)  # which a partial does not have
+    name = getattr(function, "__qualname__", None)  # a partial has no such attribute
     return f"{function.__module__}.{name}" if name else repr(function)

@@ -14,7 +14,7 @@ from django_jsonbuffer.store.server import ServerFacts
 
 @register(Tags.caches, deploy=True)
 def check_server(**kwargs: Any) -> list[CheckMessage]:
-    """Whether the server is recent enough, and keeps the events that it is given."""
+    """Check that Redis is recent enough, and keeps the events."""
     try:
         server = redis_server.server_facts(configuration())
     except BufferMisconfigured:
@@ -33,7 +33,7 @@ def check_server(**kwargs: Any) -> list[CheckMessage]:
 def _check_version(server: ServerFacts) -> Iterator[CheckMessage]:
     if server.version < redis_server.OLDEST_VERSION:
         yield Error(
-            f"The buffer's Redis is version {_dotted(server.version)}.",
+            f"The buffer's Redis is version {_dotted(server.version)}, which is too old.",
             hint=f"Use Redis {_dotted(redis_server.OLDEST_VERSION)} or newer, or any Valkey.",
             id="django_jsonbuffer.E006",
         )

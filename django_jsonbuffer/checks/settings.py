@@ -15,7 +15,7 @@ from django_jsonbuffer.store import clients
 
 @register(Tags.caches)
 def check_cache(**kwargs: Any) -> list[CheckMessage]:
-    """The setting itself, and the cache that it names."""
+    """Check the setting, and the cache that it names."""
     try:
         current = configuration()
         encoding.encoder(current.encoder)
@@ -33,7 +33,7 @@ def check_cache(**kwargs: Any) -> list[CheckMessage]:
 
 def _missing_alias(alias: str) -> CheckMessage:
     return Error(
-        f"CACHES has no alias {alias!r}, which the buffer is to use.",
+        f"CACHES has no alias {alias!r}, which the buffer uses.",
         hint=(
             f"Add CACHES[{alias!r}] = {{'BACKEND': 'django_redis.cache.RedisCache', 'LOCATION': "
             "'redis://127.0.0.1:6379/1'}, with a database number of its own, or set "
@@ -66,7 +66,7 @@ def _check_database(alias: str) -> Iterator[CheckMessage]:
         sharer = f"the cache {', '.join(sharing)}" if sharing else "an ordinary cache"
         yield CheckWarning(
             f"The buffer's cache {alias!r} shares its database with {sharer}, whose clear() "
-            "empties the whole database: all pending events would be lost.",
+            "empties the whole database, so all pending events would be lost.",
             hint="Give the buffer an alias of its own, with a database number that no other has.",
             id="django_jsonbuffer.W002",
         )
@@ -75,8 +75,8 @@ def _check_database(alias: str) -> Iterator[CheckMessage]:
 def _check_client(alias: str) -> Iterator[CheckMessage]:
     if not clients.has_timeout(alias):
         yield CheckWarning(
-            f"The client of the cache {alias!r} has no timeout: a server that hangs makes every "
-            "request hang.",
+            f"The client of the cache {alias!r} has no timeout, so a Redis that hangs makes "
+            "every request hang.",
             hint=(
                 f"Set CACHES[{alias!r}]['OPTIONS'] = {{'SOCKET_CONNECT_TIMEOUT': 2, "
                 "'SOCKET_TIMEOUT': 2}."
