@@ -153,8 +153,8 @@ def _reasons(bucket: Bucket, status: BucketStatus, options: Options, state: Stat
         yield from _reasons_to_stall(bucket, status, options)
     if state == State.BEHIND and status.workers:
         workers = ngettext(
-            "%(number)s worker drains it: start more.",
-            "%(number)s workers drain it: start more.",
+            "%(number)s worker drains the bucket. Start more workers.",
+            "%(number)s workers drain the bucket. Start more workers.",
             status.workers,
         )
         yield workers % {"number": format_count(status.workers)}
@@ -182,7 +182,7 @@ def _reasons_to_stall(bucket: Bucket, status: BucketStatus, options: Options) ->
     elif options.batch_size is None:
         yield _("No other client has taken the events.")
     else:
-        yield _("No worker drains it, because no processor is declared.")
+        yield _("No worker drains the bucket, because no processor is declared.")
 
 
 def _failures(status: BucketStatus) -> Iterator[str]:
@@ -193,7 +193,7 @@ def _failures(status: BucketStatus) -> Iterator[str]:
     )
     yield batches % {"number": format_count(status.failing)}
     if status.error:
-        last = _("The oldest failed with %(error)s at attempt %(attempt)s.")
+        last = _("The oldest batch failed with %(error)s at attempt %(attempt)s.")
     else:
-        last = _("A worker died with the oldest at attempt %(attempt)s.")
+        last = _("A worker died with the oldest batch at attempt %(attempt)s.")
     yield last % {"error": status.error, "attempt": format_count(status.attempt)}

@@ -60,7 +60,8 @@ class TestState:
         Bucket("orders").append(1)
         make_old(client_of_server, "orders")
         assert (
-            state_and_reasons()[1][-1] == "No worker drains it, because no processor is declared."
+            state_and_reasons()[1][-1]
+            == "No worker drains the bucket, because no processor is declared."
         )
 
     def test_is_stalled_when_no_other_client_takes_it(self, client_of_server: Redis) -> None:
@@ -95,7 +96,7 @@ class TestState:
             State.BEHIND,
             [
                 "The oldest event has waited for 10 minutes.",
-                "1 worker drains it: start more.",
+                "1 worker drains the bucket. Start more workers.",
             ],
         )
 
@@ -130,7 +131,7 @@ class TestState:
             State.FAILING,
             [
                 "1 batch has failed and will be retried.",
-                "The oldest failed with KeyError at attempt 1.",
+                "The oldest batch failed with KeyError at attempt 1.",
             ],
         )
         Bucket("orders").processor(lambda batch: None)
@@ -145,7 +146,7 @@ class TestState:
         store.beat("two")
         state, reasons = state_and_reasons()
         assert state == State.FAILING
-        assert reasons[-1] == "A worker died with the oldest at attempt 2."
+        assert reasons[-1] == "A worker died with the oldest batch at attempt 2."
 
     def test_is_stalled_and_reports_failures_when_its_workers_are_gone(
         self, client_of_server: Redis

@@ -22,6 +22,9 @@ class Limits(NamedTuple):
             yield f"{name}: {status.pending:,} pending, more than {self.pending:,}."
         waited = 0 if status.oldest is None else status.oldest.total_seconds()
         if self.age_seconds is not None and waited > self.age_seconds:
-            yield f"{name}: the oldest is {waited:,.0f} s old, more than {self.age_seconds:,g} s."
+            yield (
+                f"{name}: the oldest event is {waited:,.0f} s old, more than "
+                f"{self.age_seconds:,g} s."
+            )
         if self.dead is not None and status.dead > self.dead:
             yield f"{name}: {status.dead:,} dead letters, more than {self.dead:,}."

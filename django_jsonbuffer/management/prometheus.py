@@ -14,7 +14,7 @@ class Metric(NamedTuple):
     kind: str
     help: str
     values: Callable[[BucketStatus], dict[str, float]]
-    """The value of each sample, by its labels apart from ``bucket``, as they are written."""
+    """The value of each sample, by the text of its labels without ``bucket``."""
 
 
 def _plain(figure: Callable[[BucketStatus], float]) -> Callable[[BucketStatus], dict[str, float]]:

@@ -1,4 +1,4 @@
-"""The order in which one worker drains several buckets."""
+"""The order in which one process drains several buckets."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,8 +14,9 @@ from .stop_signals import Stop
 class Rounds:
     """One batch of each bucket in turn, so that no bucket waits for the backlog of another.
 
-    Iterating yields the drain of each batch that was claimed. It ends when all buckets are drained,
-    when a limit is reached or when a stop is asked for; with `watch`, in the latter two cases only.
+    To iterate over it processes batches, and yields the drain of each batch that was claimed. This
+    ends when a limit is reached or when a signal asks for a stop. Without `watch`, it also ends
+    when all buckets are drained.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Rounds:
         return min(self._interval_seconds, max(0, self._deadline - time.monotonic()))
 
     def _step(self, drain: Drain) -> bool:
-        """Process one batch of the bucket. Returns whether there was one."""
+        """Process one batch of the bucket. Returns whether there was a batch."""
         close_old_connections()
         try:
             found = drain.step()

@@ -1,4 +1,4 @@
-"""Signals that stop a worker: the first after the batch in hand, the second at once."""
+"""Signals that stop a drain: the first after the batch in hand, the second at once."""
 
 import os
 import signal
@@ -17,8 +17,8 @@ STOP_SIGNALS: Final = [
 class Stop:
     """Whether a signal has asked for a stop.
 
-    A signal handler sets it. Unlike ``threading.Event`` it takes no lock, which the interrupted
-    main thread may hold.
+    A signal handler calls `set`. Unlike ``threading.Event`` it takes no lock, because the
+    interrupted main thread may hold the lock.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ def catch_stop_signals() -> Iterator[Stop]:
         if stop.is_set:
             raise KeyboardInterrupt
         stop.set()
-        # Straight to the descriptor: the signal may have interrupted a write to sys.stderr.
+        # To the descriptor, because the signal may have interrupted a write to sys.stderr.
         with suppress(OSError):
             os.write(2, b"Finishing the batch in hand. A second signal stops at once.\n")
 

@@ -28,7 +28,7 @@ class TestTable:
         assert mails == "mails | stalled | 1 | 1 hour | - | - | 0 | 0 | 1 | 3 bytes | 0"
         assert reasons == [
             " | The oldest event has waited for 1 hour.",
-            " | No worker drains it, because no processor is declared.",
+            " | No worker drains the bucket, because no processor is declared.",
         ]
         assert re.fullmatch(
             r"orders \| flowing \| 1,234 \| \d+ seconds? \| - \| - \| 0 \| 0 \| 2 \| 4.9 KB \| 0",

@@ -64,7 +64,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         buckets = _selected_buckets(options["bucket"])
         try:
-            # It also finds out whether Redis is reachable, before a watch would wait for it.
+            # This also raises if Redis is unreachable at the start. Later, a watch waits for Redis.
             pending = _count_pending(buckets)
             with catch_stop_signals() as stop, ExitStack() as stack:
                 drains = [
@@ -83,7 +83,7 @@ class Command(BaseCommand):
             ) from None
         if failing := [drain.bucket for drain in drains if drain.failing or drain in rounds.broken]:
             raise CommandError(
-                f"Some batches of {', '.join(failing)} failed. They are kept: see the log.",
+                f"Some batches of {', '.join(failing)} failed. They are kept. See the log.",
                 returncode=SOME_BATCH_FAILED,
             )
         if stop.is_set and not options["watch"]:
@@ -129,7 +129,7 @@ class Command(BaseCommand):
             reporter.report()
 
     def _report_line(self, line: str) -> None:
-        """Write a line. A reader that has closed the pipe does not stop the drain."""
+        """Write a line. If the reader of the pipe has gone, the drain goes on without it."""
         try:
             self.stdout.write(line)
             self.stdout.flush()
@@ -157,7 +157,8 @@ def _selected_buckets(patterns: Sequence[str]) -> list[Bucket]:
             "installed app.",
             returncode=MISCONFIGURED_OR_UNREACHABLE,
         )
-    # A bucket without processor is selected by its exact name, so that the command fails.
+    # The exact name also selects a bucket without a processor. The command then fails, and says
+    # that the bucket has no processor.
     named = {name: declared[name] for name in patterns if name in declared}
     return matching_buckets(patterns or ["*"], among=with_processor | named)
 
