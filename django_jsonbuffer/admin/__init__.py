@@ -1,4 +1,4 @@
-"""The pages of the buckets in the admin. They alone read Redis; the rest of the admin does not."""
+"""The pages of the buckets in the admin. No other page of the admin reads Redis."""
 
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,7 +41,7 @@ BREADCRUMBS_ARE_A_LIST: Final = django.VERSION >= (6, 1)
 class BucketAdmin(BucketModelAdmin):
     """The list of buckets, the page of each bucket, and the actions.
 
-    Register it with a further AdminSite in the same way as with the default one.
+    The default AdminSite has it. Another AdminSite gets it with ``site.register()``.
     """
 
     change_list_template = "admin/django_jsonbuffer/bucket/change_list.html"
@@ -51,7 +51,7 @@ class BucketAdmin(BucketModelAdmin):
     list_per_page = 100
 
     def get_urls(self) -> list[URLPattern]:
-        # They replace the inherited URLs, whose pages read and write a table.
+        # These URLs replace the inherited URLs, whose pages read and write a table.
         name = "django_jsonbuffer_bucket"
         return [
             path("", self._view(self.changelist_view), name=f"{name}_changelist"),
@@ -70,7 +70,8 @@ class BucketAdmin(BucketModelAdmin):
     def _view(self, view: Any) -> Any:
         """The view, outside of the transactions of ``ATOMIC_REQUESTS``.
 
-        A rollback of such a transaction would lose the events that a drain has acknowledged.
+        A rollback of such a transaction would undo the work of the processor, and the drain has
+        acknowledged the events already.
         """
         view = self.admin_site.admin_view(view)
         for alias in settings.DATABASES:
@@ -140,7 +141,7 @@ class BucketAdmin(BucketModelAdmin):
     def action_view(self, request: HttpRequest, object_id: str, action: str) -> HttpResponse:
         """Carry the action out, or ask first if it destroys events.
 
-        A GET does nothing: the login redirects to one.
+        A GET does nothing, because the login redirects to it.
         """
         is_permitted = self.has_bucket_permission(request, PERMISSIONS[action])
         if not (is_permitted and self.has_view_permission(request)):
@@ -171,7 +172,7 @@ class BucketAdmin(BucketModelAdmin):
     def _act(self, request: HttpRequest, bucket: buckets.Bucket, action: str) -> Outcome:
         """Carry the action out, and log it.
 
-        The entry is written before, so that an action that ends halfway is on record.
+        The log entry is written first, so that an action that ends halfway is logged as well.
         """
         began = _("Begun: %(action)s.") % {"action": action}
         entry = self.log_change(request, Bucket(name=bucket.name), began)
@@ -230,7 +231,7 @@ class BucketAdmin(BucketModelAdmin):
 
 
 def _find_bucket(object_id: str) -> buckets.Bucket:
-    """The bucket that the URL of a page names. Raises :class:`Http404` if the list lacks it."""
+    """The bucket that the URL of a page names. Raises :class:`Http404` if it is not known."""
     name = unquote(object_id)
     for bucket in catalog.known_buckets():
         if bucket.name == name:

@@ -51,7 +51,8 @@ def _drain(bucket: Bucket, request: HttpRequest) -> Outcome:
     report = drain.report
     try:
         # In an empty context, as in a worker: without the request's language, time zone and actor.
-        # Within gathered(), a batch would be acknowledged before the processor's appends are made.
+        # And without its gathered() block, in which the appends of the processor would wait until
+        # after the ack of their batch.
         Context().run(_drain_for_a_while, drain)
         status = bucket.status()
     except JSONBufferError as error:

@@ -57,7 +57,7 @@ class Chart:
 
 
 class History:
-    """The samples of a bucket, and one more for its present status."""
+    """Makes the charts of a bucket, from its samples and one more for its present status."""
 
     def __init__(self, samples: Sequence[Sample], status: BucketStatus) -> None:
         if samples and status.sampled is not None:
@@ -66,7 +66,7 @@ class History:
             self.now = datetime.now(UTC)
         self._start = self.now - PERIOD
         within = [sample for sample in samples if self._start <= sample.at < self.now]
-        # Sorted by time, because that clock may have been set back between two samples.
+        # Sorted by time, because the clock of Redis may be set back between two samples.
         self._samples = sorted(within, key=attrgetter("at"))
         last = Sample(self.now, status.pending, status.dead, status.appended, status.processed)
         self._samples.append(last)
@@ -91,7 +91,7 @@ class History:
     def _per_minute(self, total: str) -> list[Point]:
         """The rate between samples that are at least half a minute apart.
 
-        It is 0 where the total has begun again. Over less time a rate would jump.
+        The rate is 0 where the total has begun again. Over a shorter time, the rate would jump.
         """
         value = attrgetter(total)
         return [

@@ -78,4 +78,4 @@ CONFIRMATIONS: Final[Mapping[str, Callable[[Bucket, HttpRequest], Confirmation |
     "discard": _confirm_discard,
     "purge": _confirm_purge,
 }
-"""The confirmation of each action that destroys events. None if no dead letter is selected."""
+"""Makes the question for each action that destroys events. None if no dead letter is selected."""

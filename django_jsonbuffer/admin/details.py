@@ -91,5 +91,5 @@ def _letter_shown(bucket: Bucket, letter: DeadLetter) -> dict[str, Any]:
 
 
 def _local_time(moment: datetime | None) -> datetime | None:
-    """The moment in the current time zone, which templates convert to with USE_TZ only."""
+    """The moment in the current time zone. Templates would convert it with USE_TZ only."""
     return None if moment is None else timezone.localtime(moment).replace(tzinfo=None)

@@ -33,9 +33,9 @@ class Exhibit:
 
     @classmethod
     def of_event(cls, bucket: Bucket, raw: bytes, *, size: int | None) -> Self:
-        """Show an event of that size; None if the size is unknown. `raw` may be its beginning only.
+        """Show an event. `raw` may be only its beginning, `size` is its size; None if unknown.
 
-        An event that the bucket's ``redact`` cannot be called with is not shown at all.
+        If the bucket has ``redact``, and it fails or the event is too large, nothing is shown.
         """
         is_whole = size == len(raw)
         if catalog.options_of(bucket).redact is None:
@@ -54,7 +54,8 @@ class Exhibit:
     def of_letter(cls, bucket: Bucket, letter: DeadLetter) -> Self:
         """Show the event of a dead letter.
 
-        A value that no processor has seen may be JSON, but not an event that ``redact`` expects.
+        With ``redact``, a value that no processor has seen is not shown. It may be JSON, but not an
+        event that ``redact`` expects.
         """
         was_processed = letter.attempts > 0 or letter.traceback
         if catalog.options_of(bucket).redact is not None and not was_processed:
@@ -64,7 +65,7 @@ class Exhibit:
 
     @classmethod
     def of_error(cls, bucket: Bucket, letter: DeadLetter) -> Self:
-        """Show an error. With ``redact`` only its kind, because its message may quote the event."""
+        """Show an error. With ``redact`` only its class: the message may quote the event."""
         if catalog.options_of(bucket).redact is None:
             return cls._cut(letter.error)
         kind = _KIND.match(letter.error) if letter.traceback else None
@@ -73,7 +74,7 @@ class Exhibit:
 
     @classmethod
     def of_traceback(cls, bucket: Bucket, letter: DeadLetter) -> Self:
-        """Show a traceback. With ``redact`` only its places: source lines may contain the event."""
+        """Show a traceback. With ``redact`` without source lines, which may contain the event."""
         lines = letter.traceback.splitlines()
         if catalog.options_of(bucket).redact is not None:
             lines = [line for line in lines if _FRAME.fullmatch(line)]

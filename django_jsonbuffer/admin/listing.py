@@ -53,7 +53,7 @@ class Heading:
 
     label: str
     url: str
-    """Sorts by this column, or in the opposite order if it is sorted so already."""
+    """Sorts by this column. If the list is sorted by it already, in the opposite order."""
 
     is_numeric: bool
     order: str
@@ -72,7 +72,7 @@ class Filter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """A bucket with its figures. Without them if it cannot be read."""
+    """A bucket with its figures and chart, which are None if the bucket cannot be read."""
 
     bucket_state: BucketState
     figures: Figures | None
@@ -84,8 +84,8 @@ class Row:
 class Listing:
     """The buckets that the parameters of the page ask for.
 
-    It takes three round trips, however many buckets there are: the names, all figures, and the
-    history of the buckets on this page.
+    To read them takes three round trips, however many buckets there are: for the names, for all
+    figures, and for the history of the buckets on this page.
     """
 
     def __init__(self, parameters: Mapping[str, str], *, per_page: int) -> None:

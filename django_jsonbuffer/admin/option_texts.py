@@ -23,6 +23,6 @@ def _describe(value: Any) -> str:
         return ", ".join(kind.__qualname__ for kind in value) or "–"
     if value is None:
         return "–"
-    if callable(value):  # whose repr may contain secrets, such as the arguments of a partial
+    if callable(value):  # its repr may contain secrets, such as the arguments of a partial
         return str(getattr(value, "__qualname__", type(value).__qualname__))
     return str(value)

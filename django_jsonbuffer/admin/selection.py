@@ -9,16 +9,16 @@ from django_jsonbuffer.dead_letters import is_id
 
 
 class Selection(NamedTuple):
-    """Single dead letters, or all up to one of them. False if it is empty."""
+    """Single dead letters, or all up to one of them. It is false if none is selected."""
 
     ids: list[str]
     up_to: str
-    """Id of the newest dead letter that the page knew of, if all are selected. Later ones, which
-    nobody has seen yet, are not selected."""
+    """If all are selected: id of the newest dead letter when the page was made. Later dead letters,
+    which the visitor has not seen, are not selected."""
 
     @classmethod
     def of(cls, request: HttpRequest) -> Self:
-        """The selection in the form. Raises :class:`BadRequest` if its newest id is not an id."""
+        """The selection in the form. Raises :class:`BadRequest` if ``newest`` is not an id."""
         if "all" not in request.POST:
             return cls(request.POST.getlist("letter"), "")
         up_to = request.POST.get("newest", "")
