@@ -56,7 +56,7 @@ def leading_events(bucket: Bucket, limit: int, *, most_bytes: int) -> list[tuple
 
 
 def redacted(bucket: Bucket, raw: bytes) -> bytes:
-    """An event as JSON after the option ``redact``. Raises whatever that function raises."""
+    """An event as JSON after the option ``redact``. Raises each exception of that function."""
     _, options, _, encoder = bucket._definition.parts
     (event,) = encoder.decode(b"[%b]" % raw)
     return encoder.encode(options.redact(event) if options.redact else event)

@@ -118,7 +118,7 @@ class DeadLetters:
         return self._replay(found.values())
 
     def replay_all(self, *, up_to: str | None = None) -> int:
-        """Replay all dead letters, or those up to the id `up_to`. Those that are not JSON stay.
+        """Replay all dead letters, or those up to the id `up_to`. If one is not JSON, it stays.
         Returns how many were replayed.
         """
         present = self._up_to(up_to or stored.newest_dead(self._store))

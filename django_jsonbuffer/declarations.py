@@ -61,7 +61,7 @@ class Definition:
     def parts(self) -> Parts:
         """The parts under the settings of this moment.
 
-        They are made anew when the setting is another object, so ``override_settings`` works.
+        They are made again when the setting is another object, so ``override_settings`` works.
         """
         setting = getattr(settings, SETTING, None)
         if self._parts is not None and self._setting is setting:

@@ -41,9 +41,9 @@ class EventTooLarge(InvalidEvent):
 class BufferUnavailable(JSONBufferError):
     """Redis cannot be reached, or refuses to serve: loading, read-only, busy, no permission.
 
-    An append that raises this has written nothing, unless it raises :class:`AppendUndecided`. Any
-    other method may have done its work: if the connection broke or timed out, perhaps only the
-    reply was lost. Every method may be called again.
+    An append that raises this has written nothing, unless the error is an :class:`AppendUndecided`.
+    Any other method may have done its work, because if the connection broke or timed out, perhaps
+    only the reply was lost. Every method may be called again.
     """
 
     may_be_done = False

@@ -88,7 +88,7 @@ class Options:
     """Most bytes of one event, as JSON."""
 
     append_timeout: timedelta = timedelta(seconds=5)
-    """How long an append is sent again while its reply is lost. It must be longer than the socket
+    """How long an append is sent again while its reply is lost. Choose it longer than the socket
     timeout of the client, because otherwise there is no second try. With ``on_unavailable="spill"``
     an append is spilled at once, and not sent again."""
 

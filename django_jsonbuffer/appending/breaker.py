@@ -41,7 +41,8 @@ class Breaker:
                 self._ends_at = time.monotonic() + LONGEST_PAUSE_SECONDS
                 return
         raise BufferUnavailable(
-            f"{self.failure} This was a moment ago. It is not tried again for {wait_seconds:.1f} s."
+            f"{self.failure} This was a moment ago. Redis is not tried again for "
+            f"{wait_seconds:.1f} s."
         )
 
     def learn(self, error: BaseException, *, seconds: float) -> None:
@@ -56,7 +57,7 @@ class Breaker:
             self._ends_at = 0.0  # an interrupt says nothing about Redis, so the next call may try
 
     def close(self) -> None:
-        """Let all calls pass, since Redis has answered."""
+        """Let all calls pass, because Redis has answered."""
         self.failure = ""
 
 

@@ -105,8 +105,9 @@ class gathered:  # noqa: N801  (used as a function)
 class Gathering:
     """The appends of one ``gathered()`` block.
 
-    A task that outlives the block finds it closed. A forked child finds it closed as well, because
-    its parent would not know the events of the child, and sends the events gathered before itself.
+    A task that outlives the block finds it closed, so its appends leave at once. A forked child
+    finds it closed as well, because the parent sends the events that were gathered before the fork,
+    and would not know later events of the child.
     """
 
     def __init__(self) -> None:

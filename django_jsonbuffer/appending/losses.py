@@ -42,7 +42,7 @@ def lose(store: Store, count: int, error: BaseException) -> None:
 def report(store: Store) -> None:
     """Count the lost events of a bucket in Redis, after an append to it.
 
-    An error is not raised, because the append is done. The next report counts the events then.
+    An error is not raised, because the append is done. Then the next report counts the events.
     """
     with _lock:
         count = unreported.pop(store.identity, 0)

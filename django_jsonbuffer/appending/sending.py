@@ -1,4 +1,4 @@
-"""The way of appends to Redis: grouped into calls and sent. If that fails, spilled or lost."""
+"""The way of appends to Redis: grouped and sent; if that fails, spilled, raised or lost."""
 
 import logging
 import os

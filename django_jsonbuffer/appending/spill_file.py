@@ -155,7 +155,7 @@ def _after_fork_in_child() -> None:
 
 
 def _close_all() -> None:
-    for opened in [*_opened]:  # a copy, since other threads may add to it
+    for opened in [*_opened]:  # a copy, because other threads may add to it
         opened.close()
 
 
@@ -221,7 +221,7 @@ def _is_busy(error: sqlite3.Error) -> bool:
 
 
 def _locked(path: Path) -> sqlite3.Connection | None:
-    """A lock that dies with its process, on every system. None if somebody else holds it."""
+    """A lock that dies with its process, on every system. None if the lock is taken."""
     lock = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         lock.execute("BEGIN EXCLUSIVE")

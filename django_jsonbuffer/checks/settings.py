@@ -48,7 +48,7 @@ def _unusable_cache(error: JSONBufferError) -> CheckMessage:
         str(error),
         hint=(
             "Use 'django_redis.cache.RedisCache' with a LOCATION such as redis://127.0.0.1:6379/1 "
-            "and its default client. Django's own RedisCache gives no raw client, which scripts "
+            "and its default client. Django's own RedisCache has no raw client, which scripts "
             "need."
         ),
         id="django_jsonbuffer.E003",

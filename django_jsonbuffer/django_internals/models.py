@@ -19,7 +19,7 @@ def models_are_loaded() -> bool:
     """Whether the models of all installed apps are imported.
 
     ``apps.models_ready``. The documented ``apps.ready`` is set later, after every ``ready()``, and
-    a recording may be declared in one.
+    a recording may be declared in a ``ready()``.
     """
     return apps.models_ready
 
@@ -33,7 +33,7 @@ def key_field(model: type[Model]) -> "AnyField":
 
 
 def concrete_fields(model: type[Model]) -> Sequence["AnyField"]:
-    """The fields with a column, those of parents first, each in the order of its class.
+    """The fields with a column. The fields of parents come first, in the order of each class.
 
     ``_meta.concrete_fields``. The documented ``_meta.get_fields()`` promises no order.
     """
@@ -49,7 +49,7 @@ def many_to_many_fields(model: type[Model]) -> Sequence["AnyManyToManyField"]:
 
 
 def have_one_table(model: type[Model], other: type[Model]) -> bool:
-    """Whether the classes are one model and its proxies.
+    """Whether the classes have the same table: a model and its proxies.
 
     ``_meta.concrete_model``. Django documents no way from a proxy to its model.
     """
@@ -68,8 +68,8 @@ def swapped_for(model: type[Model]) -> str | None:
 def names_of_link_fields(field: "AnyManyToManyField") -> tuple[str, str]:
     """The foreign keys of the model in between: to the field's own model, and to its target.
 
-    ``m2m_field_name()`` and ``m2m_reverse_field_name()``. Documented are the names in
-    ``through_fields``, which a field need not have.
+    ``m2m_field_name()`` and ``m2m_reverse_field_name()``. Django documents only ``through_fields``,
+    which a field need not have.
     """
     return field.m2m_field_name(), field.m2m_reverse_field_name()
 
@@ -100,7 +100,7 @@ def compiled_select(
     """The SELECT of a queryset, and the parameters it was compiled with.
 
     ``Query.get_compiler()``, and ``as_sql()``, ``select`` and ``get_converters()`` of the compiler.
-    Documented is only the evaluation of a queryset, which compiles it each time.
+    Django documents only how to evaluate a queryset, which compiles the query each time.
     """
     compiler: Any = queryset.query.get_compiler(connection=connection)
     sql, params = compiler.as_sql()
@@ -114,7 +114,7 @@ def compiled_select(
 def is_sliced_or_combined(queryset: QuerySet[Any]) -> bool:
     """Whether Django refuses to update the queryset: a slice, or a union and the like.
 
-    ``Query.is_sliced`` and ``Query.combinator``. Django documents the refusal alone.
+    ``Query.is_sliced`` and ``Query.combinator``. Django documents only the refusal.
     """
     return bool(queryset.query.is_sliced or queryset.query.combinator)
 
@@ -139,9 +139,9 @@ def forget_rows(queryset: QuerySet[Any]) -> None:
 
 
 def limits_parameters(alias: str) -> bool:
-    """Whether the database takes only so many parameters in one statement.
+    """Whether the database limits the number of parameters of a statement.
 
-    ``connection.features.max_query_params``. Documented only for the authors of backends.
+    ``connection.features.max_query_params``. Django documents it only for authors of backends.
     """
     return connections[alias].features.max_query_params is not None
 

@@ -13,7 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 def is_in_atomic(connection: BaseDatabaseWrapper) -> bool:
     """Whether an ``atomic()`` block is open.
 
-    Relies on ``in_atomic_block``. Django has no public function that says so.
+    Relies on ``in_atomic_block``. Django has no public function for this.
     """
     return connection.in_atomic_block
 
@@ -32,7 +32,7 @@ def is_test_case(connection: BaseDatabaseWrapper) -> bool:
 
     Relies on ``atomic_blocks`` and ``_from_testcase``. ``captureOnCommitCallbacks`` finds the
     functions that were registered in its block by their place in the list of on-commit functions.
-    So nothing may be put before them in a test case.
+    So no function may be inserted before them in a test case.
     """
     return any(block._from_testcase for block in connection.atomic_blocks)  # type: ignore[attr-defined]
 
@@ -78,8 +78,9 @@ def open_transactions() -> set[str]:
 def roll_back(connection: BaseDatabaseWrapper) -> None:
     """Roll back, and return to the state outside any ``atomic()`` block.
 
-    Relies on the attributes in which ``atomic()`` keeps its state. Its ``__exit__`` cannot be used:
-    an interrupt may have hit its ``__enter__`` half-way, so that these attributes contradict.
+    Relies on the attributes in which ``atomic()`` keeps its state. Its ``__exit__`` cannot be used,
+    because an interrupt may have stopped its ``__enter__`` half-way, and then these attributes
+    contradict each other.
     """
     connection.in_atomic_block = False
     connection.atomic_blocks = []
@@ -102,19 +103,19 @@ def run_smallest_query(connection: BaseDatabaseWrapper) -> None:
 
 
 def close_if_broken(connection: BaseDatabaseWrapper) -> None:
-    """Close the connection if it failed, and is not usable or older than ``CONN_MAX_AGE``. Django
-    connects anew at the next query.
+    """If the connection has had an error, close it if it is unusable, or older than
+    ``CONN_MAX_AGE``. Django connects again at the next query.
 
     Relies on ``errors_occurred`` and ``close_if_unusable_or_obsolete()``, which Django itself calls
     at the start and the end of each request. A worker has no requests. Without an error, the
-    connection is not tested, which would cost a query.
+    connection is not tested, because a test would cost a query.
     """
     if connection.errors_occurred:
         connection.close_if_unusable_or_obsolete()
 
 
 class SavepointWatcher(Protocol):
-    """Learns of the savepoints of a connection, after each was carried out."""
+    """Is told of each savepoint that a connection has set, released or rolled back to."""
 
     def was_set(self, savepoint: str) -> None: ...
     def was_released(self, savepoint: str) -> None: ...
@@ -126,12 +127,12 @@ def watch_savepoints(
     *,
     watcher: Callable[[BaseDatabaseWrapper], SavepointWatcher | None],
 ) -> None:
-    """Let a watcher learn of every savepoint of this connection, from now on.
+    """Tell a watcher of everything that happens to savepoints of this connection.
 
-    Django has no signal for savepoints, and it drops on-commit functions only for those of
-    ``atomic()``. Relies on the methods ``savepoint()``, ``savepoint_commit()`` and
+    Django has no signal for savepoints, and it drops on-commit functions only when a savepoint of
+    ``atomic()`` is rolled back. Relies on the methods ``savepoint()``, ``savepoint_commit()`` and
     ``savepoint_rollback()`` of a connection: ``atomic()`` and the functions of ``transaction`` call
-    them. `watcher` returns the watcher of this moment, or None.
+    them. `watcher` is called each time, and returns a watcher or None.
     """
     if "savepoint" not in vars(connection):
         for method, notify in _NOTIFICATIONS.items():

@@ -37,7 +37,7 @@ class Batch(Sequence[Any]):
 
     def reject(self, event: Any, reason: str | BaseException) -> None:
         """Mark an event as one that cannot be processed. When the processor returns, this event
-        becomes a dead letter with this reason, and the others count as processed.
+        becomes a dead letter with this reason, and all other events count as processed.
 
         Raises ``ValueError`` if the batch has no event that is equal to `event`, or if all of these
         were rejected before.

@@ -79,7 +79,7 @@ class Drain:
         traceback: TracebackType | None,
     ) -> None:
         if os.getpid() != self._process_id:
-            return  # in a child that the processor has forked; the parent is the worker
+            return  # in a child that the processor has forked: the parent is the worker
         self._lease.end()
         if not self._has_joined or isinstance(error, BufferUnavailable):
             return

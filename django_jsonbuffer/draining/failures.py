@@ -106,8 +106,8 @@ class Failures:
             backoff = _backoff(self.outages, most=self._options.lease)
             self._resumes_at = time.monotonic() + backoff.total_seconds()
             failures = claim.failures
-            # These outages count only if other events were processed between them. A batch of one
-            # event is never buried for outages.
+            # `claim.outages` counts an outage only if other events were processed since the last
+            # one. A batch of one event is never buried for outages.
             is_to_split = claim.count > 1 and claim.outages >= self._options.max_attempts
             reason = "is halved, because outages stopped it while other events were processed"
         else:
@@ -197,7 +197,7 @@ class Failures:
         logger.debug("Batch %s of bucket %s:", claim.id, self._store.name, exc_info=error)
 
     def bury_rejected(self, claim: Claim, batch: Batch) -> None:
-        """Bury the events that the processor rejected, and acknowledge the others."""
+        """Bury the events that the processor rejected, and acknowledge the other events."""
         places = spans(claim.array)
         burials = [
             Burial(*places[place], *described(reason))

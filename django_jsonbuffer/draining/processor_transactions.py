@@ -53,7 +53,7 @@ def run_processor(
     if left:
         raise TransactionLeftOpen(
             f"The processor left a transaction of the database {', '.join(sorted(left))} open. "
-            "The transaction was rolled back, and the batch is kept. Let the processor commit."
+            "The transaction was rolled back, and the batch is kept. Commit in the processor."
         )
 
 

@@ -39,5 +39,5 @@ def hook(destination: Destination, signal: Signal, function: F, *, sender: Any =
 def _alias(kwargs: Mapping[str, Any]) -> str | None:
     """The database that the signal names as ``using``; None if it names none."""
     using = kwargs.get("using")
-    # A list, since a value that is not hashable cannot be looked up in the connections.
+    # A list, because a value that is not hashable cannot be looked up in the connections.
     return using if using in [*connections] else None

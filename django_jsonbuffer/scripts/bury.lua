@@ -1,4 +1,4 @@
--- Move events of a claimed batch to the dead letters, and acknowledge the others.
+-- Move events of a claimed batch to the dead letters, and acknowledge the other events.
 --
 -- Atomic so that each event is in the batch, or in a dead letter, or processed. A copy of the call
 -- that arrives later finds another holder, or another delivery, and does nothing.

@@ -15,7 +15,7 @@
 -- ARGV[2]  lease_ms   how long a claim holds
 -- ARGV[3]  linger_ms  how old an open batch must be to be sealed; -1 leaves it open
 -- ARGV[4]  after      where to begin among the batches that were delivered before: '-' for the
---                     oldest, or '(' and an id for those behind this id, to claim none twice
+--                     oldest, or '(' and an id for batches behind this id, to claim none twice
 --
 -- Returns {foreign, id, attempt, count, events, failures, deaths, outages}. `foreign` is the number of
 -- foreign values that became dead letters. The other values are absent when nothing was claimed. If

@@ -15,7 +15,7 @@
 --    1  events in the open batch
 --    2  events that are sealed and not claimed
 --    3  events that are claimed
---    4  batches: the open one, those that are sealed, and those that are claimed
+--    4  batches: the open batch, the sealed batches, and the claimed batches
 --    5  batches that are claimed
 --    6  bytes in all these batches
 --    7  dead letters

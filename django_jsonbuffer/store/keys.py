@@ -72,7 +72,7 @@ class Keys:
     """LIST: samples of the bucket's counters."""
 
     paused: str
-    """STRING: since when the bucket is paused. Absent when it is not paused."""
+    """STRING: the time (ms) when the bucket was paused. Absent when it is not paused."""
 
 
 def bucket_keys(prefix: str, name: str) -> Keys:

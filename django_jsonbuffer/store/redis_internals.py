@@ -177,7 +177,7 @@ def decodes(client: "Redis") -> bool:
 def parts_of_url(url: str) -> Mapping[str, Any] | None:
     """Host, port, path and database of a Redis URL; None for any other text.
 
-    Relies on ``redis.connection.parse_url``, since django-redis reads URLs with it.
+    Relies on ``redis.connection.parse_url``, because django-redis reads URLs with it.
     """
     try:
         return parse_url(url)  # type: ignore[no-any-return, no-untyped-call]

@@ -65,7 +65,7 @@ class BucketStatus:
     """How long the oldest pending event has waited; None if no event waits."""
 
     workers: int
-    """Workers that drain the bucket: those that were heard of within the last 30 seconds."""
+    """Workers that drain the bucket: their last heartbeat is at most 30 seconds old."""
 
     paused: timedelta | None
     """For how long the bucket has been paused; None if it is not paused."""

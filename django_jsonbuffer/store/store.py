@@ -108,7 +108,7 @@ class Store:
                 return None, all_foreign
 
     def renew(self, claim: Claim) -> None:
-        """Start the lease anew. Raises :class:`LeaseLost`."""
+        """Begin the lease again. Raises :class:`LeaseLost`."""
         self._run_held(scripts.RENEW, [self.keys.batches], claim)
 
     def ack(self, claim: Claim) -> None:

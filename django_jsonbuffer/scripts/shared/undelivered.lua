@@ -12,7 +12,7 @@ local function first_undelivered(batches)
   return redis.call('XRANGE', batches, from, '+', 'COUNT', 1)[1]
 end
 
--- When the oldest batch was opened that has halves which are not delivered yet, or nil. Halves lie
+-- When the oldest batch was opened that has halves which are not delivered yet, or nil. Halves are
 -- behind younger batches, so the first entry that was not delivered may not be the oldest. `first`
 -- is the id of that entry.
 local function oldest_halves(stats, first)
