@@ -23,6 +23,15 @@ USER = {"acl": "operator", "tls": "site"}.get(SUITE_AS, "default")
 """The Redis user of the buffer."""
 
 
+def appends(client: Redis) -> int:
+    """How many scripts a server has run that only this test uses."""
+    return sum(
+        stats["calls"]
+        for command, stats in client.info("commandstats").items()
+        if command in ("cmdstat_evalsha", "cmdstat_eval")
+    )
+
+
 def start() -> tuple[EmbeddedRedis, str]:
     """Start a server. Returns it, and the URL by which the buffer uses it."""
     if SUITE_AS == "tls":
