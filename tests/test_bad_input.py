@@ -48,7 +48,7 @@ from tests.checks.messages import APP
 from tests.draining.test_drain import drain_all, impatient, report
 from tests.library.models import Tag
 from tests.server import Redis
-from tests.store.test_store import dump
+from tests.store.steps import dump
 from tests.test_drain_buckets import environment, wait_for
 from tests.test_encoding import Colour, Point, Size, nested
 from tests.test_faults import CALLS, WRITES, answering

@@ -19,7 +19,7 @@ from django_jsonbuffer.store import pending
 from django_jsonbuffer.store.store import Store
 from tests import seed
 from tests.server import Redis
-from tests.store.test_store import LAST_ID, MINUTE, NOW, append, claim, claimed, dump
+from tests.store.steps import LAST_ID, MINUTE, NOW, append, claim, claimed, dump
 
 
 @pytest.fixture

@@ -30,7 +30,10 @@ from tests.faults import mutated
 FOLDER: Final = Path(django_jsonbuffer.__file__).parent / "scripts"
 SEEDS: Final = 1000
 TESTS: Final = [
-    *("store/test_store", "draining/test_leases", "draining/test_drain"),
+    *("store/test_store", "store/test_appends", "store/test_catalog_entries"),
+    *("store/test_pending", "store/test_deliveries", "store/test_status"),
+    *("store/test_history", "store/test_dead_letters", "store/test_server"),
+    *("draining/test_leases", "draining/test_drain"),
     *("test_dead_letters", "test_seed", "test_faults"),
 ]
 

@@ -1,0 +1,72 @@
+"""Single steps of a worker, with defaults, and what they leave in Redis."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django_jsonbuffer.options import Limits
+from django_jsonbuffer.store.claims import Burial, Claim
+from django_jsonbuffer.store.status import BucketStatus
+from django_jsonbuffer.store.store import Store
+from tests.server import Redis
+from tests.stamps import a_stamp
+
+MINUTE = timedelta(minutes=1)
+NOW = timedelta(0)
+LAST_ID = f"{2**64 - 1}-{2**64 - 1}"
+
+
+def append(
+    store: Store, *values: Any, batch_size: int | None = 1000, batch_bytes: int = 1_000_000
+) -> None:
+    events = [json.dumps(value).encode() for value in values]
+    store.append(events, a_stamp(), Limits(batch_size=batch_size, batch_bytes=batch_bytes))
+
+
+def claim(
+    store: Store,
+    worker: str = "worker",
+    *,
+    lease: timedelta = MINUTE,
+    linger: timedelta | None = NOW,
+    after: str | None = None,
+) -> Claim | None:
+    return store.claim(worker, lease=lease, linger=linger, after=after)[0]
+
+
+def claimed(store: Store, worker: str = "worker", **options: Any) -> Claim:
+    found = claim(store, worker, **options)
+    assert found is not None
+    return found
+
+
+def a_claim() -> Claim:
+    """A claim of a batch that does not exist."""
+    past = {"failures": 0, "deaths": 0, "outages": 0}
+    return Claim(id="1-1", worker="w", attempt=1, count=1, array=b"[1]", **past)
+
+
+def bury(store: Store, claim: Claim, *, attempts: int = 0) -> None:
+    """Bury the whole batch as one dead letter."""
+    burial = Burial(0, len(claim.array), "no")
+    store.bury(claim, [burial], processed=0, failures=attempts)
+
+
+def dump(plain: Redis, prefix: str) -> dict[bytes, bytes | None]:
+    """The values of all keys of the test, to check that nothing was written."""
+    return {key: plain.dump(key) for key in sorted(plain.scan_iter(match=f"{prefix}:*"))}
+
+
+def commands_of(plain: Redis, call: Callable[[], object]) -> dict[str, int]:
+    """How often the server ran each command during the call, also within scripts."""
+    plain.config_resetstat()
+    call()
+    return {
+        name.removeprefix("cmdstat_"): stats["calls"]
+        for name, stats in plain.info("commandstats").items()
+    }
+
+
+def facts(status: BucketStatus) -> tuple[int, int, int, int]:
+    return status.pending, status.in_flight, status.batches, status.bytes

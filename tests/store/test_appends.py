@@ -1,0 +1,306 @@
+import json
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from django_jsonbuffer.appending.producers import Producer
+from django_jsonbuffer.conf import configuration
+from django_jsonbuffer.exceptions import BucketFull, BufferOutOfMemory, EventTooLarge, KeyOccupied
+from django_jsonbuffer.options import MAX_APPEND_BYTES, Limits
+from django_jsonbuffer.stamps import Stamp
+from django_jsonbuffer.store import pending
+from django_jsonbuffer.store.keys import PRODUCER
+from django_jsonbuffer.store.status import read_status
+from django_jsonbuffer.store.store import Store
+from tests.server import Redis
+from tests.stamps import a_stamp
+from tests.store.steps import MINUTE, append, claimed, dump, facts
+from tests.threads import at_once
+
+
+class TestAppend:
+    def test_no_batch_has_more_events_than_allowed(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, "a", batch_size=3)
+        append(store, *range(8), batch_size=3)
+        sealed = [json.loads(f[b"events"]) for _, f in client_of_server.xrange(store.keys.batches)]
+        assert sealed == [["a"], [0, 1, 2], [3, 4, 5]]
+        assert client_of_server.get(store.keys.open) == b"[6,7]"
+
+    def test_no_batch_has_more_bytes_than_allowed(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, *["x" * 30] * 7, batch_bytes=100)
+        append(store, "y" * 500, "z", batch_bytes=100)
+        sealed = [f[b"events"] for _, f in client_of_server.xrange(store.keys.batches)]
+        assert [len(json.loads(events)) for events in sealed] == [3, 3, 1, 1]
+        assert [len(events) for events in sealed] == [100, 100, 34, 504]
+        assert client_of_server.get(store.keys.open) == b'["z"]'
+
+    def test_without_batch_size_nothing_is_sealed(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        for _ in range(3):
+            append(store, *range(500), batch_size=None, batch_bytes=10)
+        assert len(json.loads(client_of_server.get(store.keys.open) or b"")) == 1500
+        assert not client_of_server.exists(store.keys.batches)
+
+    def test_more_than_a_string_can_hold_is_refused(
+        self, store: Store, private_server: Redis
+    ) -> None:
+        store = Store("orders", configuration())
+        # 512 MiB less 10 bytes. The script refuses without reading them.
+        private_server.setrange(store.keys.open, 512 * 1024 * 1024 - 11, "]")
+        private_server.setrange(store.keys.open, 0, "[")
+        private_server.hset(
+            store.keys.stats,
+            mapping={
+                "open": 1,
+                "opened": 1,
+                "open_bytes": 512 * 1024 * 1024 - 10,
+                "open_tail": b"\0" * 31 + b"]",
+            },
+        )
+        before = private_server.hgetall(store.keys.stats)
+        with pytest.raises(BucketFull, match="orders"):
+            append(store, "a" * 10, batch_size=None)
+        assert private_server.hgetall(store.keys.stats) == before
+        assert private_server.strlen(store.keys.open) == 512 * 1024 * 1024 - 10
+        append(store, "a" * 6, batch_size=None)
+        assert private_server.strlen(store.keys.open) == 512 * 1024 * 1024 - 1
+
+    def test_call_that_is_too_large_is_refused_here(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        event = b'"%b"' % (b"x" * (64 * 1024 * 1024))
+        with pytest.raises(EventTooLarge, match=f"{MAX_APPEND_BYTES:,}"):
+            store.append([event] * 4, a_stamp(), Limits(batch_size=None, batch_bytes=1))
+        assert dump(client_of_server, prefix) == {}
+
+    def test_more_batches_than_allowed_at_once_are_refused_here(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        with pytest.raises(EventTooLarge, match="10,001 batches"):
+            append(store, *range(10_001), batch_size=1)
+        assert dump(client_of_server, prefix) == {}
+
+    def test_one_byte_more_is_a_batch_more(self, store: Store, client_of_server: Redis) -> None:
+        append(store, *["x" * 22] * 8, batch_bytes=100)  # four events would have 101 bytes
+        sealed = [f[b"events"] for _, f in client_of_server.xrange(store.keys.batches)]
+        assert [len(events) for events in sealed] == [76, 76]
+        assert client_of_server.strlen(store.keys.open) == 51
+
+    def test_call_of_just_as_many_bytes_as_allowed(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for module in ("appends", "store"):
+            monkeypatch.setattr(f"django_jsonbuffer.store.{module}.MAX_APPEND_BYTES", 10)
+        store.append([b"1234", b"5678"], a_stamp(), Limits(batch_size=None, batch_bytes=100))
+        with pytest.raises(EventTooLarge):
+            store.append([b"1234", b"56789"], a_stamp(), Limits(batch_size=None, batch_bytes=100))
+        assert pending.take(store) == [b"[1234,5678]"]
+
+
+class TestRepeat:
+    def send(self, store: Store, stamp: Stamp, *values: Any, **options: Any) -> None:
+        events = [json.dumps(value).encode() for value in values]
+        limits: dict[str, Any] = {"batch_size": 2, "batch_bytes": 1000, **options}
+        store.append(events, stamp, Limits(**limits))
+
+    def test_is_stored_once(self, store: Store, client_of_server: Redis, prefix: str) -> None:
+        stamp = a_stamp()
+        self.send(store, stamp, 1, 2, 3)
+        before = dump(client_of_server, prefix)
+        for _ in range(3):
+            self.send(store, stamp, 1, 2, 3)
+        assert dump(client_of_server, prefix) == before
+        assert facts(read_status(store))[0] == 3
+
+    def test_is_known_after_the_batch_has_gone(self, store: Store) -> None:
+        stamp = a_stamp()
+        self.send(store, stamp, 1)
+        pending.take(store)
+        self.send(store, stamp, 1)
+        assert pending.take(store) == []
+
+    def test_late_copy_behind_what_came_since(self, store: Store) -> None:
+        producer = Producer()
+        first, second = producer.next_stamp(), producer.next_stamp()
+        self.send(store, first, 1)
+        self.send(store, second, 2)
+        self.send(store, first, 1)
+        assert pending.take(store) == [b"[1,2]"]
+
+    def test_of_another_producer_or_bucket_is_none(self, store: Store) -> None:
+        other = Store("others", configuration())
+        stamp = a_stamp()
+        self.send(store, stamp, 1)
+        self.send(other, stamp, 1)
+        self.send(store, Stamp("another", stamp.sequence), 1)
+        assert (pending.take(store), pending.take(other)) == ([b"[1,1]"], [b"[1]"])
+
+    def test_of_what_was_refused_is_stored(self, store: Store) -> None:
+        stamp = a_stamp()
+        self.send(store, a_stamp(), 0)
+        with pytest.raises(BucketFull):
+            self.send(store, stamp, 1, max_pending=1)
+        self.send(store, stamp, 1)
+        assert pending.take(store) == [b"[0,1]"]
+
+    def test_of_what_was_dropped_is_dropped_once(self, store: Store) -> None:
+        stamp = a_stamp()
+        self.send(store, a_stamp(), 0)
+        for _ in range(2):
+            self.send(store, stamp, 1, max_pending=1, overflow="drop_newest")
+        assert read_status(store).dropped.newest == 1
+        assert pending.take(store) == [b"[0]"]
+
+    def test_is_remembered_for_a_day(self, store: Store, client_of_server: Redis) -> None:
+        stamp = a_stamp()
+        self.send(store, stamp, 1)
+        key = store.keys.open + PRODUCER + stamp.producer
+        assert timedelta(hours=23) < timedelta(milliseconds=client_of_server.pttl(key))
+        assert timedelta(hours=25) > timedelta(milliseconds=client_of_server.pttl(key))
+
+    def test_spoilt_memory_is_no_reason_to_refuse(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        stamp = a_stamp()
+        client_of_server.set(store.keys.open + PRODUCER + stamp.producer, "rubbish")
+        self.send(store, stamp, 1)
+        assert pending.take(store) == [b"[1]"]
+
+    def test_memory_of_another_type_refuses_and_writes_nothing(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        stamp = a_stamp()
+        self.send(store, a_stamp(), 0)
+        client_of_server.lpush(store.keys.open + PRODUCER + stamp.producer, "foreign")
+        before = dump(client_of_server, prefix)
+        with pytest.raises(KeyOccupied):
+            self.send(store, stamp, 1)
+        assert dump(client_of_server, prefix) == before
+
+
+class TestCaps:
+    def add(self, store: Store, *values: Any, **options: Any) -> None:
+        events = [json.dumps(value).encode() for value in values]
+        limits: dict[str, Any] = {"batch_size": 2, "batch_bytes": 1000, **options}
+        store.append(events, a_stamp(), Limits(**limits))
+
+    @pytest.mark.parametrize(
+        "cap", [{"max_pending": 3}, {"max_pending_bytes": len("[1,2]") + len("[3]")}]
+    )
+    def test_is_reached_and_not_passed(
+        self, store: Store, client_of_server: Redis, prefix: str, cap: dict[str, int]
+    ) -> None:
+        self.add(store, 1, 2, 3, **cap)
+        before = dump(client_of_server, prefix)
+        with pytest.raises(BucketFull, match="max_pending"):
+            self.add(store, 4, **cap)
+        assert dump(client_of_server, prefix) == before
+
+    def test_refuses_a_call_whole(self, store: Store) -> None:
+        self.add(store, 1, max_pending=3)
+        with pytest.raises(BucketFull):
+            self.add(store, 2, 3, 4, max_pending=3)
+        self.add(store, 5, 6, max_pending=3)
+        assert pending.take(store) == [b"[1]", b"[5,6]"]
+
+    def test_what_a_worker_holds_is_not_pending(self, store: Store) -> None:
+        self.add(store, 1, 2, max_pending=2)
+        found = claimed(store)
+        self.add(store, 3, 4, max_pending=2)
+        store.ack(found)
+        with pytest.raises(BucketFull):
+            self.add(store, 5, max_pending=2)
+
+    def test_newest_are_dropped_and_counted(
+        self, store: Store, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        self.add(store, 1, 2, 3, max_pending=3)
+        self.add(store, "secret", 5, max_pending=3, overflow="drop_newest")
+        assert read_status(store).dropped.newest == 2
+        assert "full. Dropped: 2" in caplog.text
+        assert "secret" not in caplog.text
+        assert pending.take(store) == [b"[1,2]", b"[3]"]
+
+    def test_oldest_batches_make_room_and_are_counted(self, store: Store) -> None:
+        options: dict[str, Any] = {"max_pending": 5, "overflow": "drop_oldest"}
+        for value in range(1, 6):
+            self.add(store, value, **options)
+        self.add(store, 6, **options)
+        assert read_status(store).dropped.oldest == 2
+        assert facts(read_status(store))[0] == 4
+        self.add(store, 7, 8, 9, **options)
+        assert read_status(store).dropped.oldest == 4
+        assert pending.take(store) == [b"[5,6]", b"[7,8]", b"[9]"]
+        assert facts(read_status(store)) == (0, 0, 0, 0)
+
+    def test_open_batch_makes_room_last(self, store: Store) -> None:
+        options: dict[str, Any] = {"max_pending": 3, "overflow": "drop_oldest"}
+        self.add(store, 1, 2, 3, **options)
+        self.add(store, 4, 5, 6, **options)
+        assert read_status(store).dropped.oldest == 3
+        assert pending.take(store) == [b"[4,5]", b"[6]"]
+
+    def test_what_a_worker_holds_is_not_dropped(self, store: Store) -> None:
+        options: dict[str, Any] = {"max_pending_bytes": 13, "overflow": "drop_oldest"}
+        self.add(store, 1, 2, **options)
+        found = claimed(store)
+        self.add(store, 3, 4, **options)
+        self.add(store, 5, 6, **options)
+        store.ack(found)
+        assert pending.take(store) == [b"[5,6]"]
+
+    def test_drops_nothing_in_vain(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        options: dict[str, Any] = {"max_pending": 3, "overflow": "drop_oldest"}
+        self.add(store, 1, 2, 3, **options)
+        before = dump(client_of_server, prefix)
+        with pytest.raises(BucketFull):
+            self.add(store, 4, 5, 6, 7, **options)
+        assert dump(client_of_server, prefix) == before
+
+    def test_dropped_batch_that_had_failed_leaves_no_trace(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        self.add(store, 1, 2)
+        store.release(claimed(store), lease=MINUTE, backoff=MINUTE, failed=True)
+        self.add(store, 3, 4, max_pending=2, overflow="drop_oldest")
+        assert not client_of_server.exists(store.keys.attempts)
+        assert client_of_server.xpending(store.keys.batches, "drain")["pending"] == 0
+        assert claimed(store).array == b"[3,4]"
+
+    def test_drops_nothing_on_a_full_server(self, private_server: Redis) -> None:
+        store = Store("orders", configuration())
+        self.add(store, 1, 2, 3)
+        private_server.config_set("maxmemory", 1)
+        for overflow in ("drop_newest", "drop_oldest"):
+            with pytest.raises(BufferOutOfMemory):
+                self.add(store, 4, max_pending=3, overflow=overflow)
+        assert pending.take(store) == [b"[1,2]", b"[3]"]
+
+    def test_key_of_another_type_refuses_and_writes_nothing(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        self.add(store, 1, 2, 3)
+        store.release(claimed(store), lease=MINUTE, backoff=MINUTE)
+        client_of_server.set(store.keys.attempts, "foreign")
+        before = dump(client_of_server, prefix)
+        with pytest.raises(KeyOccupied):
+            self.add(store, 4, max_pending=3, overflow="drop_oldest")
+        assert dump(client_of_server, prefix) == before
+
+    def test_by_many_at_once_is_kept(self, store: Store) -> None:
+        def add_some() -> None:
+            for _ in range(20):
+                with suppress(BucketFull):
+                    self.add(store, 1, max_pending=50)
+
+        at_once([add_some] * 5)
+        assert facts(read_status(store))[0] == 50

@@ -1,0 +1,73 @@
+import time
+from datetime import timedelta
+
+from django_jsonbuffer.store.deliveries import Deliveries, read_deliveries
+from django_jsonbuffer.store.store import Store
+from tests.server import Redis
+from tests.store.steps import MINUTE, NOW, append, claimed
+
+
+class TestDeliveries:
+    def test_of_a_bucket_that_nobody_drains(self, store: Store) -> None:
+        append(store, 1, batch_size=1)
+        assert read_deliveries(store, 10) == Deliveries({}, [])
+
+    def test_tell_who_holds_which_batch_since_when_at_which_attempt(self, store: Store) -> None:
+        append(store, 1, 2, batch_size=1)
+        store.beat("one")
+        first, second = claimed(store, "one"), claimed(store, "two")
+        told = read_deliveries(store, 10)
+        assert set(told.workers) == {"one"}
+        assert told.workers["one"] < MINUTE
+        assert [(batch.batch, batch.worker, batch.attempt) for batch in told.batches] == [
+            (first.id, "one", 1),
+            (second.id, "two", 1),
+        ]
+        for batch in told.batches:
+            assert batch.claimed is not None
+            assert NOW <= batch.claimed < MINUTE
+            assert (batch.failures, batch.deaths, batch.error) == (0, 0, "")
+
+    def test_hold_for_as_long_as_the_lease_is_renewed(self, store: Store) -> None:
+        append(store, 1)
+        held = claimed(store)
+        time.sleep(0.05)
+        store.renew(held)
+        [batch] = read_deliveries(store, 10).batches
+        assert batch.claimed is not None
+        assert batch.claimed >= timedelta(milliseconds=50)
+        assert batch.idle < batch.claimed
+
+    def test_tell_what_a_batch_that_was_given_back_failed_with(self, store: Store) -> None:
+        append(store, 1)
+        store.release(claimed(store), lease=MINUTE, backoff=NOW, failed=True, error="KeyError")
+        [batch] = read_deliveries(store, 10).batches
+        assert (batch.worker, batch.failures, batch.error) == ("", 1, "KeyError")
+        assert MINUTE <= batch.idle < 2 * MINUTE
+        again = claimed(store, "another")
+        store.release(again, lease=MINUTE, backoff=NOW, failed=False, error="Operational\nError")
+        [batch] = read_deliveries(store, 10).batches
+        assert (batch.attempt, batch.failures, batch.error) == (2, 1, "Operational Error")
+
+    def test_tell_how_many_workers_died(self, store: Store) -> None:
+        append(store, 1)
+        claimed(store, "one")
+        claimed(store, "two", lease=NOW)
+        [batch] = read_deliveries(store, 10).batches
+        assert (batch.worker, batch.attempt, batch.deaths) == ("two", 2, 1)
+
+    def test_are_the_oldest(self, store: Store) -> None:
+        append(store, 1, 2, 3, batch_size=1)
+        ids = [claimed(store, f"worker-{n}").id for n in range(3)]
+        assert [batch.batch for batch in read_deliveries(store, 2).batches] == ids[:2]
+
+    def test_survive_what_another_client_has_spoilt(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1)
+        held = claimed(store, "one")
+        client_of_server.hset(store.keys.attempts, held.id, b"\xff\x00")
+        client_of_server.hset(store.keys.workers, b"\xff", "x")
+        [batch] = read_deliveries(store, 10).batches
+        assert (batch.claimed, batch.failures) == (None, 0)
+        assert list(read_deliveries(store, 10).workers) == ["\ufffd"]
