@@ -45,7 +45,7 @@ from django_jsonbuffer.store.keys import PRODUCER
 from example_project.embedded_redis import EmbeddedRedis
 from tests.admin.pages import PAGE, row, rows
 from tests.checks.messages import APP
-from tests.draining.test_drain import drain_all, impatient, report
+from tests.draining.drains import drain_all, impatient, report
 from tests.library.models import Tag
 from tests.server import Redis
 from tests.store.steps import dump

@@ -19,7 +19,7 @@ from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.store.store import Store
 from tests import server
 from tests.declaring.buckets import done_key, for_a_foreign_consumer, page_views, scripted
-from tests.draining.test_drain import claim_and_die
+from tests.draining.drains import claim_and_die
 from tests.server import Redis
 from tests.threads import at_once
 

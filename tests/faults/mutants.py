@@ -33,8 +33,9 @@ TESTS: Final = [
     *("store/test_store", "store/test_appends", "store/test_catalog_entries"),
     *("store/test_pending", "store/test_deliveries", "store/test_status"),
     *("store/test_history", "store/test_dead_letters", "store/test_server"),
-    *("draining/test_leases", "draining/test_drain"),
-    *("test_dead_letters", "test_seed", "test_faults"),
+    *("draining/test_leases", "draining/test_drain", "draining/test_failures"),
+    *("draining/test_acks", "draining/test_batches", "draining/test_processor_transactions"),
+    *("test_dead_letters", "test_pending_events", "test_seed", "test_faults"),
 ]
 
 _NO_STATEMENT: Final = re.compile(r"\s*(--.*|end[,)]*|else|[})]+,?|)")
