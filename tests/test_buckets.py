@@ -10,18 +10,13 @@ import pydantic
 import pytest
 
 from django_jsonbuffer import Bucket
-from django_jsonbuffer.catalog import declared_buckets, known_buckets, options_of, statuses
-from django_jsonbuffer.declarations import declarations
 from django_jsonbuffer.encoding import MAX_DEPTH
 from django_jsonbuffer.exceptions import (
     BufferMisconfigured,
     EventTooLarge,
     InvalidBucketName,
     InvalidEvent,
-    NoProcessor,
 )
-from django_jsonbuffer.store.status import BucketStatus
-from tests.declaring.buckets import page_views
 from tests.server import Redis
 from tests.test_encoding import nested
 
@@ -55,31 +50,6 @@ class TestHandles:
     def test_bad_option(self) -> None:
         with pytest.raises(BufferMisconfigured, match="batch_size"):
             Bucket("orders", batch_size=0)
-
-    def test_any_number_of_names_leaves_nothing_behind(self) -> None:
-        before = len(declarations.declared)
-        for number in range(1000):
-            Bucket(f"user-{number}")
-        assert len(declarations.declared) == before
-
-
-class TestOptions:
-    def test_handle_takes_those_of_the_declaration(self) -> None:
-        assert options_of(Bucket("page-views")) == options_of(page_views)
-        assert options_of(page_views).batch_size == 100
-
-    def test_handle_wins_over_declaration_and_settings_over_both(
-        self, configure: Callable[..., None]
-    ) -> None:
-        assert options_of(Bucket("page-views", batch_size=5)).batch_size == 5
-        configure(BUCKETS={"page-views": {"batch_size": 7}})
-        assert options_of(Bucket("page-views", batch_size=5)).batch_size == 7
-        assert options_of(page_views).batch_size == 7
-
-    def test_bad_setting_is_an_error_at_use(self, configure: Callable[..., None]) -> None:
-        configure(BUCKETS={"orders": {"batch_size": "many"}})
-        with pytest.raises(BufferMisconfigured, match="batch_size"):
-            Bucket("orders").append(1)
 
 
 class TestAppend:
@@ -190,52 +160,6 @@ class TestSchema:
         assert bucket.status().pending == 0
 
 
-class TestProcessor:
-    def test_decorator_returns_the_function(self) -> None:
-        def store(batch: Any) -> None: ...
-
-        assert Bucket("orders").processor(store) is store
-
-    def test_plain_call_serves_every_handle(self) -> None:
-        got: list[Any] = []
-        Bucket("orders").processor(got.extend)
-        Bucket("orders").append(1)
-        Bucket("orders").drain()
-        assert got == [1]
-
-    @pytest.mark.parametrize("function", ["store", 1, []])
-    def test_what_cannot_be_called(self, function: Any) -> None:
-        with pytest.raises(BufferMisconfigured, match="callable"):
-            Bucket("orders").processor(function)
-
-    def test_coroutine_function_is_run_to_its_end(self) -> None:
-        got: list[Any] = []
-
-        async def store(batch: Any) -> None:
-            await asyncio.sleep(0)
-            got.extend(batch)
-
-        bucket = Bucket("orders")
-        bucket.processor(store)
-        bucket.append(1)
-        assert bucket.drain().processed == 1
-        assert got == [1]
-
-    def test_generator_would_not_run(self) -> None:
-        def store(batch: Any) -> Any:
-            yield from batch
-
-        with pytest.raises(BufferMisconfigured, match="yield"):
-            Bucket("orders").processor(store)
-
-    def test_none_declared(self) -> None:
-        bucket = Bucket("orders")
-        bucket.append(1)
-        with pytest.raises(NoProcessor, match="orders"):
-            bucket.drain()
-        assert bucket.status().pending == 1
-
-
 class TestPeek:
     def test_at_most_the_limit(self) -> None:
         bucket = Bucket("orders", batch_size=2)
@@ -262,30 +186,6 @@ class TestPurge:
         bucket.extend(range(5))
         assert bucket.purge() == 5
         assert bucket.status().pending == 0
-
-
-class TestRegister:
-    def test_declared_buckets_were_found_in_the_apps(self) -> None:
-        assert "page-views" in [bucket.name for bucket in declared_buckets()]
-
-    def test_known_are_the_declared_and_those_appended_to(
-        self, client_of_server: Redis, prefix: str
-    ) -> None:
-        Bucket("user-1").append(1)
-        client_of_server.sadd(f"{prefix}:buckets", "not a name", b"\xff", "<script>")
-        assert [bucket.name for bucket in known_buckets()] == [
-            *["foreign", "page-views", "scripted", "user-1"]
-        ]
-
-    def test_statuses_of_several(self) -> None:
-        Bucket("a").append(1)
-        Bucket("b").extend([1, 2])
-        found = statuses([Bucket("b"), Bucket("empty"), Bucket("a")])
-        assert [s.pending for s in found if isinstance(s, BucketStatus)] == [2, 0, 1]
-
-    def test_bucket_with_a_processor_counts_as_declared(self) -> None:
-        Bucket("ad-hoc").processor(lambda batch: None)
-        assert "ad-hoc" in [bucket.name for bucket in declared_buckets()]
 
 
 def test_open_batch_is_what_the_encoder_made(client_of_server: Redis) -> None:
