@@ -1,4 +1,3 @@
-import random
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -6,12 +5,13 @@ import pytest
 
 from django_jsonbuffer.store.clients import clients
 from django_jsonbuffer.store.redis_internals import close_idle
-from example_project.embedded_redis import EmbeddedRedis, EmbeddedRedisError
+from example_project.embedded_redis import EmbeddedRedis
+from tests.cluster import cluster
 from tests.faults.clients import OPTIONS
 from tests.faults.proxy import Proxy
 from tests.faults.scale import IS_FULL
 from tests.server import Redis
-from tests.test_embedded_redis import client_of, wait_until
+from tests.test_embedded_redis import client_of
 
 collect_ignore = [] if IS_FULL else ["test_database.py"]
 
@@ -61,27 +61,5 @@ def embedded() -> Iterator[EmbeddedRedis]:
 @pytest.fixture(scope="session")
 def cluster_node() -> Iterator[EmbeddedRedis]:
     """A cluster of one node. One for all tests, since it takes two seconds to start."""
-    node = started_cluster_node()
-    try:
-        with client_of(node) as plain:
-            plain.config_set("cluster-announce-ip", "127.0.0.1")
-            slots = range(16384)
-            plain.execute_command("CLUSTER", "ADDSLOTS", *slots)
-            wait_until(lambda: plain.cluster("info")["cluster_state"] == "ok")
+    with cluster() as [node]:
         yield node
-    finally:
-        node.stop()
-
-
-def started_cluster_node() -> EmbeddedRedis:
-    """Tries several ports: a node needs a port, and another one that is 10,000 higher."""
-    ports = random.sample(range(20_000, 30_000), 10)
-    for port in ports:
-        node = EmbeddedRedis(
-            *("--port", str(port), "--bind", "127.0.0.1", "--cluster-enabled", "yes")
-        )
-        try:
-            return node.start()
-        except EmbeddedRedisError as error:
-            refusal = error
-    raise refusal

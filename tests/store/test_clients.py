@@ -2,11 +2,13 @@ from collections.abc import Callable
 
 import pytest
 from redis.cache import CacheConfig
+from redis.connection import parse_url
 
 from django_jsonbuffer import Bucket
 from django_jsonbuffer.exceptions import BufferMisconfigured
 from django_jsonbuffer.store.clients import clients
 from tests import server
+from tests.faults.proxy import Proxy
 
 
 class TestClient:
@@ -27,20 +29,27 @@ class TestClient:
         assert clients[alias].ping()
 
 
+@pytest.mark.usefixtures("clients_may_cache")
 def test_client_that_caches_is_not_confused(
     use_cache: Callable[..., str], prefix: str, client_of_server: server.Redis
 ) -> None:
     """Nor do we read, in place of a reply, what it has cached."""
     kwargs = {"protocol": 3, "cache_config": CacheConfig()}
-    alias = use_cache(server.URL, OPTIONS={"CONNECTION_POOL_KWARGS": kwargs})
-    client = clients[alias]
-    client_of_server.set(f"{prefix}:cached", "value")
-    bucket = Bucket("orders")
-    for number in range(3):
-        assert client.get(f"{prefix}:cached") == b"value"
-        bucket.append(number)
-        assert client.get(f"{prefix}:cached") == b"value"
-    assert bucket.peek() == [0, 1, 2]
+    # A client that caches cannot use a socket file, and django-redis has one pool for each URL.
+    with Proxy(server.URL) as proxy:
+        url = f"redis://127.0.0.1:{proxy.port}/{parse_url(server.URL).get('db', 0)}"
+        alias = use_cache(url, OPTIONS={"CONNECTION_POOL_KWARGS": kwargs})
+        client = clients[alias]
+        client_of_server.set(f"{prefix}:cached", "value")
+        bucket = Bucket("orders")
+        for number in range(3):
+            assert client.get(f"{prefix}:cached") == b"value"
+            bucket.append(number)
+            assert client.get(f"{prefix}:cached") == b"value"
+        assert client.connection_pool.cache is not None
+        assert client.connection_pool.cache.size == 1
+        assert bucket.peek() == [0, 1, 2]
+        client.connection_pool.disconnect()
 
 
 def test_client_of_one_connection_needs_no_other(use_cache: Callable[..., str]) -> None:
