@@ -73,7 +73,7 @@ class Bucket:
         """Append events in their order, all or none, in one round trip. Otherwise like append."""
         if _is_single(events):
             raise InvalidEvent("extend() takes several events. For a single one use append().")
-        self._append([*events], using, now)
+        self._append(events, using, now)
 
     async def aappend(self, event: Any, *, using: str | None = None, now: bool = False) -> None:
         await sync_to_async(self.append)(event, using=using, now=now)
@@ -85,6 +85,7 @@ class Bucket:
 
     def _append(self, events: Iterable[Any], using: str | None, now: bool) -> None:
         _, options, store, encoder = self._definition.parts
+        events = [*events]
         encoded = encode_events(events, encoder=encoder, options=options, bucket=store.name)
         if encoded:
             routing.append(store, options, encoded, using=using, now=now)

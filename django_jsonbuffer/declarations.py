@@ -46,9 +46,8 @@ class Definition:
         self.name = name
         self.given_options: Final = given_options
         self.fault: JSONBufferError | None = None
-        self._parts: Parts | None = None
-        self._setting: object = None
-        """The value of the setting when the parts were made."""
+        self._made: tuple[object, Parts] | None = None
+        """The parts, and the value of the setting from which they were made."""
         try:
             self.name = validated_name(name)
             checked_options(self.name, given_options)
@@ -64,11 +63,11 @@ class Definition:
         They are made again when the setting is another object, so ``override_settings`` works.
         """
         setting = getattr(settings, SETTING, None)
-        if self._parts is not None and self._setting is setting:
-            return self._parts
+        if (made := self._made) is not None and made[0] is setting:
+            return made[1]
         parts = self._new_parts()
         if apps.ready:  # before that, the declaration may not be loaded yet
-            self._parts, self._setting = parts, setting
+            self._made = setting, parts
         return parts
 
     def _new_parts(self) -> Parts:

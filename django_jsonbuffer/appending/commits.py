@@ -11,6 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_jsonbuffer.django_internals.transactions import (
     first_on_commit,
     is_test_case,
+    on_commit_functions,
     run_first_on_commit,
     watch_savepoints,
     will_commit,
@@ -58,8 +59,13 @@ def leave(appends: list[Append]) -> None:
 
 def held_by(connection: BaseDatabaseWrapper) -> "Held | None":
     """The appends that wait for the commit of the open transaction."""
-    owner = getattr(first_on_commit(connection), "__self__", None)
-    return owner if isinstance(owner, Held) else None
+    if (function := first_on_commit(connection)) is None:
+        return None
+    if isinstance(held := getattr(function, "__self__", None), Held):
+        return held
+    # Other code has put a function before it.
+    owners = (getattr(other, "__self__", None) for other in on_commit_functions(connection))
+    return next((owner for owner in owners if isinstance(owner, Held)), None)
 
 
 class _Savepoint(NamedTuple):
@@ -93,7 +99,7 @@ class Held:
     def was_released(self, savepoint: str) -> None:
         """Forget the savepoint, and all savepoints that were set after it: they are gone."""
         if (place := self._place(savepoint)) is not None:
-            del self._savepoints[place:]
+            del self._savepoints[max(place, 0) :]
 
     def was_rolled_back_to(self, savepoint: str) -> None:
         """Drop the appends since the savepoint was set. The savepoint itself still exists.

@@ -48,6 +48,15 @@ def many_to_many_fields(model: type[Model]) -> Sequence["AnyManyToManyField"]:
     return cast(Sequence["AnyManyToManyField"], model._meta.many_to_many)
 
 
+def is_generated(field: "AnyField") -> bool:
+    """Whether the database computes the field's value.
+
+    ``Field.generated``, which ``GeneratedField`` and fields of other libraries set. Documented is
+    only the class ``GeneratedField``.
+    """
+    return bool(getattr(field, "generated", False))
+
+
 def have_one_table(model: type[Model], other: type[Model]) -> bool:
     """Whether the classes have the same table: a model and its proxies.
 

@@ -37,10 +37,19 @@ def is_test_case(connection: BaseDatabaseWrapper) -> bool:
     return any(block._from_testcase for block in connection.atomic_blocks)  # type: ignore[attr-defined]
 
 
-def first_on_commit(connection: BaseDatabaseWrapper) -> Callable[[], object] | None:
-    """The on-commit function that runs first; None if there is none.
+def on_commit_functions(connection: BaseDatabaseWrapper) -> list[Callable[[], object]]:
+    """The on-commit functions of the open transaction, in the order in which they will run.
 
     Relies on ``run_on_commit``, a list that a commit runs and a rollback empties.
+    """
+    functions: list[Any] = connection.run_on_commit
+    return [function for _, function, _ in functions]
+
+
+def first_on_commit(connection: BaseDatabaseWrapper) -> Callable[[], object] | None:
+    """The on-commit function that runs first; None if there is none. Cheap, however many there are.
+
+    Relies on ``run_on_commit``, as :func:`on_commit_functions` does.
     """
     functions: list[Any] = connection.run_on_commit
     return functions[0][1] if functions else None
@@ -122,11 +131,10 @@ class SavepointWatcher(Protocol):
     def was_rolled_back_to(self, savepoint: str) -> None: ...
 
 
-def watch_savepoints(
-    connection: BaseDatabaseWrapper,
-    *,
-    watcher: Callable[[BaseDatabaseWrapper], SavepointWatcher | None],
-) -> None:
+Watcher = Callable[[BaseDatabaseWrapper], SavepointWatcher | None]
+
+
+def watch_savepoints(connection: BaseDatabaseWrapper, *, watcher: Watcher) -> None:
     """Tell a watcher of everything that happens to savepoints of this connection.
 
     Django has no signal for savepoints, and it drops on-commit functions only when a savepoint of
@@ -134,31 +142,37 @@ def watch_savepoints(
     ``savepoint_rollback()`` of a connection: ``atomic()`` and the functions of ``transaction`` call
     them. `watcher` is called each time, and returns a watcher or None.
     """
-    if "savepoint" not in vars(connection):
-        for method, notify in _NOTIFICATIONS.items():
-            original = getattr(connection, method)
-            vars(connection)[method] = _watched(original, connection, watcher, notify)
+    for name, notice in _NOTICES.items():
+        method = getattr(connection, name)
+        # The mark survives if another library wraps the method once more with functools.wraps.
+        if getattr(method, _MARK, None) is not True:
+            vars(connection)[name] = _watched(method, notice, connection, watcher)
 
 
 def _watched(
-    original: Callable[..., str | None],
+    method: Callable[..., str | None],
+    notice: str,
     connection: BaseDatabaseWrapper,
-    watcher: Callable[[BaseDatabaseWrapper], SavepointWatcher | None],
-    notify: Callable[[SavepointWatcher, str], None],
+    watcher: Watcher,
 ) -> Callable[..., str | None]:
-    @wraps(original)
-    def method(*args: str) -> str | None:
-        result = original(*args)
-        savepoint = args[0] if args else result  # None where savepoints are not allowed
+    @wraps(method)
+    def watched(*args: str, **kwargs: str) -> str | None:
+        result = method(*args, **kwargs)
+        savepoint = next(iter((*args, *kwargs.values())), result)
+        # It is None where the database has no savepoints, or no transaction is open.
         if savepoint is not None and (concerned := watcher(connection)) is not None:
-            notify(concerned, savepoint)
+            getattr(concerned, notice)(savepoint)
         return result
 
-    return method
+    setattr(watched, _MARK, True)
+    return watched
 
 
-_NOTIFICATIONS: Final[Mapping[str, Callable[[SavepointWatcher, str], None]]] = {
-    "savepoint": lambda watcher, savepoint: watcher.was_set(savepoint),
-    "savepoint_commit": lambda watcher, savepoint: watcher.was_released(savepoint),
-    "savepoint_rollback": lambda watcher, savepoint: watcher.was_rolled_back_to(savepoint),
+_MARK: Final = "_jsonbuffer_watches"
+
+_NOTICES: Final[Mapping[str, str]] = {
+    "savepoint": "was_set",
+    "savepoint_commit": "was_released",
+    "savepoint_rollback": "was_rolled_back_to",
 }
+"""Methods of a connection, and what their watcher is told."""

@@ -167,10 +167,11 @@ class Drain:
         """Call the processor. None if the batch failed, and was released, halved or buried."""
         try:
             events = self._decode(claim.array)
+            batch = Batch(events, id=claim.id, attempt=claim.attempt, bucket=self.bucket)
         except Exception as error:  # noqa: BLE001  (an encoder of the project may raise anything)
             self._failures.unreadable(claim, error)
             return None
-        batch = Batch(events, id=claim.id, attempt=claim.attempt, bucket=self.bucket)
+        length = len(batch)
         function, alias = self._processor
         confirm = partial(self._lease.confirm, claim)
         self._lease.claim = claim
@@ -187,7 +188,7 @@ class Drain:
             if not self._goes_on_after(claim, error):
                 raise
             return None
-        return Processed(claim, batch, len(events), False)
+        return Processed(claim, batch, length, False)
 
     def _goes_on_after(self, claim: Claim, error: BaseException) -> bool:
         """Release, halve or bury a batch that failed. False if the worker must end.

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
-from django.db.models import DecimalField, Field, GeneratedField, JSONField, Model
+from django.db.models import DecimalField, Field, JSONField, Model
+
+from django_jsonbuffer.django_internals.models import is_generated
 
 if TYPE_CHECKING:
     AnyField = Field[Any, Any]
@@ -34,7 +36,7 @@ def holds_value(instance: Model, field: "AnyField") -> bool:
 
     It does not hold the value of a field that is deferred or that the database computes.
     """
-    if isinstance(field, GeneratedField) or field.attname not in instance.__dict__:
+    if is_generated(field) or field.attname not in instance.__dict__:
         return False
     return not is_expression(instance.__dict__[field.attname])
 

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from django_jsonbuffer import Bucket
+from django_jsonbuffer.appending import sending
 from django_jsonbuffer.appending.breaker import LONGEST_PAUSE_SECONDS, Breaker, breakers
+from django_jsonbuffer.appending.sending import Append
+from django_jsonbuffer.conf import Configuration
 from django_jsonbuffer.exceptions import (
     BucketFull,
     BufferOutOfMemory,
@@ -16,7 +19,9 @@ from django_jsonbuffer.exceptions import (
     JSONBufferError,
     KeyOccupied,
 )
+from django_jsonbuffer.options import Options
 from django_jsonbuffer.store.clients import clients
+from django_jsonbuffer.store.store import Store
 from example_project.embedded_redis import EmbeddedRedis
 from tests.server import Redis
 from tests.threads import at_once
@@ -45,17 +50,21 @@ class Calls:
             raise self.errors.pop(0)
 
 
+class Answering(Store):
+    """Makes a call in place of an append to Redis."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        super().__init__("orders", Configuration(cache="guarded"))
+        self.call = call
+
+    def append(self, *args: object, **options: object) -> None:
+        self.call()
+
+
 def guard(breaker: Breaker, call: Callable[[], None]) -> None:
-    """Make a call as an append is made."""
-    if breaker.failure:
-        breaker.take_turn()
-    began = time.monotonic()
-    try:
-        call()
-    except BaseException as error:
-        breaker.learn(error, seconds=time.monotonic() - began)
-        raise
-    breaker.close()
+    """Send an append that makes this call."""
+    breakers["guarded"] = breaker
+    sending._send_group([Append(Answering(call), Options(), [b"1"], 2, False, False)])
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from django.db.transaction import TransactionManagementError
 
 from django_jsonbuffer.appending.commits import _NAMED_BY_DJANGO
 from django_jsonbuffer.django_internals.transactions import (
-    _NOTIFICATIONS,
+    _NOTICES,
     close_if_broken,
     first_on_commit,
     is_in_atomic,
@@ -164,7 +164,7 @@ class TestSavepoints:
     @pytest.fixture
     def watcher(self) -> Iterator[Watcher]:
         """Watches a connection that no test before has watched."""
-        attributes, methods = vars(connections["default"]), [*_NOTIFICATIONS]
+        attributes, methods = vars(connections["default"]), [*_NOTICES]
         before = {name: attributes.pop(name) for name in methods if name in attributes}
         watcher = Watcher()
         watch_savepoints(connections["default"], watcher=lambda connection: watcher)

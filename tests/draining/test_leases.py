@@ -54,6 +54,41 @@ class TestRenewal:
         assert claimed(bucket, "another") is not None
         lease.end()
 
+    @pytest.mark.parametrize("fails", [False, True])
+    def test_of_a_drain_ends_with_its_processor(self, bucket: Bucket, fails: bool) -> None:
+        held: list[Claim | None] = []
+
+        def process(batch: Batch) -> None:
+            held.append(drain._lease.claim)
+            if fails:
+                raise ValueError
+
+        bucket.processor(process)
+        bucket.append(1)
+        with bucket.drain_steps() as drain:
+            drain.step()
+            assert drain._lease.claim is None
+        assert held[0] is not None
+
+    def test_is_not_attempted_for_a_batch_that_was_released(
+        self, bucket: Bucket, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The worker takes some time to release a batch that failed, and its lease is short."""
+        release = Store.release
+
+        def release_slowly(store: Store, claim: Claim, **options: Any) -> None:
+            release(store, claim, **options)
+            time.sleep(0.3)
+
+        def fail(batch: Batch) -> None:
+            raise ValueError
+
+        monkeypatch.setattr(Store, "release", release_slowly)
+        bucket.processor(fail)
+        bucket.append(1)
+        assert bucket.drain().failed == 1
+        assert "no longer held" not in caplog.text
+
     def test_that_comes_too_late_is_said_once(
         self, bucket: Bucket, caplog: pytest.LogCaptureFixture
     ) -> None:
