@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 SECONDS ?=
 QUICK ?=
-FIGURES = benchmarks/figures.json
+FIGURES = .bench/$(if $(QUICK),quick,figures).json
 PORT ?= 8000
 
 .PHONY: help demo test test-browser screenshots test-faults bench figures lint types tox clean
@@ -14,7 +14,7 @@ help:
 	@echo "make test               run all tests: two minutes"
 	@echo "make test-browser       test the admin in a real Chromium: a minute"
 	@echo "make screenshots        take the screenshots of the docs again"
-	@echo "make test-faults        break the promises on purpose, at full scale: ten minutes"
+	@echo "make test-faults        try to break the promises, at full scale: ten minutes"
 	@echo "make bench [QUICK=1]    measure the cost, compared with bare Redis and other projects:"
 	@echo "                        a quarter of an hour, or two minutes"
 	@echo "make figures            write the figures of the last full benchmark into the docs"
@@ -50,10 +50,11 @@ test-faults: $(VENV)/.installed-test $(VENV)/.installed-postgres
 	@SUITE_AS=tls REDIS_SERVER=redis-server $(BIN)/python -m pytest --ignore=tests/faults
 
 bench: $(VENV)/.installed-bench
-	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) --save $(if $(QUICK),.bench/quick.json,$(FIGURES))
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) --save $(FIGURES)
 
 figures: $(VENV)/.installed-bench
-	@$(BIN)/python -m benchmarks.publish $(FIGURES) docs
+	@cp .bench/figures.json benchmarks/figures.json
+	@$(BIN)/python -m benchmarks.publish benchmarks/figures.json docs
 
 lint: $(VENV)/.installed-lint
 	@$(BIN)/ruff check --quiet .

@@ -12,7 +12,7 @@ from django.dispatch import Signal
 from . import pending_events
 from .appending import routing
 from .dead_letters import DeadLetters
-from .declarations import Definition, Processor, declarations
+from .declarations import Definition, Processor, declared
 from .draining.batches import Batch
 from .draining.drain import Drain
 from .draining.failures import DrainReport
@@ -42,7 +42,7 @@ class Bucket:
     def __init__(self, name: str, **options: Any) -> None:
         self._definition = Definition(name, options)
         if not apps.ready:
-            declarations.declare(self._definition)
+            declared.declare(self._definition)
 
     def __repr__(self) -> str:
         return f"Bucket({self.name!r})"
@@ -174,7 +174,7 @@ class Bucket:
         """
         if function is None:
             return lambda function: self.processor(function, atomic=atomic)
-        declarations.add_processor(self.name, Processor(function, atomic))
+        declared.add_processor(self.name, Processor(function, atomic))
         return function
 
     def drain(self) -> DrainReport:
@@ -195,7 +195,7 @@ class Bucket:
 
         With `watch`, it never ends: it also takes later batches, and open ones after ``linger``.
         """
-        processor = declarations.processor_of(self.name)
+        processor = declared.processor_of(self.name)
         _, options, store, encoder = self._definition.parts
         return Drain(store, options, decode=encoder.decode, processor=processor, watch=watch)
 

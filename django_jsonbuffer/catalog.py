@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from .buckets import Bucket
 from .conf import configuration
-from .declarations import declarations
+from .declarations import declared
 from .exceptions import JSONBufferError
 from .options import Options
 from .pending_events import peek_raw
@@ -17,13 +17,13 @@ from .store.status import BucketStatus
 
 def declared_buckets() -> list[Bucket]:
     """The buckets that are declared or have a processor, sorted by name, without invalid names."""
-    return [Bucket(name) for name in declarations.names]
+    return [Bucket(name) for name in declared.names]
 
 
 def known_buckets() -> list[Bucket]:
     """The declared buckets, and all buckets that were ever appended to, sorted by name."""
     found = filter(is_valid_name, catalog_entries.names(configuration()))
-    return [Bucket(name) for name in sorted({*declarations.names, *found})]
+    return [Bucket(name) for name in sorted({*declared.names, *found})]
 
 
 def statuses(buckets: Sequence[Bucket]) -> list[BucketStatus | JSONBufferError]:
@@ -42,7 +42,7 @@ def options_of(bucket: Bucket) -> Options:
 
 
 def has_processor(bucket: Bucket) -> bool:
-    return bucket.name in declarations.processors
+    return bucket.name in declared.processors
 
 
 def deliveries(bucket: Bucket, limit: int = 100) -> Deliveries:

@@ -36,7 +36,8 @@ class DeadLetter:
     """Why the event could not be processed. If the processor raised: class and message."""
 
     traceback: str = field(repr=False)
-    """The last 20,000 characters of the traceback. Empty if the processor did not raise."""
+    """The end of the traceback, see ``LONGEST_TRACEBACK`` in ``draining/failures.py``. Empty if the
+    processor did not raise."""
 
     batch: str
     """Id of the batch that the event was in. Empty if it was in the open batch, or taken."""

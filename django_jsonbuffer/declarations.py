@@ -76,7 +76,7 @@ class Definition:
             raise type(self.fault)(str(self.fault))
         current = configuration()
         options = {
-            **declarations.options_of(self.name),
+            **declared.options_of(self.name),
             **self.given_options,
             **current.buckets.get(self.name, {}),
         }
@@ -103,7 +103,7 @@ class Declarations:
     """
 
     def __init__(self) -> None:
-        self.declared: list[Declaration] = []
+        self.buckets: list[Declaration] = []
         self.processors: dict[str, Processor] = {}
         self.rivals: dict[str, list[Processor]] = {}
         """All processors of each bucket for which several were declared, for a system check."""
@@ -112,7 +112,7 @@ class Declarations:
         """Keep a definition, with the place of the call of ``Bucket(…)`` that made it."""
         frame = sys._getframe(2)
         place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        self.declared.append(Declaration(bucket, place))
+        self.buckets.append(Declaration(bucket, place))
 
     def processor_of(self, name: str) -> Processor:
         """The processor of a bucket. Raises :class:`NoProcessor` if the bucket has none."""
@@ -136,7 +136,7 @@ class Declarations:
     def options_of(self, name: str) -> Mapping[str, Any]:
         """The options of all declarations of the name. A system check ensures that they agree."""
         options: dict[str, Any] = {}
-        for bucket, _ in self.declared:
+        for bucket, _ in self.buckets:
             if bucket.name == name:
                 options |= bucket.given_options
         return options
@@ -144,7 +144,7 @@ class Declarations:
     @property
     def names(self) -> list[str]:
         """The valid names of all buckets that are declared or have a processor, sorted."""
-        names = [bucket.name for bucket, _ in self.declared] + [*self.processors]
+        names = [bucket.name for bucket, _ in self.buckets] + [*self.processors]
         return sorted({*filter(is_valid_name, names)})
 
 
@@ -165,4 +165,4 @@ def _check_processor(name: str, function: object, atomic: str | None) -> None:
         raise BufferMisconfigured(f"The processor of bucket {name!r} {wrong}")
 
 
-declarations: Final = Declarations()
+declared: Final = Declarations()

@@ -117,8 +117,8 @@ class BucketFull(JSONBufferError):
 class LeaseLost(JSONBufferError):
     """The worker no longer holds the batch. Nothing was changed.
 
-    The lease ran out, and another worker has claimed the batch. The events of the batch may be
-    processed a second time.
+    Its lease ran out, and another worker claimed the batch, or the batch is gone. The events of the
+    batch may be processed a second time.
     """
 
 

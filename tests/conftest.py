@@ -10,7 +10,7 @@ from django.contrib.auth.signals import user_logged_in
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 from pytest_django import Settings
 
-from django_jsonbuffer.declarations import declarations
+from django_jsonbuffer.declarations import declared
 from django_jsonbuffer.recording import declaring
 from tests import server
 from tests.server import Redis
@@ -32,9 +32,9 @@ def prefix(settings: Settings) -> Iterator[str]:
     """A prefix of keys for each test alone. Processors of other tests are removed."""
     prefix = f"test-{secrets.token_hex(8)}"
     settings.JSONBUFFER = {"CACHE": "jsonbuffer", "PREFIX": prefix}
-    processors = dict(declarations.processors)
+    processors = dict(declared.processors)
     yield prefix
-    declarations.processors = processors
+    declared.processors = processors
     with redis.Redis.from_url(server.URL) as plain:
         if keys := list(plain.scan_iter(match=f"{prefix}:*", count=1000)):
             plain.delete(*keys)
@@ -56,8 +56,8 @@ def no_recording_is_left() -> Iterator[None]:
 @pytest.fixture
 def nothing_declared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Remove all declarations and processors, so that only the test's own buckets are left."""
-    monkeypatch.setattr(declarations, "declared", [])
-    monkeypatch.setattr(declarations, "processors", {})
+    monkeypatch.setattr(declared, "buckets", [])
+    monkeypatch.setattr(declared, "processors", {})
 
 
 @pytest.fixture

@@ -6,17 +6,17 @@ import pytest
 
 from django_jsonbuffer import Bucket
 from django_jsonbuffer.catalog import options_of
-from django_jsonbuffer.declarations import declarations
+from django_jsonbuffer.declarations import declared
 from django_jsonbuffer.exceptions import BufferMisconfigured, NoProcessor
 from tests.declaring.buckets import page_views
 
 
 class TestHandles:
     def test_any_number_of_names_leaves_nothing_behind(self) -> None:
-        before = len(declarations.declared)
+        before = len(declared.buckets)
         for number in range(1000):
             Bucket(f"user-{number}")
-        assert len(declarations.declared) == before
+        assert len(declared.buckets) == before
 
 
 class TestOptions:

@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 
 from django_jsonbuffer import Batch, Bucket
 from django_jsonbuffer.conf import configuration
-from django_jsonbuffer.declarations import declarations
+from django_jsonbuffer.declarations import declared
 from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.store.store import Store
 from tests import server
@@ -124,7 +124,7 @@ class TestSelection:
         assert for_a_foreign_consumer.status().pending == 1
 
     def test_no_bucket_has_a_processor(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(declarations, "processors", {})
+        monkeypatch.setattr(declared, "processors", {})
         code, message = exit_code()
         assert code == 1
         assert "buckets.py" in message

@@ -1,4 +1,7 @@
+import re
+from dataclasses import fields
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,3 +79,25 @@ def test_no_batch_size_is_a_choice() -> None:
 )
 def test_limit_itself_is_allowed(given: dict[str, Any]) -> None:
     assert checked_options("orders", given) == Options(**given)
+
+
+REFERENCE = Path(__file__).parent.parent / "docs" / "reference.md"
+
+
+def shown(default: object) -> set[str]:
+    """How the page may show a default."""
+    if isinstance(default, timedelta):
+        seconds = int(default.total_seconds())
+        return {f"{seconds} s", f"{seconds // 60} min" if seconds % 60 == 0 else ""}
+    if isinstance(default, int):
+        return {str(default), f"{default // 2**20} MiB" if default % 2**20 == 0 else ""}
+    if isinstance(default, str):
+        return {f'`"{default}"`'}
+    return {"none", "`None`"} if default is None else {f"`{default!r}`"}
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Options)])
+def test_reference_has_each_option_with_its_default(name: str) -> None:
+    page, _, _ = REFERENCE.read_text().partition("\n## Methods")
+    [default] = re.findall(rf"^\| `{name}` \| ([^|]+) \|", page, re.MULTILINE)
+    assert default in shown(getattr(Options(), name))

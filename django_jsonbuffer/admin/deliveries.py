@@ -11,7 +11,7 @@ from django_jsonbuffer.store.deliveries import Delivery
 DELIVERIES_SHOWN: Final = 100
 
 
-def read_deliveries(bucket: Bucket, *, lease: timedelta) -> dict[str, Any]:
+def describe_deliveries(bucket: Bucket, *, lease: timedelta) -> dict[str, Any]:
     """A row for each worker, and one for each released batch."""
     deliveries = catalog.deliveries(bucket, DELIVERIES_SHOWN)
     held = {delivery.worker: delivery for delivery in deliveries.batches if delivery.worker}

@@ -16,7 +16,7 @@ from django_jsonbuffer.store.status import BucketStatus
 
 from .actions import DRAIN_SECONDS
 from .charts import History
-from .deliveries import read_deliveries
+from .deliveries import describe_deliveries
 from .display import MOST_BYTES, Exhibit
 from .option_texts import describe_options
 
@@ -43,7 +43,7 @@ def read_details(
         "figures": Figures.of(bucket_state.status),
         "newest_letter": bucket.dead.newest(),
         "options": describe_options(options),
-        **read_deliveries(bucket, lease=options.lease),
+        **describe_deliveries(bucket, lease=options.lease),
     }
     if with_events:
         details["events"] = _read_events(bucket)

@@ -11,7 +11,7 @@ from django.core.checks import Warning as CheckWarning
 
 from django_jsonbuffer import catalog, middleware
 from django_jsonbuffer.conf import Configuration, configuration
-from django_jsonbuffer.declarations import Declaration, declarations
+from django_jsonbuffer.declarations import Declaration, declared
 from django_jsonbuffer.exceptions import JSONBufferError
 from django_jsonbuffer.options import checked_options
 from django_jsonbuffer.recording import declaring
@@ -34,7 +34,7 @@ def check_buckets(**kwargs: Any) -> list[CheckMessage]:
 
 
 def _check_names_and_options() -> Iterator[CheckMessage]:
-    for bucket, place in declarations.declared:
+    for bucket, place in declared.buckets:
         if bucket.fault is not None:
             yield Error(
                 f"{bucket.fault} ({place})",
@@ -68,7 +68,7 @@ def _check_names_in_settings() -> Iterator[CheckMessage]:
 
 def _check_contradictions() -> Iterator[CheckMessage]:
     by_name: dict[str, list[Declaration]] = defaultdict(list)
-    for declaration in declarations.declared:
+    for declaration in declared.buckets:
         # Without options, the handle refers to a bucket that is declared elsewhere.
         if declaration.bucket.fault is None and declaration.bucket.given_options:
             by_name[declaration.bucket.name].append(declaration)
@@ -84,7 +84,7 @@ def _check_contradictions() -> Iterator[CheckMessage]:
 
 
 def _check_number_of_processors() -> Iterator[CheckMessage]:
-    for name, processors in declarations.rivals.items():
+    for name, processors in declared.rivals.items():
         functions = ", ".join(_dotted_name(processor.function) for processor in processors)
         yield Error(
             f"Bucket {name!r} has several processors: {functions}.",

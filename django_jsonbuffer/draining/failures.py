@@ -45,7 +45,7 @@ _OUTAGE_ERRORS: Final = (
     BufferUnavailable,
 )
 
-_LONGEST_TRACEBACK: Final = 20_000
+LONGEST_TRACEBACK: Final = 20_000
 """Characters of a traceback that are kept, from its end."""
 
 
@@ -224,7 +224,7 @@ def described(reason: object) -> tuple[str, str]:
         return _as_text(str(reason)), ""
     text = "".join(format_exception(reason)).rstrip()
     error = "".join(format_exception_only(reason)).strip()
-    return _as_text(error), _as_text(text[-_LONGEST_TRACEBACK:])
+    return _as_text(error), _as_text(text[-LONGEST_TRACEBACK:])
 
 
 def _as_text(text: str) -> str:

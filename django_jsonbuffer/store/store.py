@@ -32,8 +32,8 @@ class Store:
     raises and has changed no event. Only if the connection breaks, a method may raise although its
     script was carried out. Each method may be repeated, because a second copy of its command that
     arrives later changes nothing. Two methods may need more than one round trip: the first append
-    of a process to a bucket also writes the catalog, and :meth:`claim` asks again after a hundred
-    foreign values.
+    of a process to a bucket also writes the catalog, and :meth:`claim` asks again if it has found
+    only foreign values.
     """
 
     def __init__(self, name: str, configuration: Configuration) -> None:

@@ -10,7 +10,7 @@ from pytest_django import Settings
 
 from django_jsonbuffer import Bucket
 from django_jsonbuffer.catalog import declared_buckets, options_of
-from django_jsonbuffer.declarations import declarations
+from django_jsonbuffer.declarations import declared
 from django_jsonbuffer.exceptions import BufferMisconfigured, InvalidBucketName
 from tests.checks.messages import APP, found
 
@@ -18,9 +18,9 @@ from tests.checks.messages import APP, found
 @pytest.fixture
 def declaring(monkeypatch: pytest.MonkeyPatch) -> None:
     """A call of Bucket declares the bucket, as while the apps are loaded."""
-    monkeypatch.setattr(declarations, "declared", [])
-    monkeypatch.setattr(declarations, "processors", {})
-    monkeypatch.setattr(declarations, "rivals", {})
+    monkeypatch.setattr(declared, "buckets", [])
+    monkeypatch.setattr(declared, "processors", {})
+    monkeypatch.setattr(declared, "rivals", {})
     monkeypatch.setattr(apps, "ready", False)
 
 
