@@ -85,8 +85,7 @@ class Bucket:
 
     def _append(self, events: Iterable[Any], using: str | None, now: bool) -> None:
         _, options, store, encoder = self._definition.parts
-        events = [*events]
-        encoded = encode_events(events, encoder=encoder, options=options, bucket=store.name)
+        encoded = encode_events([*events], encoder=encoder, options=options, bucket=store.name)
         if encoded:
             routing.append(store, options, encoded, using=using, now=now)
 
