@@ -13,7 +13,7 @@
 --
 -- Returns how many workers have a heartbeat.
 
--- @needs clock history look_open look_sealed numbers totals
+-- @needs clock look_open look_sealed numbers take_samples totals
 
 local FORGOTTEN_MS = 24 * 60 * 60 * 1000
 

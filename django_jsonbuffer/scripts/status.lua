@@ -40,7 +40,7 @@
 --   26  class of the exception that the oldest failing batch last failed with, or ''
 -- Writes nothing.
 
--- @needs attempts clock entries group look_open look_sealed numbers samples totals undelivered
+-- @needs attempts clock entries group look_open look_sealed numbers read_samples totals undelivered
 
 local HEARD_OF_MS = 30 * 1000 -- a worker writes a heartbeat every 10 s
 

@@ -222,15 +222,15 @@ class TestDatabases:
     def test_statement_takes_this_number_of_keys(self, few_parameters: int) -> None:
         pks = [*range(few_parameters + 1)]
         with pytest.raises(OperationalError):
-            Loan.objects.filter(pk__in=pks).exists()
+            list(Loan.objects.filter(pk__in=pks))
         size = django_internals.keys_per_statement(Loan, pks, using="default")
         assert 1 < size <= few_parameters
-        assert not Loan.objects.filter(pk__in=pks[:size]).exists()
+        assert list(Loan.objects.filter(pk__in=pks[:size])) == []
 
     def test_statement_takes_this_number_of_composite_keys(self, few_parameters: int) -> None:
         pks = [(number, number) for number in range(few_parameters)]
         with pytest.raises(OperationalError):
-            Copy.objects.filter(pk__in=pks).exists()
+            list(Copy.objects.filter(pk__in=pks))
         size = django_internals.keys_per_statement(Copy, pks, using="default")
         assert 1 < size <= few_parameters // 2
-        assert not Copy.objects.filter(pk__in=pks[:size]).exists()
+        assert list(Copy.objects.filter(pk__in=pks[:size])) == []

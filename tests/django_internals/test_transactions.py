@@ -136,7 +136,7 @@ class TestOnCommit:
     def test_rollback_to_a_savepoint_keeps_it(self) -> None:
         ran: list[int] = []
         with transaction.atomic():
-            savepoint = transaction.savepoint()
+            savepoint = connection.savepoint()
             with pytest.raises(Undo), transaction.atomic():
                 run_first_on_commit(connection, lambda: ran.append(1))
                 raise Undo
@@ -175,7 +175,7 @@ class TestSavepoints:
 
     def test_of_functions_of_transaction_are_seen(self, watcher: Watcher) -> None:
         with transaction.atomic():
-            first, second = transaction.savepoint(), transaction.savepoint()
+            first, second = connection.savepoint(), connection.savepoint()
             transaction.savepoint_rollback(second)
             transaction.savepoint_commit(first)
         assert watcher.seen == [
@@ -199,15 +199,15 @@ class TestSavepoints:
 
     def test_names_are_of_the_form_that_tells_them_from_others(self, watcher: Watcher) -> None:
         with transaction.atomic():
-            savepoint = str(transaction.savepoint())
+            savepoint = str(connection.savepoint())
         assert _NAMED_BY_DJANGO.fullmatch(savepoint)
 
     def test_names_come_again_after_they_were_cleaned(self, watcher: Watcher) -> None:
         with transaction.atomic():
             transaction.clean_savepoints()
-            first = transaction.savepoint()
+            first = connection.savepoint()
             transaction.clean_savepoints()
-            assert transaction.savepoint() == first
+            assert connection.savepoint() == first
 
     def test_that_the_database_refuses_are_not_seen(self, watcher: Watcher) -> None:
         with pytest.raises(DatabaseError), transaction.atomic():
@@ -218,18 +218,18 @@ class TestSavepoints:
         another = Watcher()
         watch_savepoints(connections["default"], watcher=lambda connection: another)
         with transaction.atomic():
-            transaction.savepoint()
+            connection.savepoint()
         assert (len(watcher.seen), another.seen) == (1, [])
 
     def test_are_not_seen_without_a_transaction(self, watcher: Watcher) -> None:
-        assert transaction.savepoint() is None
+        assert connection.savepoint() is None
         assert watcher.seen == []
 
     def test_on_commit_functions_of_blocks_are_dropped_but_not_those_of_others(self) -> None:
         """The reason why this app does not leave it to Django."""
         ran: list[str] = []
         with transaction.atomic():
-            savepoint = transaction.savepoint()
+            savepoint = connection.savepoint()
             transaction.on_commit(lambda: ran.append("by hand"))
             transaction.savepoint_rollback(savepoint)
             with pytest.raises(Undo), transaction.atomic():

@@ -1,5 +1,5 @@
 -- Shared: takes the samples of a bucket's history, one a minute.
--- @needs clock samples
+-- @needs clock read_samples
 
 local SAMPLES = 240
 local BETWEEN_MS = 60 * 1000
@@ -11,7 +11,7 @@ local function is_sample_due(history)
   return not newest or math.abs(now_ms() - newest.ms) >= BETWEEN_MS
 end
 
--- Adds a sample in the form that samples.lua reads.
+-- Adds a sample in the form that read_samples.lua reads.
 local function take_sample(history, pending, dead_letters, appended, processed)
   redis.call('RPUSH', history, string.format('%.0f %.0f %.0f %.0f %.0f', now_ms(), pending,
     dead_letters, appended, processed))
