@@ -1,11 +1,12 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 import hypothesis
 import pytest
 from django.contrib.auth.models import Group, Permission
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, connection, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import TestCase
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from django_jsonbuffer.appending import routing
 from django_jsonbuffer.exceptions import EventTooLarge, InvalidEvent
 from django_jsonbuffer.options import MAX_APPEND_BATCHES
 from django_jsonbuffer.store import appends as calls
+from tests.appending.programs import PROGRAMS, Block, compare, new_buckets
 from tests.appending.transactions import Undo, rolled_back
 from tests.server import Redis, appends
 
@@ -168,6 +170,21 @@ class TestSavepoint:
             transaction.savepoint_commit(kept)
         assert bucket.peek() == [1, 2, 3]
 
+    def test_rolled_back_to_after_newer_ones_of_its_name_are_gone(self, bucket: Bucket) -> None:
+        """``clean_savepoints()`` lets a name come again. A release ends all newer savepoints."""
+        with transaction.atomic():
+            transaction.clean_savepoints()
+            name, older = str(transaction.savepoint()), str(transaction.savepoint())
+            transaction.clean_savepoints()
+            bucket.append("a")
+            for _ in range(2):
+                assert transaction.savepoint() == name
+                transaction.clean_savepoints()
+            transaction.savepoint_commit(older)
+            transaction.savepoint_rollback(name)
+            bucket.append(1)
+        assert bucket.peek() == [1]
+
     def test_other_functions_on_commit_are_dropped_as_ever(self, bucket: Bucket) -> None:
         ran: list[str] = []
         with transaction.atomic():
@@ -177,7 +194,7 @@ class TestSavepoint:
         assert ran == ["outer"]
 
 
-class Block(NamedTuple):
+class Nest(NamedTuple):
     """An ``atomic()`` block. A step of it appends a number, or is a nested block."""
 
     steps: list[Any]
@@ -187,7 +204,7 @@ class Block(NamedTuple):
     def run(self, bucket: Bucket) -> None:
         with suppress(Undo), transaction.atomic(savepoint=self.has_savepoint):
             for step in self.steps:
-                if isinstance(step, Block):
+                if isinstance(step, Nest):
                     step.run(bucket)
                 else:
                     bucket.append(step)
@@ -199,7 +216,7 @@ class Block(NamedTuple):
         events: list[int] = []
         is_broken = self.fails
         for step in self.steps:
-            if isinstance(step, Block):
+            if isinstance(step, Nest):
                 kept, breaks = step.kept()
                 events += kept
                 is_broken = is_broken or breaks
@@ -210,7 +227,7 @@ class Block(NamedTuple):
 
 BLOCKS = st.recursive(
     st.integers(0, 9),
-    lambda steps: st.builds(Block, st.lists(steps, max_size=5), st.booleans(), st.booleans()),
+    lambda steps: st.builds(Nest, st.lists(steps, max_size=5), st.booleans(), st.booleans()),
     max_leaves=25,
 )
 
@@ -219,9 +236,46 @@ BLOCKS = st.recursive(
 @hypothesis.settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_nest_of_blocks_leaves_what_it_commits(steps: list[Any]) -> None:
     bucket = Bucket("orders")
-    whole = Block(steps, has_savepoint=True, fails=False)
+    whole = Nest(steps, has_savepoint=True, fails=False)
     whole.run(bucket)
     assert bucket.take() == whole.kept()[0]
+
+
+@pytest.fixture
+def new_connection() -> Iterator[Callable[[], None]]:
+    """Makes a connection that has never been used the one of the default database."""
+    original, made = connections["default"], []
+
+    def renew() -> None:
+        connections["default"] = connections.create_connection("default")
+        made.append(connections["default"])
+
+    yield renew
+    connections["default"] = original
+    for each in made:
+        BaseDatabaseWrapper.close(each)  # close() of a database in memory does nothing
+
+
+class TestProgram:
+    """Any use of blocks and savepoints, compared with what the database keeps of it."""
+
+    @given(program=PROGRAMS, earlier=st.none() | PROGRAMS)
+    @hypothesis.settings(
+        max_examples=300,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
+    def test_leaves_the_events_whose_rows_it_leaves(
+        self,
+        private_server: Redis,
+        new_connection: Callable[[], None],
+        program: Block,
+        earlier: Block | None,
+    ) -> None:
+        new_connection()
+        buckets = new_buckets()
+        if earlier is not None:
+            compare(private_server, buckets, earlier)
+        compare(private_server, buckets, program)
 
 
 class TestTestCase:

@@ -7,15 +7,21 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
+from django.contrib.auth.models import Group, Permission, User
+from django.contrib.contenttypes.models import ContentType
 from django.db import DatabaseError, connections, transaction
+from hypothesis import HealthCheck, given
 from pytest_django import DjangoDbBlocker
 
 from django_jsonbuffer import Batch, Bucket
 from example_project.postgres import PostgreSQL
+from tests.appending.programs import PROGRAMS, Block, compare, new_buckets
 from tests.faults.scale import report
 from tests.faults.workers import Seen, Workers, wait_until_drained
+from tests.server import Redis
 
 
 def test_database_away(tmp_path: Path) -> None:
@@ -116,3 +122,23 @@ def test_event_that_the_database_refuses_as_if_it_were_away_keeps_back_no_other(
     assert sorted(map(int, rows(sink))) == [*range(140)]
     assert bucket.peek() == [huge]
     assert bucket.status().dead == 0
+
+
+@pytest.fixture
+def auth_tables(sink: str) -> None:
+    with connections[sink].schema_editor() as editor:
+        for model in (ContentType, Permission, Group, User):
+            editor.create_model(model)
+
+
+@pytest.mark.usefixtures("auth_tables")
+@given(program=PROGRAMS)
+@hypothesis.settings(
+    max_examples=5000,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_any_use_of_savepoints_leaves_the_events_whose_rows_it_leaves(
+    private_server: Redis, sink: str, program: Block
+) -> None:
+    """An error aborts a transaction of PostgreSQL, other than one of SQLite."""
+    compare(private_server, new_buckets(), program, using=sink)
