@@ -69,6 +69,16 @@ class TestAppend:
             bucket.extend([1, float("nan"), 2])
         assert bucket.status().pending == 0
 
+    def test_generator_is_not_begun_if_the_bucket_is_misconfigured(
+        self, configure: Callable[..., None]
+    ) -> None:
+        events = iter([1, 2])
+        bucket = Bucket("orders")
+        configure(BUCKETS={"orders": {"batch_size": "many"}})
+        with pytest.raises(BufferMisconfigured):
+            bucket.extend(events)
+        assert [*events] == [1, 2]
+
     def test_generator_that_fails_leaves_nothing(self) -> None:
         def failing() -> Any:
             yield 1

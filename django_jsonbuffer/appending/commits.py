@@ -45,7 +45,7 @@ def hold(connection: BaseDatabaseWrapper, append: Append) -> bool:
         transaction.on_commit(partial(leave, [append]), using=connection.alias)
     else:
         held = Held([append])
-        watch_savepoints(connection, watcher=held_by)
+        watch_savepoints(connection, find_watcher=held_by)
         run_first_on_commit(connection, held.leave)
     return True
 

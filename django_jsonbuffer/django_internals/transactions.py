@@ -131,37 +131,37 @@ class SavepointWatcher(Protocol):
     def was_rolled_back_to(self, savepoint: str) -> None: ...
 
 
-Watcher = Callable[[BaseDatabaseWrapper], SavepointWatcher | None]
+FindWatcher = Callable[[BaseDatabaseWrapper], SavepointWatcher | None]
 
 
-def watch_savepoints(connection: BaseDatabaseWrapper, *, watcher: Watcher) -> None:
+def watch_savepoints(connection: BaseDatabaseWrapper, *, find_watcher: FindWatcher) -> None:
     """Tell a watcher of everything that happens to savepoints of this connection.
 
     Django has no signal for savepoints, and it drops on-commit functions only when a savepoint of
     ``atomic()`` is rolled back. Relies on the methods ``savepoint()``, ``savepoint_commit()`` and
     ``savepoint_rollback()`` of a connection: ``atomic()`` and the functions of ``transaction`` call
-    them. `watcher` is called each time, and returns a watcher or None.
+    them. `find_watcher` is a function: it returns the watcher of the open transaction, or None.
     """
     for name, notice in _NOTICES.items():
         method = getattr(connection, name)
         # The mark survives if another library wraps the method once more with functools.wraps.
         if getattr(method, _MARK, None) is not True:
-            vars(connection)[name] = _watched(method, notice, connection, watcher)
+            vars(connection)[name] = _watched(method, notice, connection, find_watcher)
 
 
 def _watched(
     method: Callable[..., str | None],
     notice: str,
     connection: BaseDatabaseWrapper,
-    watcher: Watcher,
+    find_watcher: FindWatcher,
 ) -> Callable[..., str | None]:
     @wraps(method)
     def watched(*args: str, **kwargs: str) -> str | None:
         result = method(*args, **kwargs)
         savepoint = next(iter((*args, *kwargs.values())), result)
         # It is None where the database has no savepoints, or no transaction is open.
-        if savepoint is not None and (concerned := watcher(connection)) is not None:
-            getattr(concerned, notice)(savepoint)
+        if savepoint is not None and (watcher := find_watcher(connection)) is not None:
+            getattr(watcher, notice)(savepoint)
         return result
 
     setattr(watched, _MARK, True)

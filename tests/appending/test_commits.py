@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from django_jsonbuffer import Bucket
 from django_jsonbuffer.appending import routing
+from django_jsonbuffer.django_internals.transactions import run_first_on_commit
 from django_jsonbuffer.exceptions import EventTooLarge, InvalidEvent
 from django_jsonbuffer.options import MAX_APPEND_BATCHES
 from django_jsonbuffer.store import appends as calls
@@ -174,16 +175,26 @@ class TestSavepoint:
         """``clean_savepoints()`` lets a name come again. A release ends all newer savepoints."""
         with transaction.atomic():
             transaction.clean_savepoints()
-            name, older = str(transaction.savepoint()), str(transaction.savepoint())
+            name, older = str(connection.savepoint()), str(connection.savepoint())
             transaction.clean_savepoints()
             bucket.append("a")
             for _ in range(2):
-                assert transaction.savepoint() == name
+                assert connection.savepoint() == name
                 transaction.clean_savepoints()
             transaction.savepoint_commit(older)
             transaction.savepoint_rollback(name)
             bucket.append(1)
         assert bucket.peek() == [1]
+
+    def test_rolled_back_drops_its_own_although_other_code_has_put_a_function_first(
+        self, bucket: Bucket
+    ) -> None:
+        with transaction.atomic():
+            bucket.append(1)
+            run_first_on_commit(connection, lambda: None)
+            rolled_back(appending=lambda: bucket.append("a"))
+            bucket.append(2)
+        assert bucket.peek() == [1, 2]
 
     def test_other_functions_on_commit_are_dropped_as_ever(self, bucket: Bucket) -> None:
         ran: list[str] = []

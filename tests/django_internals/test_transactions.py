@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -136,7 +137,7 @@ class TestOnCommit:
     def test_rollback_to_a_savepoint_keeps_it(self) -> None:
         ran: list[int] = []
         with transaction.atomic():
-            savepoint = connection.savepoint()
+            savepoint = str(connection.savepoint())
             with pytest.raises(Undo), transaction.atomic():
                 run_first_on_commit(connection, lambda: ran.append(1))
                 raise Undo
@@ -167,7 +168,7 @@ class TestSavepoints:
         attributes, methods = vars(connections["default"]), [*_NOTICES]
         before = {name: attributes.pop(name) for name in methods if name in attributes}
         watcher = Watcher()
-        watch_savepoints(connections["default"], watcher=lambda connection: watcher)
+        watch_savepoints(connections["default"], find_watcher=lambda connection: watcher)
         yield watcher
         for name in methods:
             del attributes[name]
@@ -175,7 +176,7 @@ class TestSavepoints:
 
     def test_of_functions_of_transaction_are_seen(self, watcher: Watcher) -> None:
         with transaction.atomic():
-            first, second = connection.savepoint(), connection.savepoint()
+            first, second = str(connection.savepoint()), str(connection.savepoint())
             transaction.savepoint_rollback(second)
             transaction.savepoint_commit(first)
         assert watcher.seen == [
@@ -216,10 +217,33 @@ class TestSavepoints:
 
     def test_are_watched_once(self, watcher: Watcher) -> None:
         another = Watcher()
-        watch_savepoints(connections["default"], watcher=lambda connection: another)
+        watch_savepoints(connections["default"], find_watcher=lambda connection: another)
         with transaction.atomic():
             connection.savepoint()
         assert (len(watcher.seen), another.seen) == (1, [])
+
+    def test_may_be_named_by_keyword(self, watcher: Watcher) -> None:
+        with transaction.atomic():
+            savepoint = str(connection.savepoint())
+            connection.savepoint_rollback(sid=savepoint)
+            connection.savepoint_commit(sid=savepoint)
+        kinds = [kind for kind, _ in watcher.seen]
+        assert kinds == ["set", "rolled back", "released"]
+        assert {name for _, name in watcher.seen} == {savepoint}
+
+    def test_are_seen_where_other_code_has_replaced_a_method(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As tests do, and libraries that trace queries."""
+        for method in _NOTICES:
+            original = getattr(type(connections["default"]), method).__get__(connections["default"])
+            monkeypatch.setitem(vars(connections["default"]), method, partial(original))
+        watcher = Watcher()
+        for _ in range(2):
+            watch_savepoints(connections["default"], find_watcher=lambda connection: watcher)
+        with transaction.atomic(), transaction.atomic():
+            pass
+        assert [kind for kind, _ in watcher.seen] == ["set", "released"]
 
     def test_are_not_seen_without_a_transaction(self, watcher: Watcher) -> None:
         assert connection.savepoint() is None
@@ -229,7 +253,7 @@ class TestSavepoints:
         """The reason why this app does not leave it to Django."""
         ran: list[str] = []
         with transaction.atomic():
-            savepoint = connection.savepoint()
+            savepoint = str(connection.savepoint())
             transaction.on_commit(lambda: ran.append("by hand"))
             transaction.savepoint_rollback(savepoint)
             with pytest.raises(Undo), transaction.atomic():

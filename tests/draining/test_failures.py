@@ -339,6 +339,26 @@ class TestUndecodable:
         with pytest.raises(InvalidEvent):
             next(iter(bucket.dead)).event  # noqa: B018
 
+    def test_by_an_encoder_that_decodes_one_event_after_the_other(
+        self, configure: Callable[..., None]
+    ) -> None:
+        configure(ENCODER=f"{__name__}.{Lazy.__name__}")
+        bucket = impatient()
+        got: list[Any] = []
+        bucket.processor(got.extend)
+        bucket.extend([1, 2])
+        assert bucket.drain() == report(processed=2, batches=1)
+        bucket.extend([3, "unreadable", 4])
+        assert bucket.drain() == report(processed=2, batches=2, buried=1)
+        assert got == [1, 2, 3, 4]
+
+
+class Lazy(JSONEncoder):
+    """Decodes an event when it is needed, which may fail then."""
+
+    def decode(self, array: bytes) -> Any:
+        return map(int, super().decode(array))
+
 
 class Knowing(JSONEncoder):
     """Decodes only events of a kind that it knows."""
