@@ -63,7 +63,7 @@ class Bucket:
         the database; by default it is the one whose transaction is open. Within ``gathered()`` the
         event waits for the end. With `now`, or outside of both, the event goes to Redis at once.
 
-        Raises :class:`InvalidEvent` if the event could not be read back, is too large, or the
+        Raises :class:`InvalidEvent` if the event cannot be stored as JSON, is too large, or the
         schema refuses it. An event that goes at once raises :class:`BufferUnavailable` if Redis is
         unavailable, unless ``on_unavailable`` is ``"spill"`` or ``"drop"``.
         """
@@ -116,7 +116,7 @@ class Bucket:
 
         With `changes`, an update also has the old and new values of the fields that changed. This
         costs a query. An update that changed no field is then not recorded. With `raw`, changes by
-        ``loaddata`` are recorded. With `actor` (needs ``actor_middleware``), it names the user.
+        ``loaddata`` are recorded. With `actor` (needs ``actor_middleware``), events name the user.
 
         Raises :class:`BufferMisconfigured` at once, or as soon as all models are loaded.
         """
@@ -169,7 +169,8 @@ class Bucket:
         comes again after a backoff.
 
         `atomic` is the alias of a database. Each batch is processed in a transaction of it, which
-        is rolled back if the function raises, or if the worker has lost its lease meanwhile.
+        is rolled back if the function raises. It is also rolled back if a check just before the
+        commit finds that the worker has lost its lease.
         """
         if function is None:
             return lambda function: self.processor(function, atomic=atomic)
@@ -177,12 +178,13 @@ class Bucket:
         return function
 
     def drain(self) -> DrainReport:
-        """Process everything that is pending at this moment, the open batch too, and return.
+        """Process the batches that can be claimed at this moment, the open batch too, and return.
 
-        Exceptions of the processor are logged and counted in the report, not raised. Raises
-        :class:`NoProcessor`, and :class:`BufferUnavailable` if Redis is unreachable. Does nothing
-        if the bucket is paused. Do not call it within ``atomic()``: a batch is acknowledged before
-        its rows are committed, so a rollback would lose them.
+        Batches that wait for their next attempt stay. Exceptions of the processor are logged and
+        counted in the report, not raised. Raises :class:`NoProcessor`, and
+        :class:`BufferUnavailable` if Redis is unavailable. Does nothing if the bucket is paused. Do
+        not call it within ``atomic()``: a batch is acknowledged before its rows are committed, so a
+        rollback would lose them.
         """
         with self.drain_steps() as drain:
             while drain.step():
@@ -227,7 +229,7 @@ class Bucket:
     def take(self) -> list[Any]:
         """Remove everything pending in one atomic step, and return it, oldest first.
 
-        If the caller dies after this, the events are lost. With a processor they would not be.
+        If the caller dies after this, the events are gone. With a processor they would not be.
         Batches that a worker holds are not taken.
         """
         _, _, store, encoder = self._definition.parts

@@ -43,7 +43,8 @@ class DeadLetter:
     """Id of the batch that the event was in. Empty if it was in the open batch, or taken."""
 
     attempts: int
-    """How often the processor failed with the event, in all batches that the event was in."""
+    """How often the processor failed with the event, in all batches that the event was in. Failures
+    are counted here, not deliveries."""
 
     first_failed: datetime | None
     last_failed: datetime | None

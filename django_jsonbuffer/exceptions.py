@@ -25,7 +25,7 @@ class InvalidBucketName(JSONBufferError, ValueError):
 
 
 class InvalidEvent(JSONBufferError, ValueError):
-    """An event could not be read back unchanged, or the schema of its bucket refuses it.
+    """An event cannot be stored as JSON, or the schema of its bucket refuses it.
 
     Nothing was written: neither this event nor any other event of the same append.
     """
@@ -42,8 +42,11 @@ class BufferUnavailable(JSONBufferError):
     """Redis cannot be reached, or refuses to serve: loading, read-only, busy, no permission.
 
     An append that raises this has written nothing, unless the error is an :class:`AppendUndecided`.
-    Any other method may have done its work, because if the connection broke or timed out, perhaps
-    only the reply was lost. Every method may be called again.
+    If ``retry()`` of an :class:`AppendUndecided` raises this, the append may be stored: look for
+    its events before you append them again.
+
+    Any other method may have done its work: if the connection broke or timed out, perhaps only the
+    reply was lost. Every other method may be called again.
     """
 
     may_be_done = False
@@ -75,15 +78,16 @@ class AppendUndecided(BufferUnavailable):
         """Send the same append again. However often you call this, the append is stored once.
 
         Returns if the append is stored. Raises :class:`AppendUndecided` if that is still unknown.
-        After half a day it raises :class:`BufferUnavailable`, and sends nothing.
+        After half a day it sends nothing and raises :class:`BufferUnavailable`. The append may be
+        stored all the same: look for its events before you append them again.
         """
         self._retry()
 
 
 def _refuse_to_retry() -> None:
     raise BufferUnavailable(
-        "This error is a copy, and the events of its append are not in it. Call retry() of the "
-        "original, in the process that raised it."
+        "This error is a copy, and the events of its append are not in it. The append may be "
+        "stored. Call retry() of the original, in the process that raised it."
     )
 
 
@@ -95,15 +99,18 @@ class BufferOutOfMemory(BufferUnavailable):
 
 
 class SpillUnavailable(BufferUnavailable):
-    """Redis is unavailable, and the spill file cannot be written either. Nothing was written."""
+    """Redis is unavailable, and the spill file cannot be used either. Nothing was written."""
 
 
 class SpillFull(SpillUnavailable):
-    """Redis is unavailable, and the bucket has spilled ``max_spill_bytes``. Nothing was written."""
+    """Redis is unavailable, and the spill of the bucket has no room. Nothing was written.
+
+    With the events of the append, the spill would have more than ``max_spill_bytes``.
+    """
 
 
 class KeyOccupied(JSONBufferError):
-    """A key of the bucket holds a value that this app did not put there. Nothing was changed."""
+    """A key of the bucket has a value of another type. Nothing was changed."""
 
 
 class BucketFull(JSONBufferError):

@@ -66,7 +66,8 @@ class Options:
 
     max_attempts: int = 10
     """Failures of a batch after which it is halved. The halves are halved again, until an event
-    that fails stands alone. Then that event becomes a dead letter."""
+    that fails stands alone. Then that event becomes a dead letter. A batch of several events is
+    also halved after this number of counted outages."""
 
     outage_errors: tuple[type[BaseException], ...] = ()
     """Exceptions that mean an outage: the place where the processor stores events is unreachable.
@@ -97,7 +98,8 @@ class Options:
     ``"drop"``: the events are lost, which is counted and logged. ``"spill"``: a file in `spill_dir`
     keeps them until Redis is back. None: the append raises where its caller can still react, that
     is in the call itself or at the end of ``gathered()``. Elsewhere the events are lost: after a
-    commit, for a recorded change, and at the end of a request with ``gathering_middleware``."""
+    commit, for a recorded change, and at the end of a request with ``gathering_middleware``.
+    ``"raise"`` also holds for an event of a recorded change that is refused."""
 
     spill_dir: str | os.PathLike[str] | None = None
     """Local directory for spilled events. It must survive restarts, and other machines must not
@@ -159,7 +161,8 @@ class Options:
     def _check_unavailable(self) -> None:
         if self.on_unavailable not in (None, "raise", "drop", "spill"):
             raise BufferMisconfigured(
-                f"on_unavailable must be 'raise', 'drop' or 'spill', not {self.on_unavailable!r}."
+                "on_unavailable must be None, 'raise', 'drop' or 'spill', not "
+                f"{self.on_unavailable!r}."
             )
         if self.spill_dir is not None and not isinstance(self.spill_dir, str | os.PathLike):
             raise BufferMisconfigured(f"spill_dir must be a path, not {self.spill_dir!r}.")

@@ -104,8 +104,9 @@ class Held:
     def was_rolled_back_to(self, savepoint: str) -> None:
         """Drop the appends since the savepoint was set. The savepoint itself still exists.
 
-        If Django set the savepoint before the first append, all appends are dropped. The age of a
-        savepoint that SQL of the project has set is not known, so nothing is dropped.
+        If Django set the savepoint before the first append, all appends are dropped. If SQL of the
+        project set it, nobody knows whether that was before or after the appends. Then nothing is
+        dropped.
         """
         if (place := self._place(savepoint)) is None:
             return

@@ -22,7 +22,7 @@ _LONGEST_PAUSE_SECONDS: Final = 0.5
 class Producer:
     """Stamps appends, one after the other.
 
-    It is known whether an append was stored before the same producer stamps another append.
+    A producer stamps its next append only after it is known whether the last one was stored.
     """
 
     __slots__ = ("_id", "_sequence", "process")
@@ -60,8 +60,9 @@ def append_once(send: Callable[[Stamp], None], *, timeout: timedelta) -> None:
         except JSONBufferError as error:
             _Sending(send, stamp, timeout).decide(error, began=began)
     except BaseException as error:
-        # Undecided, or interrupted. This producer must not stamp other appends: after them, the
-        # script would answer "repeated" to this append, even if it was never stored.
+        # Undecided, or interrupted. This producer must not stamp other appends. Otherwise a later
+        # retry of this append would have a lower number than they have. The script would answer
+        # "repeated", even if this append was never stored.
         is_decided = isinstance(error, Exception) and not isinstance(error, AppendUndecided)
         raise
     finally:
@@ -101,8 +102,8 @@ class _Sending:
                     self._is_undecided |= error.may_be_done
                 if not self._is_undecided:
                     raise error
-                # A refusal does not decide an earlier call, whose command may still be in the
-                # socket of the server, to be read later.
+                # If this call is refused, an earlier call may still store the append: perhaps the
+                # server has not read its command yet.
                 if time.monotonic() + pause_seconds >= deadline:
                     raise self._undecided(error) from error
                 time.sleep(pause_seconds * random.uniform(0.5, 1))
@@ -119,8 +120,7 @@ class _Sending:
         if began > self._forgotten_at:
             raise BufferUnavailable(
                 "It is too late to find out whether this append was stored, because the bucket may "
-                "have forgotten its stamp. Look for the events, and append them again if they are "
-                "missing."
+                "have forgotten its stamp. Look for its events before you append them again."
             )
         try:
             self._send(self._stamp)
@@ -130,7 +130,7 @@ class _Sending:
     def _undecided(self, error: JSONBufferError) -> AppendUndecided:
         undecided = AppendUndecided(
             f"It is not known whether the append was stored: {error} Call retry() of this error to "
-            "find out. However often you call it, the append is stored once.",
+            "find out, within half a day. However often you call it, the append is stored once.",
             stamp=self._stamp,
             retry=self.retry,
         )

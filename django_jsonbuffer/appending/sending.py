@@ -26,7 +26,7 @@ from .producers import append_once
 logger = logging.getLogger("django_jsonbuffer")
 
 FORWARDED_BY_AN_APPEND = 50
-"""Most spilled appends that a successful append forwards, so that no caller waits for long."""
+"""How many spilled appends one append forwards at most, so that no caller waits for long."""
 
 
 class Append(NamedTuple):
@@ -129,7 +129,7 @@ def _failure_of(group: Group) -> Exception | None:
 
 
 def _send_group(group: Group) -> None:
-    """Send a group in one call to Redis, past the breaker. Then report losses, and forward."""
+    """Send a group in one call to Redis, if the breaker allows it. Report losses, and forward."""
     store, options, events, size, *_ = group[0]
     if len(group) > 1:
         events = [event for append in group for event in append.events]

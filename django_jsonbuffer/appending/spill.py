@@ -40,11 +40,12 @@ class Spill:
     """The spilled events of all buckets, in a file in one folder.
 
     A bucket is named by the `key` of its open batch. A row of the file is one append. An undecided
-    append keeps its stamp. An append that was never sent to Redis gets a stamp here, and each
-    connection to SQLite has a producer of its own for that. So two copies of the file never give
-    the same stamp to different events.
+    append keeps its stamp. An append that was never sent to Redis gets a stamp here. Its producer
+    is in the memory of this process, one for each connection to SQLite, and not in the file. So two
+    copies of the file never have the same stamp for different events.
 
-    Rows are sent in their order, so each row is stored once, however often it is sent from here.
+    Rows are sent in order, so the sequence numbers of a producer rise. Redis takes a row that is
+    sent again for a repeat. So each row is stored once, however often it is sent from here.
     There is one exception: if an append had reached Redis after all, and its row waits here for
     more than a day, the row is stored again, because a bucket remembers a producer for a day.
     """
@@ -91,7 +92,8 @@ class Spill:
         answer, stale_at = self._holds.get(key, (False, 0.0))
         if time.monotonic() < stale_at:
             return answer
-        # Remembered first, so that a file that cannot be read is also tried once a second only.
+        # Remember "no" before reading. So a file that cannot be read is not tried more often than
+        # once a second either.
         self._remember(key, holds=False)
         if os.path.exists(self.path):
             with self._file.read() as connection:

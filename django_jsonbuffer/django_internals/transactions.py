@@ -22,7 +22,8 @@ def will_commit(connection: BaseDatabaseWrapper) -> bool:
     """Whether an ``atomic()`` block is open that Django commits at its end.
 
     Relies on ``in_atomic_block`` and ``commit_on_exit``. With autocommit off, ``atomic()`` sets
-    only savepoints, and the project commits: on-commit functions cannot be registered.
+    only savepoints, and the project commits. On-commit functions do not run at that commit, but
+    later, when autocommit is switched on again.
     """
     return connection.in_atomic_block and connection.commit_on_exit
 
@@ -140,7 +141,8 @@ def watch_savepoints(connection: BaseDatabaseWrapper, *, find_watcher: FindWatch
     Django has no signal for savepoints, and it drops on-commit functions only when a savepoint of
     ``atomic()`` is rolled back. Relies on the methods ``savepoint()``, ``savepoint_commit()`` and
     ``savepoint_rollback()`` of a connection: ``atomic()`` and the functions of ``transaction`` call
-    them. `find_watcher` is a function: it returns the watcher of the open transaction, or None.
+    them. `find_watcher` is a function. It is called each time, and returns the
+    :class:`SavepointWatcher` to tell, or None.
     """
     for name, notice in _NOTICES.items():
         method = getattr(connection, name)

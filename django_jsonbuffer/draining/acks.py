@@ -33,7 +33,7 @@ class Acks:
     def acknowledge(self, processed: Processed) -> None:
         """Remove a batch, and bury the events that its processor rejected.
 
-        Raises :class:`BufferUnavailable` if Redis is unreachable. The batch is then `waiting`, so
+        Raises :class:`BufferUnavailable` if Redis is unavailable. The batch is then `waiting`, so
         that the worker acknowledges it later.
         """
         claim = processed.claim

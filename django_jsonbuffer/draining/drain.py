@@ -93,10 +93,10 @@ class Drain:
     def step(self) -> bool:
         """Claim one batch, process it and acknowledge it. False if there is no batch to claim.
 
-        An exception of the processor is logged, and the batch is released, halved or buried. If it
-        is not an ``Exception``, a ``SystemExit`` or a ``CancelledError``, it is then re-raised. A
-        ``KeyboardInterrupt`` or ``GeneratorExit`` is re-raised at once, because it says nothing
-        about the batch. The end of the context then releases the batch.
+        An exception of the processor is logged, and the batch is released, halved or buried. Then
+        it is re-raised, unless it is an ``Exception``, ``SystemExit`` or ``CancelledError``, or one
+        of ``outage_errors``. A ``KeyboardInterrupt`` or ``GeneratorExit`` is re-raised at once,
+        because it says nothing about the batch. The end of the context then releases the batch.
         """
         if self._acks.waiting is not None:
             self._acks.acknowledge(self._acks.waiting)

@@ -33,7 +33,7 @@ DEATHS_TO_BURY: Final = 5
 workers also die of other causes."""
 
 OUTAGES_TO_STOP: Final = 3
-"""A drain without `watch` gives up after outages of so many batches in a row. For the last try it
+"""A drain without `watch` gives up after this number of outages in a row. For the last try it
 claims a batch that was never delivered, if there is one, because an old batch may itself cause the
 error that looks like an outage."""
 

@@ -88,7 +88,7 @@ def _run_and_commit(
 
 
 def _finish(result: object) -> None:
-    """Wait for the result of a coroutine function, of which nothing has run. Refuse a generator."""
+    """Run the coroutine that a processor returned, if it did. Refuse a generator."""
     if isawaitable(result):
         async_to_sync(_wait_for)(result)
     elif isgenerator(result) or isasyncgen(result):

@@ -82,7 +82,7 @@ class _Receivers:
         before = stash.take(instance, recording) if recording.compares else None
         action = "created" if created else "updated"
         # A fixture has one object for the row of a child, and one for each row of its parents. So a
-        # raw save counts only for a class with the table of the recorded model.
+        # raw save is recorded only if the instance's class has the table of the recorded model.
         is_own = not raw or (recording.raw and have_one_table(type(instance), recording.model))
         if action in recording.on and is_own:
             events = recording.events_of_change(
@@ -93,8 +93,8 @@ class _Receivers:
     def before_delete(self, instance: Model, using: str, origin: Any = None, **kwargs: Any) -> None:
         """Make the event of the deletion, while the values can still be read.
 
-        One deletion may delete a row twice: as an instance of the model, and of its proxy. Only
-        the first of these two signals makes an event.
+        Django may send the signal twice for one row: for the model, and for its proxy. Only the
+        first signal makes an event.
         """
         recording = self.recording
         pk = recording.pk_of(instance)

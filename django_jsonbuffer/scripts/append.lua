@@ -1,8 +1,9 @@
 -- Append events to the open batch, once, and seal it when it is full.
 --
--- Atomic so that all events of one call are stored next to each other, or none, and so that the
--- same call finds its events stored if it is sent again. The cost does not depend on the pending
--- events, because the script writes over the closing bracket of the open batch.
+-- Atomic so that all events of one call are stored next to each other, or none. They are stored
+-- together with the sequence number, so that a call that is sent again is recognized. The cost does
+-- not depend on the pending events, because the script writes over the closing bracket of the open
+-- batch.
 --
 -- KEYS[1]  open      STRING, the open batch
 -- KEYS[2]  batches   STREAM of sealed batches
@@ -21,10 +22,13 @@
 -- ARGV[9…] splices            each `,<event>,<event>]`, no larger than a batch may be
 --
 -- Returns `stored` in the usual case. Otherwise {outcome, 1 when the bucket had no counters before
--- (the catalog may lack it as well), 1 when a foreign value became a dead letter, events dropped}.
--- The outcome is `stored`; `repeated` when the call was stored before; `dropped` for drop_newest;
--- `full` when the bucket has no room, or `large` when the string of the open batch has none. `full`
--- and `large` wrote nothing.
+-- (then the caller writes its name into the catalog again), 1 when a foreign value became a dead
+-- letter, events dropped}. The outcome is one of these:
+--   stored    the events are stored
+--   repeated  this call, or a later one of its producer, was stored or dropped before
+--   dropped   the events are dropped, by drop_newest
+--   full      the bucket has no room; nothing was written
+--   large     the string of the open batch has no room; nothing was written
 
 -- @needs numbers open_as_left sealed_as_left
 

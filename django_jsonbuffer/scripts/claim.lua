@@ -15,12 +15,13 @@
 -- ARGV[2]  lease_ms   how long a claim holds
 -- ARGV[3]  linger_ms  how old an open batch must be to be sealed; -1 leaves it open
 -- ARGV[4]  after      where to begin among the batches that were delivered before: '-' for the
---                     oldest, or '(' and an id for batches behind this id, to claim none twice
+--                     oldest, or '(' and an id for batches behind this id. A drain passes the id
+--                     that it claimed last, so that it claims no batch twice
 --
 -- Returns {foreign, id, attempt, count, events, failures, deaths, outages}. `foreign` is the number of
 -- foreign values that became dead letters. The other values are absent when nothing was claimed. If
--- `foreign` is not 0 then, there may still be something to claim, because one call handles only so
--- many foreign values. `attempt` is the number of this delivery, from 1.
+-- nothing was claimed and `foreign` is not 0, call again: one call sets aside a limited number of
+-- foreign values. `attempt` is the number of this delivery, from 1.
 
 -- @needs attempts clock ensure_group entries foreign_entries group look_open look_sealed
 -- @needs open_batch remember_attempts remember_sealed remove sealing

@@ -22,7 +22,8 @@
 --    8  ms that the oldest pending event has waited, or -1 when none is pending
 --    9  workers with a heartbeat in the last 30 seconds
 --   10  ms that the bucket has been paused, or -1 when it is not paused
---   11  batches that have failed and not succeeded since, among the oldest 100 that were delivered
+--   11  batches that have failed and not succeeded since, among the oldest 100 that workers hold or
+--       have released
 --   12  number of the last attempt of the oldest failing batch, or 0
 --   13  ms since the newest sample, or -1 when there is none
 --   14  ms since the second newest sample, or since the newest if it is the only one, or -1

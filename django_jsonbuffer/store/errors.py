@@ -53,7 +53,7 @@ def raise_ours(
 ) -> None:
     """Raise this app's error for an error of redis-py. Returns for any other error.
 
-    `around` is the exception that the caller was handling before it asked.
+    `around` is the exception, if any, that was already being handled when the call to Redis began.
     """
     if isinstance(error, DRIVER_ERRORS):
         ours = translated(error, name, key=key)
@@ -62,8 +62,8 @@ def raise_ours(
         raise ours from None if _ARGUMENTS in str(error) else error
     if option := redis_internals.wrong_option(error):
         raise misconfigured_option(cache, option) from error
-    # The error may have come between a command and its reply, which the next user of the
-    # connection would read.
+    # The error may have come before the reply to a command was read. The next user of the
+    # connection would read this old reply.
     redis_internals.close_idle(client)
 
 

@@ -71,8 +71,8 @@ class BucketStatus:
     """For how long the bucket has been paused; None if it is not paused."""
 
     failing: int
-    """Batches that have failed and not succeeded since, among the oldest 100 that were
-    delivered."""
+    """Batches that have failed and not succeeded since. Only the oldest 100 batches that workers
+    hold or have released are counted."""
 
     attempt: int
     """The number of the last attempt of the oldest failing batch; 0 if no batch fails."""

@@ -51,8 +51,9 @@ class Store:
     ) -> None:
         """Append encoded events in their order, once for each stamp. Full batches are sealed.
 
-        `size` is the result of :func:`size_of`, if known. Raises :class:`EventTooLarge` if
-        one call may not have so many bytes or batches, and :class:`BucketFull` if there is no room.
+        `size` is the result of :func:`size_of`, if known. Raises :class:`EventTooLarge` if the
+        events have too many bytes or fill too many batches for one call. Raises
+        :class:`BucketFull` if the bucket has no room.
         """
         size = size_of(events) if size is None else size
         room = min(limits.batch_bytes, MAX_APPEND_BYTES)
@@ -86,10 +87,10 @@ class Store:
     ) -> tuple[Claim | None, int]:
         """Claim the oldest batch that no worker holds, or again the batch that `worker` holds.
 
-        If there is none, seals and claims an open batch as old as `linger`; None leaves it open.
-        With `after`, skips delivered batches up to this id, so that a drain comes to each batch
-        once. Of a paused bucket, claims only what `worker` holds. Returns the claim, and how many
-        foreign values became dead letters.
+        If there is no such batch, seals the open batch if it is as old as `linger`, and claims it.
+        With `linger=None`, the open batch stays open. With `after`, skips delivered batches up to
+        this id, so that a drain comes to each batch once. Of a paused bucket, claims only what
+        `worker` holds. Returns the claim, and how many foreign values became dead letters.
         """
         keys = [*self.event_keys, self.keys.attempts, self.keys.paused]
         lease_ms = lease // MILLISECOND
