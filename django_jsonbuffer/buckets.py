@@ -166,11 +166,9 @@ class Bucket:
 
         The function gets a :class:`~django_jsonbuffer.Batch`, and each event at least once. It may
         be a coroutine function. When it returns, the batch is removed. When it raises, the batch
-        comes again after a backoff.
-
-        `atomic` is the alias of a database. Each batch is processed in a transaction of it, which
-        is rolled back if the function raises. It is also rolled back if a check just before the
-        commit finds that the worker has lost its lease.
+        comes again after a backoff. `atomic` is the alias of a database: each batch is processed in
+        a transaction of it, which is rolled back if the function raises, or if a check just before
+        the commit finds that the worker has lost its lease.
         """
         if function is None:
             return lambda function: self.processor(function, atomic=atomic)
