@@ -13,6 +13,10 @@ def store() -> Store:
 
 @pytest.fixture
 def clients_may_cache(client_of_server: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client of redis-py caches replies of a server that calls itself ``redis``, and no other."""
+    """Lets a client of redis-py cache the replies of any server that can tell it of changes.
+
+    By itself it does so only for a server that calls itself ``redis`` and is at least 7.4.
+    """
     name = client_of_server.info("server").get("server_name", "redis")
     monkeypatch.setattr(CacheProxyConnection, "DEFAULT_SERVER_NAME", name)
+    monkeypatch.setattr(CacheProxyConnection, "MIN_ALLOWED_VERSION", "6.0.0")
