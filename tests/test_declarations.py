@@ -1,13 +1,16 @@
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.apps import apps
 
 from django_jsonbuffer import Bucket
 from django_jsonbuffer.catalog import options_of
-from django_jsonbuffer.declarations import declared
-from django_jsonbuffer.exceptions import BufferMisconfigured, NoProcessor
+from django_jsonbuffer.declarations import Declarations, Definition, Processor, declared
+from django_jsonbuffer.encoding import OrjsonEncoder
+from django_jsonbuffer.exceptions import BufferMisconfigured, InvalidBucketName, NoProcessor
 from tests.declaring.buckets import page_views
 
 
@@ -82,3 +85,117 @@ class TestProcessor:
         with pytest.raises(NoProcessor, match="orders"):
             bucket.drain()
         assert bucket.status().pending == 1
+
+
+PROCESSOR = Processor(len, None)
+
+
+class TestDefinition:
+    def test_makes_its_parts_once_for_a_setting(self, configure: Callable[..., None]) -> None:
+        definition = Definition("orders", {})
+        before = definition.parts
+        assert definition.parts is before
+        configure(PREFIX="another", ENCODER="orjson")
+        assert definition.parts.store.keys.open == "another:{orders}"
+        assert type(definition.parts.encoder) is OrjsonEncoder
+        assert definition.parts.configuration.prefix == "another"
+
+    def test_with_a_wrong_name_or_option_raises_at_once(self) -> None:
+        with pytest.raises(InvalidBucketName):
+            Definition("a b", {})
+        with pytest.raises(BufferMisconfigured, match="batch_size"):
+            Definition("orders", {"batch_size": 0})
+
+    @pytest.mark.parametrize(
+        ("name", "options", "error"),
+        [
+            ("a b", {}, InvalidBucketName),
+            ("orders", {"batch_size": 0}, BufferMisconfigured),
+        ],
+        ids=["name", "option"],
+    )
+    def test_while_the_apps_are_loaded_raises_at_its_first_use(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        name: str,
+        options: dict[str, Any],
+        error: type[Exception],
+    ) -> None:
+        monkeypatch.setattr(apps, "ready", False)
+        definition = Definition(name, options)
+        assert isinstance(definition.fault, error)
+        raised: list[Exception] = []
+        for _ in range(2):
+            with pytest.raises(error) as caught:
+                definition.parts  # noqa: B018
+            raised.append(caught.value)
+        assert raised[0] is not raised[1]
+        assert str(raised[0]) == str(raised[1]) == str(definition.fault)
+
+
+class TestDeclarations:
+    def test_keep_the_place_of_the_declaration(self) -> None:
+        def declare() -> None:  # in the place of Bucket()
+            own.declare(Definition("orders", {}))
+
+        own = Declarations()
+        declare()
+        [declaration] = own.buckets
+        file, _, line = declaration.place.rpartition(":")
+        source = Path(__file__).read_text().splitlines()
+        assert file == __file__
+        assert source[int(line) - 1].strip() == "declare()"
+
+    def test_merge_the_options_of_one_name(self) -> None:
+        own = Declarations()
+        own.declare(Definition("orders", {"batch_size": 2}))
+        own.declare(Definition("others", {"batch_size": 5}))
+        own.declare(Definition("orders", {"batch_bytes": 7}))
+        assert own.options_of("orders") == {"batch_size": 2, "batch_bytes": 7}
+        assert own.options_of("nothing") == {}
+
+    def test_names_are_valid_and_sorted_and_each_is_there_once(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(apps, "ready", False)
+        own = Declarations()
+        for name in ("b", "a", "b", "not a name"):
+            own.declare(Definition(name, {}))
+        for name in ("c", "a", "nor this"):
+            own.add_processor(name, PROCESSOR)
+        assert own.names == ["a", "b", "c"]
+
+    def test_processor_is_that_of_the_name(self) -> None:
+        own = Declarations()
+        own.add_processor("orders", PROCESSOR)
+        assert own.processor_of("orders") == PROCESSOR
+        with pytest.raises(NoProcessor, match="'others'"):
+            own.processor_of("others")
+
+    @pytest.mark.parametrize(
+        ("processor", "text"),
+        [
+            (Processor(5, None), "'orders' must be callable, not 5"),  # type: ignore[arg-type]
+            (Processor(lambda batch: (yield), None), "is a generator"),
+            (Processor(len, "archive"), "atomic='archive', but DATABASES has no such alias"),
+        ],
+        ids=["not callable", "generator", "database"],
+    )
+    def test_processor_that_cannot_work_is_refused(self, processor: Processor, text: str) -> None:
+        own = Declarations()
+        with pytest.raises(BufferMisconfigured, match=text):
+            own.add_processor("orders", processor)
+        assert own.processors == {}
+
+    def test_processors_of_one_name_are_rivals_while_the_apps_are_loaded(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        others = [Processor(function, None) for function in (print, repr)]
+        own = Declarations()
+        with monkeypatch.context() as loading:
+            loading.setattr(apps, "ready", False)
+            for processor in (PROCESSOR, PROCESSOR, *others):
+                own.add_processor("orders", processor)
+        own.add_processor("orders", PROCESSOR)
+        assert own.rivals == {"orders": [PROCESSOR, *others]}
+        assert own.processor_of("orders") == PROCESSOR

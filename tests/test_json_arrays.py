@@ -1,10 +1,11 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_jsonbuffer.json_arrays import leading_events
+from django_jsonbuffer.json_arrays import is_deeper_than, leading_events, spans
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, width=32),
@@ -34,3 +35,45 @@ class TestLeadingEvents:
         found = [event for event, _ in leading_events(b"[ NaN , x y ,]")]
         assert found == [b"NaN", b"x y", b""]
         assert list(leading_events(b"")) == []
+
+
+class TestSpans:
+    @given(st.lists(JSON, min_size=1, max_size=5), st.sampled_from([b"", b" ", b"\n\t "]))
+    def test_are_where_the_events_are(self, values: list[Any], blank: bytes) -> None:
+        events = [json.dumps(value).encode() for value in values]
+        padded = [blank + event + blank for event in events]
+        array = blank + b"[" + b",".join(padded) + b"]" + blank
+        assert [array[start:end] for start, end in spans(array)] == events
+
+    def test_may_be_those_of_what_no_decoder_accepts(self) -> None:
+        events = [b"NaN", b"x y", b'"\\ud800,]"', b"[[{]}]", "é".encode("latin-1")]
+        array = b"[%b]" % b",".join(events)
+        assert [array[start:end] for start, end in spans(array)] == events
+
+    @pytest.mark.parametrize(
+        "array", [b"", b"1", b"{}", b"[", b"]", b"[1", b"[1]]", b"[1] [2]", b"[1],"]
+    )
+    def test_are_refused_where_the_brackets_are_not_those_of_an_array(self, array: bytes) -> None:
+        with pytest.raises(ValueError, match="brackets"):
+            spans(array)
+
+
+class TestIsDeeperThan:
+    @given(JSON, st.integers(0, 6))
+    def test_is_so_when_more_are_nested(self, value: Any, limit: int) -> None:
+        assert is_deeper_than(limit, json.dumps(value).encode()) == (depth_of(value) > limit)
+
+    @pytest.mark.parametrize("depth", [1, 2, 50])
+    def test_counts_arrays_and_objects_alike(self, depth: int) -> None:
+        for opening, closing in ((b"[", b"]"), (b'{"a":', b"}"), (b'{"a":[', b"]}")):
+            encoded = opening * depth + b"1" + closing * depth
+            levels = depth * len(closing)
+            assert not is_deeper_than(levels, encoded)
+            assert is_deeper_than(levels - 1, encoded)
+
+
+def depth_of(value: Any) -> int:
+    if not isinstance(value, list | dict):
+        return 0
+    items = value.values() if isinstance(value, dict) else value
+    return 1 + max(map(depth_of, items), default=0)

@@ -8,11 +8,96 @@ from pytest_django import Settings
 
 from django_jsonbuffer import Bucket
 from django_jsonbuffer.appending import losses
-from django_jsonbuffer.exceptions import BufferUnavailable
+from django_jsonbuffer.exceptions import AppendUndecided, BufferUnavailable, InvalidEvent
 from django_jsonbuffer.recording.destination import Destination
+from django_jsonbuffer.store.status import read_status
 from tests.server import Redis
+from tests.stamps import a_stamp
+from tests.threads import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
+
+
+UNDECIDED = AppendUndecided("perhaps", stamp=a_stamp(), retry=lambda: None)
+
+
+class TestLose:
+    @pytest.mark.parametrize(
+        ("error", "text", "has_traceback"),
+        [
+            (BufferUnavailable("away"), "Bucket orders: 3 events are lost. away", False),
+            (UNDECIDED, "Bucket orders: 3 events may be lost. perhaps", False),
+            (OSError("x"), "Bucket orders: 3 events are lost. OSError('x')", True),
+            (KeyboardInterrupt(), "3 events are lost. KeyboardInterrupt()", True),
+        ],
+        ids=repr,
+    )
+    def test_logs_how_many_and_why(
+        self,
+        bucket: Bucket,
+        caplog: pytest.LogCaptureFixture,
+        error: BaseException,
+        text: str,
+        has_traceback: bool,
+    ) -> None:
+        losses.lose(bucket._definition.parts.store, 3, error)
+        [record] = caplog.records
+        assert (record.levelname, record.name) == ("ERROR", "django_jsonbuffer")
+        assert text in record.getMessage()
+        assert bool(record.exc_info) == has_traceback
+
+    def test_shows_the_cause_of_a_refused_event_for_debugging_alone(
+        self, bucket: Bucket, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        error = InvalidEvent("refused")
+        error.__cause__ = ValueError("card 4111")
+        with caplog.at_level("DEBUG", "django_jsonbuffer"):
+            losses.lose(bucket._definition.parts.store, 1, error)
+        shown = {record.levelname: caplog.handler.format(record) for record in caplog.records}
+        assert set(shown) == {"DEBUG", "ERROR"}
+        assert "4111" in shown["DEBUG"]
+        assert "4111" not in shown["ERROR"]
+
+
+class TestReport:
+    def test_counts_the_events_of_that_bucket_once(self) -> None:
+        stores = [Bucket(name)._definition.parts.store for name in ("orders", "others")]
+        for store in stores:
+            losses.lose(store, 2, BufferUnavailable("away"))
+            losses.lose(store, 3, BufferUnavailable("away"))
+        losses.report(stores[0])
+        losses.report(stores[0])
+        assert [read_status(store).lost for store in stores] == [5, 0]
+        assert dict(losses.unreported) == {stores[1].identity: 5}
+
+    def test_of_nothing_asks_nobody(self, unreachable: str) -> None:
+        losses.report(Bucket("orders")._definition.parts.store)
+
+    def test_that_fails_is_made_up_for(
+        self, private_server: Redis, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        store = Bucket("orders")._definition.parts.store
+        losses.lose(store, 3, BufferUnavailable("away"))
+        private_server.config_set("maxmemory", 1)
+        losses.report(store)
+        private_server.config_set("maxmemory", 0)
+        losses.lose(store, 2, BufferUnavailable("away"))
+        losses.report(store)
+        assert read_status(store).lost == 5
+        assert not losses.unreported
+
+    def test_of_many_threads_counts_each_event_once(self, bucket: Bucket) -> None:
+        store = bucket._definition.parts.store
+
+        def lose_and_report() -> None:
+            for _ in range(20):
+                losses.lose(store, 1, BufferUnavailable("away"))
+                losses.report(store)
+
+        at_once([lose_and_report] * 8)
+        losses.report(store)
+        assert read_status(store).lost == 160
+        assert not losses.unreported
 
 
 class TestFailure:

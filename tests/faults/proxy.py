@@ -229,8 +229,10 @@ class _Connection:
             self._unanswered.task_done()
 
     async def _until_client_has_gone(self, most_seconds: float) -> None:
+        # On Python 3.11, wait_for() loses a cancellation that comes when the client goes.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._client_has_gone.wait(), most_seconds)
+            async with asyncio.timeout(most_seconds):
+                await self._client_has_gone.wait()
 
 
 async def _value(reader: asyncio.StreamReader) -> bytes:

@@ -1,16 +1,26 @@
+import itertools
 import json
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from django_jsonbuffer.appending.producers import Producer
 from django_jsonbuffer.conf import configuration
-from django_jsonbuffer.exceptions import BucketFull, BufferOutOfMemory, EventTooLarge, KeyOccupied
+from django_jsonbuffer.exceptions import (
+    BucketFull,
+    BufferOutOfMemory,
+    BufferUnavailable,
+    EventTooLarge,
+    KeyOccupied,
+)
 from django_jsonbuffer.options import MAX_APPEND_BYTES, Limits
 from django_jsonbuffer.stamps import Stamp
 from django_jsonbuffer.store import pending
+from django_jsonbuffer.store.appends import outcome, packed_limits, pieces_of, size_of, splices
 from django_jsonbuffer.store.keys import PRODUCER
 from django_jsonbuffer.store.status import read_status
 from django_jsonbuffer.store.store import Store
@@ -304,3 +314,91 @@ class TestCaps:
 
         at_once([add_some] * 5)
         assert facts(read_status(store))[0] == 50
+
+
+LIMITS = Limits(batch_size=3, batch_bytes=20)
+EVENTS = st.lists(st.integers(0, 10**12).map(lambda number: b"%d" % number), min_size=1)
+
+
+class TestSplices:
+    @given(events=EVENTS)
+    def test_hold_all_events_in_batches_within_the_limits(self, events: list[bytes]) -> None:
+        counts, texts = splices(events, size_of(events), LIMITS)
+        batches = [json.loads("[" + text.decode().removeprefix(",")) for text in texts]
+        assert [event for batch in batches for event in batch] == [*map(int, events)]
+        assert [*map(int, counts.split())] == [*map(len, batches)]
+        assert all(len(batch) <= 3 for batch in batches)
+        assert all(len(text) <= 20 for text in texts)
+
+    @given(events=EVENTS)
+    def test_are_no_more_than_needed(self, events: list[bytes]) -> None:
+        """The first event of a batch would not have fitted the batch before."""
+        pieces = pieces_of(events, size_of(events), LIMITS)
+        for piece, following in itertools.pairwise(pieces):
+            extended = [*piece, following[0]]
+            assert len(extended) > 3 or 1 + size_of(extended) > 20
+
+    def test_without_batch_size_are_one(self) -> None:
+        events = [b"1"] * 100
+        unlimited = Limits(batch_size=None, batch_bytes=10)
+        assert splices(events, size_of(events), unlimited) == (
+            b"100",
+            [b"," + b",".join(events) + b"]"],
+        )
+
+    def test_event_that_is_larger_than_a_batch_is_alone(self) -> None:
+        large = b'"%b"' % (b"x" * 50)
+        assert pieces_of([b"1", large, b"2"], 55, LIMITS) == [[b"1"], [large], [b"2"]]
+
+    def test_size_has_a_comma_for_each_event(self) -> None:
+        assert size_of([]) == 0
+        assert size_of([b"1", b"22"]) == 5
+
+    def test_too_large_a_call_says_what_is_allowed(self) -> None:
+        """The size is the caller's word: the bytes are not counted again."""
+        assert pieces_of([b"1"], MAX_APPEND_BYTES, Limits(batch_size=None, batch_bytes=1))
+        with pytest.raises(
+            EventTooLarge, match=f"{MAX_APPEND_BYTES:,} bytes and 10,000 batches are allowed"
+        ):
+            splices([b"1"], MAX_APPEND_BYTES + 1, Limits(batch_size=None, batch_bytes=1))
+
+
+class TestPackedLimits:
+    def test_are_the_first_arguments_of_the_script(self) -> None:
+        limits = Limits(
+            batch_size=2, batch_bytes=30, max_pending=4, max_pending_bytes=5, overflow="drop_oldest"
+        )
+        day_ms = 24 * 60 * 60 * 1000
+        assert packed_limits(limits).args == (day_ms, 2, 30, 4, 5, "drop_oldest")
+
+    def test_that_are_not_set_are_0(self) -> None:
+        limits = Limits(batch_size=None, batch_bytes=30)
+        assert packed_limits(limits).args[1:5] == (0, 30, 0, 0)
+
+
+class TestOutcome:
+    @pytest.mark.parametrize("code", [b"stored", b"repeated", b"dropped"])
+    def test_of_what_was_stored(self, code: bytes) -> None:
+        reply = outcome([code, 1, 2, 3], [b"1"], "orders")
+        assert (reply.is_new, reply.foreign, reply.dropped) == (1, 2, 3)
+
+    @pytest.mark.parametrize(
+        ("code", "text"), [(b"full", "for 2 more events"), (b"large", "for 1,001 more bytes")]
+    )
+    def test_of_what_has_no_room(self, code: bytes, text: str) -> None:
+        with pytest.raises(BucketFull, match=text) as caught:
+            outcome([code, 0, 0, 0], [b"1", b"2" * 1000], "orders")
+        assert "'orders'" in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "reply",
+        [
+            *(None, b"OK", b"full", 1, [], [b"stored"], [b"else", 0, 0, 0], {b"stored": 1}),
+            *([b"stored", 0, 0], [b"stored", 0, 0, b"0"], ["stored", 0, 0, 0]),
+        ],
+        ids=repr,
+    )
+    def test_of_what_no_redis_replies(self, reply: Any) -> None:
+        with pytest.raises(BufferUnavailable, match="'orders' is not Redis") as caught:
+            outcome(reply, [b"1"], "orders")
+        assert caught.value.may_be_done

@@ -1,11 +1,15 @@
+from collections.abc import Callable
+
 import pytest
 
 from django_jsonbuffer.conf import configuration
-from django_jsonbuffer.exceptions import KeyOccupied
-from django_jsonbuffer.store import catalog_entries, pending
+from django_jsonbuffer.exceptions import BufferUnavailable, KeyOccupied
+from django_jsonbuffer.store import catalog_entries, clients, pending
 from django_jsonbuffer.store.store import Store
+from tests import server
 from tests.server import Redis
 from tests.store.steps import append, commands_of, dump
+from tests.test_faults import answering
 
 
 class TestAppend:
@@ -52,3 +56,89 @@ class TestAppend:
         with pytest.raises(KeyOccupied):
             append(store, 1)
         assert list(dump(client_of_server, prefix)) == [f"{prefix}:buckets".encode()]
+
+
+class TestWrite:
+    def test_puts_the_name_into_the_set_and_remembers_it(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        catalog_entries.write(store.identity)
+        assert client_of_server.smembers(f"{prefix}:buckets") == {b"orders"}
+        assert store.identity in catalog_entries.written
+
+    def test_that_fails_remembers_nothing_and_names_the_key(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        client_of_server.set(f"{prefix}:buckets", "theirs")
+        with pytest.raises(KeyOccupied, match=f"{prefix}:buckets"):
+            catalog_entries.write(store.identity)
+        assert store.identity not in catalog_entries.written
+
+    def test_remembers_a_limited_number_of_names(
+        self, prefix: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(catalog_entries, "written", set())
+        monkeypatch.setattr(catalog_entries, "_MOST_WRITTEN", 3)
+        for number in range(10):
+            catalog_entries.write(Store(f"user-{number}", configuration()).identity)
+            assert 1 <= len(catalog_entries.written) <= 3
+        assert len(catalog_entries.names(configuration())) == 10
+
+    def test_of_one_prefix_is_not_that_of_another(
+        self, store: Store, configure: Callable[..., None], prefix: str
+    ) -> None:
+        catalog_entries.write(store.identity)
+        configure(PREFIX=f"{prefix}:other")
+        other = Store("orders", configuration())
+        assert other.identity not in catalog_entries.written
+        append(other, 1)
+        assert catalog_entries.names(configuration()) == {"orders"}
+
+
+class TestWriteAgain:
+    def test_that_fails_is_logged_and_made_up_for(
+        self,
+        store: Store,
+        client_of_server: Redis,
+        prefix: str,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        catalog_entries.write(store.identity)
+        client_of_server.delete(f"{prefix}:buckets")
+        client_of_server.set(f"{prefix}:buckets", "theirs")
+        catalog_entries.write_again(store.identity)
+        assert "Bucket orders is not in the catalog of buckets yet" in caplog.text
+        assert store.identity not in catalog_entries.written
+
+
+class TestNames:
+    def test_of_no_bucket(self) -> None:
+        assert catalog_entries.names(configuration()) == set()
+
+    @pytest.mark.parametrize("decode", [False, True])
+    def test_are_text_whether_the_client_decodes_or_not(
+        self, store: Store, use_cache: Callable[..., str], decode: bool
+    ) -> None:
+        # django-redis has one pool for each URL.
+        url = f"{server.APP_URL}{'&' if '?' in server.APP_URL else '?'}client_name=decode-{decode}"
+        use_cache(url, OPTIONS={"CONNECTION_POOL_KWARGS": {"decode_responses": decode}})
+        assert clients.decodes(configuration().cache) == decode
+        append(Store("orders", configuration()), 1)
+        assert catalog_entries.names(configuration()) == {"orders"}
+
+    def test_that_are_no_text_do_not_hide_the_others(
+        self, client_of_server: Redis, prefix: str
+    ) -> None:
+        client_of_server.sadd(f"{prefix}:buckets", b"\xff", "orders")
+        assert catalog_entries.names(configuration()) == {"\ufffd", "orders"}
+
+    def test_under_a_key_of_another_type(self, client_of_server: Redis, prefix: str) -> None:
+        client_of_server.set(f"{prefix}:buckets", "theirs")
+        with pytest.raises(KeyOccupied, match=f"{prefix}:buckets"):
+            catalog_entries.names(configuration())
+
+    def test_of_a_server_that_is_not_redis(self, use_cache: Callable[..., str]) -> None:
+        with answering(b":1\r\n") as port:
+            use_cache(f"redis://127.0.0.1:{port}/0?protocol=2&socket_timeout=5")
+            with pytest.raises(BufferUnavailable, match="is not Redis"):
+                catalog_entries.names(configuration())

@@ -1,10 +1,160 @@
+from collections.abc import Callable
+from traceback import format_exception
 from typing import Any
 
 import pytest
 import redis
 
 from django_jsonbuffer import Bucket
+from django_jsonbuffer.conf import configuration
+from django_jsonbuffer.exceptions import (
+    BufferMisconfigured,
+    BufferOutOfMemory,
+    BufferUnavailable,
+    JSONBufferError,
+    KeyOccupied,
+)
+from django_jsonbuffer.store.errors import asking, not_redis
+from example_project.embedded_redis import EmbeddedRedis
+from tests import server
+from tests.faults.proxy import Cut, Fault, Hold, Proxy, at_first
 from tests.server import Redis
+from tests.test_faults import answering
+
+OURS = "jsonbuffer"
+
+
+def raised_by(*command: object, cache: str = OURS, **asked: Any) -> JSONBufferError:
+    """The error of a command that Redis refuses or that does not reach it."""
+    with pytest.raises(JSONBufferError) as caught, asking(cache, **asked) as client:
+        client.execute_command(*command)
+    return caught.value
+
+
+class TestAsking:
+    def test_gives_the_client(self) -> None:
+        with asking(OURS) as client:
+            assert client.ping()
+
+    def test_keeps_the_error_of_the_driver_as_the_cause(self) -> None:
+        error = raised_by("GET")
+        assert isinstance(error, BufferUnavailable)
+        assert isinstance(error.__cause__, redis.ResponseError)
+        assert "Redis refused a command: " in str(error)
+
+    def test_does_not_show_what_was_sent(self) -> None:
+        error = raised_by("NONSENSE", "a secret event")
+        shown = "".join(format_exception(error))
+        assert "NONSENSE" in str(error)
+        assert "secret" not in shown
+
+    def test_says_which_key_has_another_type(self, client_of_server: Redis, prefix: str) -> None:
+        client_of_server.set(f"{prefix}:key", "theirs")
+        command = ("SADD", f"{prefix}:key", "x")
+        of_bucket = raised_by(*command, name="orders")
+        assert isinstance(of_bucket, KeyOccupied)
+        assert "A key for bucket 'orders' holds" in str(of_bucket)
+        assert f"The key '{prefix}:key' holds" in str(raised_by(*command, key=f"{prefix}:key"))
+
+    def test_says_that_the_memory_is_full(self, private_server: Redis) -> None:
+        private_server.config_set("maxmemory", 1)
+        cache = configuration().cache
+        for command in (("SET", "a", "b"), ("EVAL", "return redis.call('SET', 'a', 'b')", 0)):
+            error = raised_by(*command, cache=cache, name="orders")
+            assert isinstance(error, BufferOutOfMemory)
+            assert "for bucket 'orders'" in str(error)
+
+    def test_of_an_option_that_redis_does_not_know(self, use_cache: Callable[..., str]) -> None:
+        separator = "&" if "?" in server.APP_URL else "?"
+        alias = use_cache(f"{server.APP_URL}{separator}sokcet_timeout=5")
+        with pytest.raises(BufferMisconfigured, match="'sokcet_timeout'"), asking(alias) as client:
+            client.ping()
+
+    @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+    def test_lets_any_other_error_through_and_closes_what_is_idle(
+        self, private_server: Redis, error: type[BaseException]
+    ) -> None:
+        """A reply may be on its way, which the next user of the connection would read."""
+        cache = configuration().cache
+        with asking(cache) as client:
+            before = client.client_id()
+        with pytest.raises(error), asking(cache):
+            raise error
+        with asking(cache) as client:
+            assert client.client_id() != before
+
+
+class TestMayBeDone:
+    def fail(self, cache: str, *, around: Exception | None = None) -> BufferUnavailable:
+        try:
+            if around:
+                raise around
+            error = raised_by("INCR", "key", cache=cache)
+        except ConnectionRefusedError:
+            error = raised_by("INCR", "key", cache=cache)
+        assert isinstance(error, BufferUnavailable)
+        return error
+
+    def test_is_false_of_a_refused_command(self) -> None:
+        error = raised_by("GET")
+        assert isinstance(error, BufferUnavailable)
+        assert not error.may_be_done
+        assert not error.is_unreachable
+
+    @pytest.mark.usefixtures("unreachable")
+    def test_is_false_without_a_connection(self) -> None:
+        error = self.fail(configuration().cache)
+        assert not error.may_be_done
+        assert error.is_unreachable
+
+    @pytest.mark.parametrize("around", [None, ConnectionRefusedError()], ids=repr)
+    @pytest.mark.parametrize("fault", [Cut("reply"), Hold("reply")], ids=str)
+    def test_is_true_of_a_lost_reply(
+        self, use_cache: Callable[..., str], fault: Fault, around: Exception | None
+    ) -> None:
+        """Whatever error the caller handled before."""
+        with EmbeddedRedis() as embedded, Proxy(embedded.url) as proxy:
+            alias = use_cache(f"redis://127.0.0.1:{proxy.port}?socket_timeout=0.2")
+            with proxy.under(at_first(fault), commands=["INCR"]):
+                error = self.fail(alias, around=around)
+        assert error.may_be_done
+        assert error.is_unreachable
+
+    def test_is_true_of_a_reply_that_makes_no_sense(self) -> None:
+        assert not_redis("orders").may_be_done
+        assert "answered for bucket 'orders' is not Redis" in str(not_redis("orders"))
+        assert "answered is not Redis" in str(not_redis())
+
+    def test_of_a_server_that_loads_is_false_and_it_is_reachable(
+        self, use_cache: Callable[..., str]
+    ) -> None:
+        with answering(b"-LOADING Redis is loading the dataset in memory\r\n") as port:
+            alias = use_cache(f"redis://127.0.0.1:{port}/0?protocol=2&socket_timeout=5")
+            error = self.fail(alias)
+        assert not error.may_be_done
+        assert not error.is_unreachable
+
+    def test_without_a_free_connection_is_false_and_the_server_is_reachable(
+        self, use_cache: Callable[..., str]
+    ) -> None:
+        with EmbeddedRedis() as embedded:
+            alias = use_cache(f"{embedded.url}&max_connections=1")
+            with asking(alias) as client:
+                taken = client.connection_pool.get_connection()
+                error = self.fail(alias)
+                client.connection_pool.release(taken)
+        assert not error.may_be_done
+        assert not error.is_unreachable
+
+    def test_of_a_wrong_password_is_false(
+        self, private_server: Redis, use_cache: Callable[..., str]
+    ) -> None:
+        private_server.config_set("requirepass", "right")
+        path = private_server.get_connection_kwargs()["path"]
+        error = self.fail(use_cache(f"unix://:hunter2@{path}?db=0"))
+        assert "refuses the login" in str(error)
+        assert "hunter2" not in "".join(format_exception(error))
+        assert not error.may_be_done
 
 
 class TestFailure:
