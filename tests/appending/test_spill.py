@@ -36,17 +36,6 @@ def closed() -> Iterator[None]:
     _spills.clear()
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "spill"
-
-
-@pytest.fixture
-def spilled(folder: Path) -> Iterator[Spill]:
-    with closing(Spill(folder)) as spilled:
-        yield spilled
-
-
 class TestPut:
     def test_comes_back_in_order_and_byte_for_byte(self, spilled: Spill) -> None:
         put(spilled, b'{"a":1}', b"\xff\n,", b"")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -25,17 +25,6 @@ from tests.test_drain_buckets import environment
 from tests.threads import at_once
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "spill"
-
-
-@pytest.fixture
-def spilled(folder: Path) -> Iterator[Spill]:
-    with closing(Spill(folder)) as spilled:
-        yield spilled
 
 
 class TestFile:
