@@ -3,6 +3,7 @@
 ``tests/store/test_redis_internals.py`` has a test for each, which fails when that part is gone.
 """
 
+import re
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -152,9 +153,10 @@ def wrong_option(error: BaseException) -> str:
     """The option of a connection that redis-py does not know; empty for any other error.
 
     Relies on redis-py passing options on as keyword arguments, and on the message of the TypeError.
+    Since Python 3.13 the message may also suggest another name.
     """
-    _, _, option = str(error).partition("unexpected keyword argument ")
-    return option if isinstance(error, TypeError) else ""
+    option = re.search(r"unexpected keyword argument ('[^']*')", str(error))
+    return option[1] if option and isinstance(error, TypeError) else ""
 
 
 def has_timeout(client: "Redis") -> bool:

@@ -95,7 +95,7 @@ class Set(NamedTuple):
     """Set a savepoint."""
 
     def run(self, run: Run) -> None:
-        run.savepoints.append(str(transaction.savepoint(using=run.using)))
+        run.savepoints.append(str(connections[run.using].savepoint()))
 
 
 class SetAgain(NamedTuple):
@@ -104,10 +104,10 @@ class SetAgain(NamedTuple):
     number: int
 
     def run(self, run: Run) -> None:
-        transaction.clean_savepoints(using=run.using)
+        connection = connections[run.using]
+        connection.clean_savepoints()
         for _ in range(self.number - 1):
-            skipped = transaction.savepoint(using=run.using)
-            transaction.savepoint_commit(skipped, using=run.using)
+            connection.savepoint_commit(str(connection.savepoint()))
         Set().run(run)
 
 
