@@ -154,12 +154,14 @@ class TestAcknowledge:
         with pytest.raises(BufferUnavailable):
             worker.acks.acknowledge(processed)
         assert worker.report == report()
-        assert worker.acks.waiting == processed
+        waiting = worker.acks.waiting
+        assert waiting == processed
         assert "of 2 events is processed, but could not be acknowledged yet" in caplog.text
         private_server.execute_command("ACL", "SETUSER", server.USER, "+eval", "+evalsha")
-        worker.acks.acknowledge(worker.acks.waiting)
+        worker.acks.acknowledge(waiting)
         buried = len(rejected)
         assert worker.report == report(processed=2 - buried, batches=1, buried=buried)
+        assert worker.acks.waiting is None
         assert bucket.status().batches == 0
 
 

@@ -120,7 +120,7 @@ class TestNames:
         self, store: Store, use_cache: Callable[..., str], decode: bool
     ) -> None:
         # django-redis has one pool for each URL.
-        url = f"{server.APP_URL}{'&' if '?' in server.APP_URL else '?'}client_name=decode-{decode}"
+        url = f"{server.APP_URL}{'&' if '?' in server.APP_URL else '?'}protocol={2 + decode}"
         use_cache(url, OPTIONS={"CONNECTION_POOL_KWARGS": {"decode_responses": decode}})
         assert clients.decodes(configuration().cache) == decode
         append(Store("orders", configuration()), 1)

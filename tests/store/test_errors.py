@@ -19,6 +19,7 @@ from example_project.embedded_redis import EmbeddedRedis
 from tests import server
 from tests.faults.proxy import Cut, Fault, Hold, Proxy, at_first
 from tests.server import Redis
+from tests.test_embedded_redis import wait_until
 from tests.test_faults import answering
 
 OURS = "jsonbuffer"
@@ -32,9 +33,10 @@ def raised_by(*command: object, cache: str = OURS, **asked: Any) -> JSONBufferEr
 
 
 class TestAsking:
-    def test_gives_the_client(self) -> None:
+    def test_gives_the_client(self, client_of_server: Redis, prefix: str) -> None:
+        client_of_server.sadd(f"{prefix}:buckets", "orders")
         with asking(OURS) as client:
-            assert client.ping()
+            assert client.smembers(f"{prefix}:buckets") == {b"orders"}
 
     def test_keeps_the_error_of_the_driver_as_the_cause(self) -> None:
         error = raised_by("GET")
@@ -75,13 +77,14 @@ class TestAsking:
         self, private_server: Redis, error: type[BaseException]
     ) -> None:
         """A reply may be on its way, which the next user of the connection would read."""
-        cache = configuration().cache
-        with asking(cache) as client:
-            before = client.client_id()
-        with pytest.raises(error), asking(cache):
+        Bucket("orders").append(1)
+        ids = {each["id"] for each in private_server.client_list()}
+        others = ids - {str(private_server.client_id())}
+        assert others
+        with pytest.raises(error), asking(configuration().cache):
             raise error
-        with asking(cache) as client:
-            assert client.client_id() != before
+        wait_until(lambda: others.isdisjoint(each["id"] for each in private_server.client_list()))
+        assert Bucket("orders").peek() == [1]
 
 
 class TestMayBeDone:
