@@ -32,7 +32,7 @@ SEEDS: Final = 1000
 TESTS: Final = [
     *("store/test_store", "store/test_appends", "store/test_catalog_entries"),
     *("store/test_pending", "store/test_deliveries", "store/test_status"),
-    *("store/test_history", "store/test_dead_letters", "store/test_server"),
+    *("store/test_history", "store/test_dead_letters", "store/test_server", "store/test_errors"),
     *("draining/test_leases", "draining/test_drain", "draining/test_failures"),
     *("draining/test_acks", "draining/test_batches", "draining/test_processor_transactions"),
     *("test_dead_letters", "test_pending_events", "test_seed", "test_faults"),
