@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from redis.connection import parse_url
+from redis.connection import BlockingConnectionPool, parse_url
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
@@ -142,10 +142,16 @@ def is_pool_exhausted(error: BaseException) -> bool:
 def close_idle(client: "Redis") -> None:
     """Close the connections of the client that are not in use at this moment.
 
-    Relies on ``disconnect(inuse_connections=False)`` of a pool. A cluster client has no pool.
+    Relies on ``disconnect(inuse_connections=False)`` of a pool. Before redis-py 7.0, that of a
+    ``BlockingConnectionPool`` has no such argument, and its idle connections are in the queue
+    ``pool``. A cluster client has no pool.
     """
     pool = getattr(client, "connection_pool", None)
-    if pool is not None:
+    if isinstance(pool, BlockingConnectionPool):
+        with pool.pool.mutex:
+            for connection in filter(None, pool.pool.queue):
+                connection.disconnect()
+    elif pool is not None:
         pool.disconnect(inuse_connections=False)
 
 
