@@ -142,9 +142,9 @@ def is_pool_exhausted(error: BaseException) -> bool:
 def close_idle(client: "Redis") -> None:
     """Close the connections of the client that are not in use at this moment.
 
-    Relies on ``disconnect(inuse_connections=False)`` of a pool. Before redis-py 7.0, that of a
-    ``BlockingConnectionPool`` has no such argument, and its idle connections are in the queue
-    ``pool``. A cluster client has no pool.
+    Relies on ``disconnect(inuse_connections=False)`` of a pool. A ``BlockingConnectionPool`` takes
+    this argument only since redis-py 7.0. So we close its idle connections ourselves. They are in
+    its queue ``pool``. A cluster client has no pool.
     """
     pool = getattr(client, "connection_pool", None)
     if isinstance(pool, BlockingConnectionPool):
