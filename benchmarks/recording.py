@@ -14,13 +14,12 @@ from auditlog.registry import auditlog
 from django.core.management import call_command
 from django.db import transaction
 from django.db.models import Model
-from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
+from django.db.models.signals import post_save
 from django.test import override_settings
 
 from benchmarks.rounds import Comparison, Ratio, Scale, microseconds
 from django_jsonbuffer import Bucket
-from django_jsonbuffer.recording import declaring, signals
-from django_jsonbuffer.recording.events import Recording
+from django_jsonbuffer.recording import registry, signals
 from example_project.shop.models import Order, Product
 
 SAVES: Final = 100
@@ -54,6 +53,7 @@ def _on(database: str, *, alias: str, rounds: int) -> Iterator[Comparison]:
     call_command("migrate", database=alias, verbosity=0)
     product = Product.objects.create(name="Teapot", slug="benchmark", price="25.00")
     order = Order.objects.create(product=product, quantity=1, total="25.00")
+    order.refresh_from_db()
 
     def save() -> None:
         order.quantity = 3 - order.quantity
@@ -96,12 +96,20 @@ def _cases() -> Mapping[str, Receivers]:
         "recorded, changes=True": partial(
             _recorded, Order, fields=FIELDS, changes=True, actor=True
         ),
+        "recorded, values read back": partial(
+            _recorded, Order, fields=FIELDS, actor=True, read_back=True
+        ),
         AUDITLOG: _audited,
     }
 
 
 def _ratios(where: str) -> Iterator[Ratio]:
-    for case in ("another model is recorded", "recorded", "recorded, changes=True"):
+    for case in (
+        "another model is recorded",
+        "recorded",
+        "recorded, changes=True",
+        "recorded, values read back",
+    ):
         yield Ratio(what=f"save(): {case} / a bare one, {where}", of=case, to=BARE)
     for case in ("recorded", "recorded, changes=True"):
         yield Ratio(
@@ -116,12 +124,12 @@ def _ratios(where: str) -> Iterator[Ratio]:
 @contextmanager
 def _recordings_of_the_shop_off() -> Iterator[None]:
     """Disconnect the recordings of the shop, so that each case has only the receivers it names."""
-    found = [*declaring.recordings]
-    declaring.recordings.clear()
+    found = [*registry.recordings]
+    registry.recordings.clear()
     for recording in found:
-        _disconnect(recording)
+        signals.disconnect(recording)
     yield
-    declaring.recordings.extend(found)
+    registry.recordings.extend(found)
     for recording in found:
         signals.connect(recording)
 
@@ -130,12 +138,7 @@ def _recordings_of_the_shop_off() -> Iterator[None]:
 def _recorded(model: type[Model], **options: Any) -> Iterator[None]:
     Bucket("orders").record(model, **options)
     yield
-    _disconnect(declaring.recordings.pop())
-
-
-def _disconnect(recording: Recording) -> None:
-    for signal in (pre_save, post_save, pre_delete, post_delete):
-        signal.disconnect(sender=recording.model, dispatch_uid=id(recording))
+    Bucket("orders").unrecord(model)
 
 
 @contextmanager

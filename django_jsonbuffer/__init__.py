@@ -2,9 +2,22 @@
 
 from .appending.gathering import gathered
 from .buckets import Bucket
+from .cloudevents import event_attributes
 from .dead_letters import DeadLetter
 from .draining.batches import Batch
 from .draining.failures import DrainReport
+from .recording.actors import acting_as
+from .recording.suppression import not_recorded
 from .store.status import BucketStatus
 
-__all__ = ["Batch", "Bucket", "BucketStatus", "DeadLetter", "DrainReport", "gathered"]
+__all__ = [
+    "Batch",
+    "Bucket",
+    "BucketStatus",
+    "DeadLetter",
+    "DrainReport",
+    "acting_as",
+    "event_attributes",
+    "gathered",
+    "not_recorded",
+]

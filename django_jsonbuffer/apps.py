@@ -8,7 +8,7 @@ class JSONBufferConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks  # noqa: F401  (the checks register themselves)
-        from .recording import declaring
+        from .recording import registry
 
         autodiscover_modules("buckets")
-        declaring.record_waiting()
+        registry.record_waiting()

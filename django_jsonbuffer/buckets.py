@@ -18,9 +18,10 @@ from .draining.drain import Drain
 from .draining.failures import DrainReport
 from .encoding import encode_events
 from .exceptions import InvalidEvent
-from .recording import bulk, declaring, hooks
+from .recording import bulk, hooks, registry
 from .recording.destination import Destination
 from .recording.events import ACTIONS
+from .recording.presentation import Mask
 from .store import pending
 from .store.status import BucketStatus, read_status
 
@@ -98,49 +99,52 @@ class Bucket:
         exclude: Collection[str] = (),
         m2m: Collection[str] = (),
         when: Callable[[Any], object] | None = None,
-        payload: Callable[[Any], Any] | None = None,
+        payload: Callable[..., Any] | None = None,
+        mask: Collection[str] | Mapping[str, Callable[[Any], Any]] | Mask | None = None,
+        labels: bool | Collection[str] = False,
         changes: bool = False,
+        count_auto_now: bool = False,
+        read_back: bool = False,
         raw: bool = False,
         actor: bool = False,
     ) -> None:
         """Append an event for each change of the model's instances, once it is committed.
 
         The event is a CloudEvent of the type ``app.model.action``. Its subject is the primary key,
-        and its data are the fields by attname.
+        and its data are the fields by attname, as the database has them. An event that cannot be
+        made is lost, which is logged and counted. The change itself does not fail.
 
         `model` is a class, or a label such as ``"shop.Order"``. `on` are actions out of
         ``created``, ``updated`` and ``deleted``. `fields` and `exclude` choose fields by name. The
         default is all fields except one named ``password``. `m2m` names many-to-many fields, whose
         changes become events of the types ``app.model.field.added`` and ``….removed``. `when` and
         `payload` get the instance: `when` returns whether to record the change, `payload` the data.
+        `mask` hides fields: names, a function of the value for each name, or a function of name and
+        value. `labels` adds the display text of choices and foreign keys.
 
-        With `changes`, an update also has the old and new values of the fields that changed. This
-        costs a query. An update that changed no field is then not recorded. With `raw`, changes by
-        ``loaddata`` are recorded. With `actor` (needs ``actor_middleware``), events name the user.
-
+        With `changes`, an update has the old and new values too, and is not recorded if no field
+        changed. `count_auto_now` lets fields with ``auto_now`` count. With `read_back`, a query
+        reads all values after a save, for tables with triggers. With `raw`, changes by ``loaddata``
+        are recorded. With `actor`, events name the user of the request or of ``acting_as()``.
         Raises :class:`BufferMisconfigured` at once, or as soon as all models are loaded.
         """
-        declaring.record(
-            Destination(self._definition),
-            model,
-            on=on,
-            fields=fields,
-            exclude=exclude,
-            m2m=m2m,
-            when=when,
-            payload=payload,
-            changes=changes,
-            raw=raw,
-            actor=actor,
-        )
+        options = {name: value for name, value in locals().items() if name not in ("self", "model")}
+        registry.record(Destination(self._definition), model, **options)
+
+    def unrecord(self, model: type[Model] | str) -> None:
+        """End every recording of this model by this bucket.
+
+        Raises :class:`BufferMisconfigured` if there is none, or if the models are not yet loaded.
+        """
+        registry.unrecord(Destination(self._definition), model)
 
     def record_bulk(
         self, objects: Iterable[Model], action: str, *, using: str | None = None
     ) -> None:
         """Append an event for each object of a bulk operation, which sends no signals.
 
-        `action` is ``created``, ``updated`` or ``deleted``. `fields`, `payload` and `when` are
-        those with which the bucket records the objects' model. The events have no old values.
+        `action` is ``created``, ``updated`` or ``deleted``. The options with which the bucket
+        records the objects' model apply. The events have no old values.
         """
         destination = Destination(self._definition)
         events = bulk.bulk_events(destination, objects, action, using=using)
@@ -243,8 +247,5 @@ class Bucket:
 
 def _is_single(events: object) -> bool:
     """Whether the value is one event: a dict or a text is one, although it can be iterated."""
-    if isinstance(events, list | tuple):
-        return False
-    if isinstance(events, Mapping | str | bytes | bytearray | memoryview):
-        return True
-    return not isinstance(events, Iterable) or hasattr(events, "model_dump")
+    is_text_or_dict = isinstance(events, Mapping | str | bytes | bytearray | memoryview)
+    return is_text_or_dict or not isinstance(events, Iterable) or hasattr(events, "model_dump")

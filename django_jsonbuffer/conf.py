@@ -1,7 +1,7 @@
 """The setting ``JSONBUFFER``, and its defaults."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -31,12 +31,24 @@ class Configuration:
     """``"json"``, ``"orjson"``, or the dotted path of a subclass of
     :class:`~django_jsonbuffer.encoding.JSONEncoder`."""
 
-    source: str = field(default_factory=lambda: _default_source())
+    source: str | Callable[[], str] = field(default_factory=lambda: _default_source())
     """The ``source`` of CloudEvents: a URI reference that identifies this project. By default a
-    slash and the package of ``ROOT_URLCONF``."""
+    slash and the package of ``ROOT_URLCONF``. A function is called without arguments for each
+    event, for example to name a tenant."""
 
     buckets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Options by bucket name. They override the options of the declaration."""
+
+    def source_now(self) -> str:
+        """The source of an event that is made at this moment.
+
+        Raises :class:`BufferMisconfigured` if the function returns something else.
+        """
+        if isinstance(self.source, str):
+            return self.source
+        source = self.source()
+        _check_source(source, "must return")
+        return source
 
 
 _EMPTY: Final[dict[str, Any]] = {}
@@ -69,7 +81,7 @@ def _read(raw: object) -> Configuration:
 
 
 def _check_strings(raw: Mapping[str, Any]) -> None:
-    for key in ("CACHE", "PREFIX", "ENCODER", "SOURCE"):
+    for key in ("CACHE", "PREFIX", "ENCODER"):
         if key in raw and not (isinstance(raw[key], str) and raw[key]):
             raise BufferMisconfigured(f"{SETTING}[{key!r}] must be a string, not {raw[key]!r}.")
     if not _SAFE_PREFIX.fullmatch(raw.get("PREFIX", "jsonbuffer")):
@@ -77,10 +89,15 @@ def _check_strings(raw: Mapping[str, Any]) -> None:
             f"{SETTING}['PREFIX'] must be 1 to 100 ASCII letters, digits and _ . : / -. Braces are "
             "not allowed, because they mark the bucket's name in a key."
         )
-    if not _URI_REFERENCE.fullmatch(raw.get("SOURCE", "/")):
+    if not callable(source := raw.get("SOURCE", "/")):
+        _check_source(source, "must be")
+
+
+def _check_source(source: object, must_be: str) -> None:
+    if not (isinstance(source, str) and _URI_REFERENCE.fullmatch(source)):
         raise BufferMisconfigured(
-            f"{SETTING}['SOURCE'] must be a URI reference, such as '/shop' or "
-            f"'https://shop.example', not {raw['SOURCE']!r}."
+            f"{SETTING}['SOURCE'] {must_be} a URI reference, such as '/shop' or "
+            f"'https://shop.example', not {source!r:.100}."
         )
 
 

@@ -1,19 +1,18 @@
 """Records the bulk operations of a queryset, although they send no signals."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from django.db import transaction
 from django.db.models import Model, QuerySet
 
-from .django_internals.models import (
+from .django_internals.queries import (
     forget_rows,
     is_sliced_or_combined,
-    keys_per_statement,
-    limits_parameters,
     use_database_for_writing,
 )
-from .recording.declaring import recordings_of
+from .recording.registry import recordings_of
+from .recording.updates import RecordedUpdate
 
 M = TypeVar("M", bound=Model)
 
@@ -42,7 +41,7 @@ class RecordingQuerySetMixin(Base[M]):
         unique_fields: Collection[str] | None = None,
     ) -> list[M]:
         use_database_for_writing(self)
-        with transaction.atomic(using=self.db, savepoint=False):
+        with transaction.atomic(using=self.db):
             created = super().bulk_create(
                 objs,
                 batch_size=batch_size,
@@ -59,44 +58,13 @@ class RecordingQuerySetMixin(Base[M]):
 
     def update(self, **kwargs: Any) -> int:
         recordings = recordings_of(self.model, "updated")
-        if not recordings or is_sliced_or_combined(self):
+        if not (recordings and kwargs) or is_sliced_or_combined(self):
             return super().update(**kwargs)
         use_database_for_writing(self)
-        with transaction.atomic(using=self.db, savepoint=False):
-            # A subquery, so that the lock is on these rows alone and not on rows that the queryset
-            # only joins or counts. It names the fields of the key, because Django 5.2.0 refuses
-            # a composite "pk".
-            key_fields: Any = self.model._meta.pk_fields
-            pks = self.order_by().values(*(field.attname for field in key_fields))
-            locked = [*_rows(self.model, pks, using=self.db).select_for_update()]
-            before = [r.values_of_rows(locked) if r.changes else {} for r in recordings]
-            rows = super(RecordingQuerySetMixin, self._among(locked)).update(**kwargs)
-            for some in _portions(self.model, [row.pk for row in locked], using=self.db):
-                after = [*_rows(self.model, some, using=self.db)]
-                for recording, old in zip(recordings, before, strict=True):
-                    events = recording.events_of_rows(after, using=self.db, before=old)
-                    recording.append(events, using=self.db)
+
+        def update(rows: Any) -> int:
+            return super(RecordingQuerySetMixin, rows).update(**kwargs)  # noqa: UP008
+
+        count = RecordedUpdate(self, recordings).run(update)
         forget_rows(self)
-        return rows
-
-    def _among(self, locked: list[M]) -> "RecordingQuerySetMixin[M]":
-        """The same queryset, for the locked rows only.
-
-        Another transaction may have changed other rows so that the queryset finds them as well. A
-        database that limits the parameters of a statement might refuse so many keys, and gets none.
-        On SQLite, which has this limit, no other transaction writes between a read and a write.
-        """
-        if limits_parameters(self.db):
-            return self
-        return self.filter(pk__in=[row.pk for row in locked])
-
-
-def _rows(model: type[M], pks: Any, *, using: str) -> QuerySet[M]:
-    return QuerySet(model, using=using).filter(pk__in=pks).order_by("pk")
-
-
-def _portions(model: type[Model], pks: list[Any], *, using: str) -> Iterator[list[Any]]:
-    """The keys in portions that one statement can take."""
-    size = keys_per_statement(model, pks, using=using)
-    for start in range(0, len(pks), size):
-        yield pks[start : start + size]
+        return count

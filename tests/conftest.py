@@ -10,8 +10,9 @@ from django.contrib.auth.signals import user_logged_in
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 from pytest_django import Settings
 
+from django_jsonbuffer.appending import losses
 from django_jsonbuffer.declarations import declared
-from django_jsonbuffer.recording import declaring
+from django_jsonbuffer.recording import registry
 from tests import server
 from tests.server import Redis
 
@@ -34,6 +35,7 @@ def prefix(settings: Settings) -> Iterator[str]:
     settings.JSONBUFFER = {"CACHE": "jsonbuffer", "PREFIX": prefix}
     processors = dict(declared.processors)
     yield prefix
+    losses.unreported.clear()
     declared.processors = processors
     with redis.Redis.from_url(server.URL) as plain:
         if keys := list(plain.scan_iter(match=f"{prefix}:*", count=1000)):
@@ -45,9 +47,9 @@ def no_recording_is_left() -> Iterator[None]:
     """Disconnect the recordings and hooks that the test has connected."""
     signals = [m2m_changed, post_delete, post_save, pre_delete, pre_save, user_logged_in]
     connected = [(signal, [*signal.receivers]) for signal in signals]
-    recordings = [*declaring.recordings]
+    recordings = [*registry.recordings]
     yield
-    declaring.recordings[:] = recordings
+    registry.recordings[:] = recordings
     for signal, its_receivers in connected:
         signal.receivers = its_receivers
         signal.sender_receivers_cache.clear()

@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 
 from django_jsonbuffer import Bucket
-from django_jsonbuffer.cloudevents import cloud_event
+from django_jsonbuffer.cloudevents import cloud_event, event_attributes
 from django_jsonbuffer.exceptions import BufferMisconfigured, InvalidEvent
 from tests.recorded import VALIDATOR, recorded
 
@@ -55,6 +55,9 @@ class TestCloudEvent:
             ({"type": "a", "my_extension": "x"}, "my_extension"),
             ({"type": "a", "x" * 21: "x"}, "x" * 21),
             ({"type": "a", "extension": 3}, "extension"),
+            ({"type": "a", "extension": ""}, "extension"),
+            ({"type": "a", "specversion": "2.0"}, "specversion"),
+            ({"type": "a", "source": "/other"}, "source"),
         ],
     )
     def test_what_the_standard_does_not_allow(self, arguments: dict[str, Any], what: str) -> None:
@@ -111,3 +114,20 @@ class TestSchema:
     def test_refuses_what_is_none(self, bucket: Bucket, wrong: dict[str, Any]) -> None:
         with pytest.raises(jsonschema.ValidationError):
             VALIDATOR.validate({**stored(bucket, "a", 1), **wrong})
+
+
+class TestEventAttributes:
+    def test_are_added(self, bucket: Bucket) -> None:
+        with event_attributes(correlationid="c-1", batch="7"):
+            event = stored(bucket, "a", None, batch="8")
+        assert (event["correlationid"], event["batch"]) == ("c-1", "8")
+        assert "batch" not in stored(bucket, "a", None)
+
+    def test_blocks_add_up(self, bucket: Bucket) -> None:
+        with event_attributes(a="1", b="1"), event_attributes(b="2"):
+            event = stored(bucket, "a", None)
+        assert (event["a"], event["b"]) == ("1", "2")
+
+    def test_mistake(self) -> None:
+        with pytest.raises(InvalidEvent, match="user_id"), event_attributes(user_id="7"):
+            pass

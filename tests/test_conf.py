@@ -5,6 +5,7 @@ from django.conf import settings
 from django.test import override_settings
 
 from django_jsonbuffer import Bucket
+from django_jsonbuffer.cloudevents import cloud_event
 from django_jsonbuffer.conf import Configuration, configuration
 from django_jsonbuffer.exceptions import BufferMisconfigured
 
@@ -65,3 +66,17 @@ class TestSource:
         source = "https://shop.example/orders?a=%20#b"
         with override_settings(JSONBUFFER={"SOURCE": source}):
             assert configuration().source == source
+
+    def test_may_be_a_function(self) -> None:
+        sources = iter(["/acme", "/globex"])
+        with override_settings(JSONBUFFER={"SOURCE": lambda: next(sources)}):
+            events = [cloud_event("a", None) for _ in range(2)]
+        assert [event["source"] for event in events] == ["/acme", "/globex"]
+
+    @pytest.mark.parametrize("wrong", ["", None, 1, "/a b"])
+    def test_function_that_returns_no_uri_reference(self, wrong: Any) -> None:
+        with (
+            override_settings(JSONBUFFER={"SOURCE": lambda: wrong}),
+            pytest.raises(BufferMisconfigured, match=r"\['SOURCE'\] must return"),
+        ):
+            cloud_event("a", None)

@@ -3,10 +3,12 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
+import django
 import pytest
-from django.core.exceptions import FieldDoesNotExist
-from django.db import IntegrityError, connection, transaction
+from django.core.exceptions import FieldDoesNotExist, FieldError
+from django.db import IntegrityError, NotSupportedError, connection, transaction
 from django.db.models import Count, F, Model, Q, Subquery, Sum, Value
+from django.db.models.functions import Random
 from pytest_django import Settings
 
 from django_jsonbuffer import Bucket
@@ -157,8 +159,9 @@ class TestReplica:
     def _is_read(self, settings: Settings) -> None:
         settings.DATABASE_ROUTERS = [Replica()]
 
-    def test_creation_and_its_events_are_one_transaction(self, bucket: Bucket) -> None:
-        bucket.record(Loan, payload=lambda loan: 1 // 0)
+    def test_creation_and_its_events_are_one_transaction(self) -> None:
+        strict = Bucket("changes", on_unavailable="raise")
+        strict.record(Loan, payload=lambda loan: 1 // 0)
         with pytest.raises(ZeroDivisionError):
             Loan.objects.bulk_create([Loan(number=1)])
         assert not Loan.objects.using("default").exists()
@@ -174,6 +177,10 @@ class TestReplica:
 @pytest.mark.django_db(transaction=True, databases=["default", "other"])
 @pytest.mark.parametrize("using", ["default", "other"])
 class TestThatCannotBeRecorded:
+    @pytest.fixture
+    def bucket(self) -> Bucket:
+        return Bucket("changes", on_unavailable="raise")
+
     def test_creates_nothing(self, bucket: Bucket, using: str) -> None:
         bucket.record(Loan, payload=lambda loan: 1 // 0)
         with pytest.raises(ZeroDivisionError):
@@ -186,6 +193,86 @@ class TestThatCannotBeRecorded:
         with pytest.raises(ZeroDivisionError):
             Loan.objects.using(using).update(days=1)
         assert Loan.objects.using(using).get().days == 14
+
+
+class TestRowThatCannotBeRead:
+    def test_is_updated_and_its_event_is_lost(
+        self,
+        bucket: Bucket,
+        loans: list[Loan],
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        def fail(cls: type[Model], *args: Any, **kwargs: Any) -> Any:
+            raise ValueError
+
+        bucket.record(Loan, fields=["number"])
+        monkeypatch.setattr(Loan, "from_db", classmethod(fail))
+        assert Loan.objects.update(days=1) == 3
+        monkeypatch.undo()
+        assert {loan.days for loan in Loan.objects.all()} == {1}
+        assert caplog.text.count("An event of library.Loan was refused with ValueError") == 3
+
+    def test_loses_no_other_event(
+        self, bucket: Bucket, loans: list[Loan], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(self: Any, value: Any, *args: Any) -> Any:
+            if value == 3:
+                raise ValueError
+            return value
+
+        bucket.record(Loan, fields=["number", "days"], changes=True)
+        monkeypatch.setattr(
+            type(Loan._meta.get_field("number")), "from_db_value", fail, raising=False
+        )
+        assert Loan.objects.filter(number__gt=0).update(days=1) == 3
+        monkeypatch.undo()
+        assert data(bucket) == [{"number": 1, "days": 1}, {"number": 2, "days": 1}]
+
+
+class TestRowsThatAreNotCertain:
+    @pytest.mark.parametrize(
+        "choose",
+        [
+            lambda: Loan.objects.filter(pk__in=Loan.objects.order_by("?").values("pk")[:10]),
+            lambda: Loan.objects.annotate(luck=Random()).filter(luck__lt=0.5),
+        ],
+    )
+    def test_are_refused_before_any_is_changed(
+        self, bucket: Bucket, choose: Callable[[], Any]
+    ) -> None:
+        Loan.objects.bulk_create(Loan(number=number) for number in range(40))
+        bucket.record(Loan)
+        with transaction.atomic():
+            with pytest.raises(NotSupportedError, match="others at each evaluation"):
+                choose().update(days=1)
+            assert {loan.days for loan in Loan.objects.all()} == {14}
+        assert told(bucket) == []
+
+
+class TestMistake:
+    """Django refuses these before it sends a query, so a surrounding block goes on."""
+
+    @pytest.mark.parametrize(
+        "update",
+        [
+            lambda: Loan.objects.update(nothing=1),  # type: ignore[misc]
+            lambda: Loan.objects.update(days=F("reader__name")),
+            lambda: Loan.objects.bulk_create([Loan(number=1)], batch_size=-1),
+        ],
+    )
+    def test_breaks_no_block_around_it(self, bucket: Bucket, update: Callable[[], Any]) -> None:
+        bucket.record(Loan)
+        with transaction.atomic():
+            with pytest.raises((FieldDoesNotExist, FieldError, ValueError)):
+                update()
+            Loan.objects.create(number=2)
+        assert [kind for kind, _ in told(bucket)] == ["loan.created"]
+
+    def test_update_of_nothing_is_no_event(self, bucket: Bucket, loans: list[Loan]) -> None:
+        bucket.record(Loan)
+        assert Loan.objects.update() == 0
+        assert told(bucket) == []
 
 
 class TestUpdate:
@@ -232,6 +319,37 @@ class TestUpdate:
         bucket.record(Loan, on=["created", "deleted"])
         with django_assert_num_queries(1):
             Loan.objects.update(days=15)
+
+    def test_lock_and_distinct_of_the_queryset_change_nothing(
+        self, bucket: Bucket, loans: list[Loan]
+    ) -> None:
+        bucket.record(Loan, fields=["number"])
+        for queryset in (Loan.objects.distinct(), Loan.objects.select_for_update(skip_locked=True)):
+            assert queryset.update(days=1) == 3
+            assert len(told(bucket)) == 3
+
+    def test_distinct_fields_are_ignored_or_refused_as_by_django(
+        self, bucket: Bucket, loans: list[Loan]
+    ) -> None:
+        bucket.record(Loan, fields=["number"])
+        queryset = Loan.objects.order_by("reader").distinct("reader")
+        if django.VERSION >= (6, 1):
+            with pytest.raises(TypeError, match="distinct"):
+                queryset.update(days=1)
+        else:
+            assert queryset.update(days=1) == 3
+        assert len(told(bucket)) == (0 if django.VERSION >= (6, 1) else 3)
+
+    def test_rows_that_the_database_would_choose_are_refused(
+        self, bucket: Bucket, loans: list[Loan]
+    ) -> None:
+        Loan.objects.update(reader=Reader.objects.create(name="Ann"))
+        bucket.record(Loan)
+        queryset = Loan.objects.filter(reader__name="Ann").order_by("reader").distinct("reader")
+        with pytest.raises(NotSupportedError, match="Read the primary keys first"):
+            queryset.update(days=1)
+        assert {loan.days for loan in Loan.objects.all()} == {14}
+        assert told(bucket) == []
 
     def test_filtered_over_relations(self, bucket: Bucket, loans: list[Loan]) -> None:
         reader = Reader.objects.create(name="Ann")

@@ -93,6 +93,6 @@ def test_django_redis_is_known_in_one_place() -> None:
 def test_bucket_has_only_its_documented_names() -> None:
     assert {name for name in vars(Bucket) if not name.startswith("_")} == {
         *("name", "key", "append", "extend", "aappend", "aextend"),
-        *("record", "record_bulk", "hook", "processor", "drain", "drain_steps"),
+        *("record", "unrecord", "record_bulk", "hook", "processor", "drain", "drain_steps"),
         *("status", "peek", "take", "purge", "pause", "resume", "dead"),
     }

@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+import traceback
 from collections import Counter
 from typing import Final
 
@@ -19,15 +20,18 @@ unreported: Final[Counter[Identity]] = Counter()
 _lock = threading.RLock()
 
 
-def lose(store: Store, count: int, error: BaseException) -> None:
-    """Log lost events, and count them."""
+def lose(store: Store, count: int, error: BaseException, *, of: str = "") -> None:
+    """Log lost events, and count them. `of` is the label of the recorded model, if there is one."""
     _add(store, count)
     is_ours = isinstance(error, JSONBufferError)
     reason: object = error if is_ours else repr(error)
     if isinstance(error, InvalidEvent) and error.__cause__ is not None:
         # The message of the cause may quote the event.
-        kind = type(error.__cause__).__qualname__
-        reason = f"An event was refused with {kind}, which is logged at level DEBUG."
+        reason = (
+            f"An event {f'of {of} ' if of else ''}was refused with "
+            f"{type(error.__cause__).__qualname__} at "
+            f"{_place(error.__cause__)}. The error itself is logged at level DEBUG."
+        )
         logger.debug("Bucket %s:", store.name, exc_info=error)
     logger.error(
         "Bucket %s: %d events %s lost. %s",
@@ -51,6 +55,12 @@ def report(store: Store) -> None:
             count_lost(store, count)
         except Exception:  # noqa: BLE001  (no error may fail the append)
             _add(store, count)
+
+
+def _place(error: BaseException) -> str:
+    """The file and the line that raised the error."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"
 
 
 def _add(store: Store, count: int) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from django_jsonbuffer.django_internals.transactions import will_commit
 from django_jsonbuffer.options import MAX_APPEND_BATCHES, MAX_APPEND_BYTES, Options
 from django_jsonbuffer.store.store import Store
 
@@ -52,12 +51,3 @@ def _hold(append: Append, using: str | None) -> bool:
         other.in_atomic_block and commits.hold(other, append)
         for other in connections.all(initialized_only=True)
     )
-
-
-def has_transaction(using: str | None) -> bool:
-    """Whether an append at this moment would wait for a commit."""
-    connection = connections[using or DEFAULT_DB_ALIAS]
-    if will_commit(connection):
-        return True
-    others = connections.all(initialized_only=True) if using is None else []
-    return any(map(will_commit, others))

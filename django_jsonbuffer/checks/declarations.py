@@ -14,7 +14,7 @@ from django_jsonbuffer.conf import Configuration, configuration
 from django_jsonbuffer.declarations import Declaration, declared
 from django_jsonbuffer.exceptions import JSONBufferError
 from django_jsonbuffer.options import checked_options
-from django_jsonbuffer.recording import declaring
+from django_jsonbuffer.recording import registry
 from django_jsonbuffer.store.keys import is_valid_name, validated_name
 
 
@@ -136,12 +136,13 @@ def _check_actors() -> Iterator[CheckMessage]:
     needed = f"{middleware.__name__}.{middleware.actor_middleware.__name__}"
     if needed in settings.MIDDLEWARE:
         return
-    for recording in declaring.recordings:
+    for recording in registry.recordings:
         if recording.actor:
             yield CheckWarning(
                 f"Bucket {recording.destination.name!r} records {recording.model._meta.label} "
                 "with actor=True, but no middleware provides the user.",
-                hint=f"Add {needed!r} to MIDDLEWARE, or leave actor=True out.",
+                hint=f"Add {needed!r} to MIDDLEWARE, or leave actor=True out. If acting_as() names "
+                "everybody who makes changes, silence this check.",
                 obj=recording.destination,
                 id="django_jsonbuffer.W009",
             )

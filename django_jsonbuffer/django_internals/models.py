@@ -1,18 +1,20 @@
-"""Models, their querysets and compiled queries."""
+"""Models and their fields."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from inspect import getattr_static
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from django.apps import apps
-from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Field, ManyToManyField, Model, QuerySet
+from django.db.models import Field, ManyToManyField, Model
+from django.db.models.fields.files import FileDescriptor, ImageFileDescriptor
+from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
+from django.db.models.query_utils import DeferredAttribute
+from django.db.models.signals import post_init
+from django.dispatch import Signal
 
 if TYPE_CHECKING:
     AnyField = Field[Any, Any]
     AnyManyToManyField = ManyToManyField[Any, Any]
-
-# Models
 
 
 def models_are_loaded() -> bool:
@@ -48,6 +50,69 @@ def many_to_many_fields(model: type[Model]) -> Sequence["AnyManyToManyField"]:
     return cast(Sequence["AnyManyToManyField"], model._meta.many_to_many)
 
 
+_STORING: Final = (
+    *("to_python", "pre_save", "get_prep_value", "get_db_prep_value", "get_db_prep_save"),
+    *("get_placeholder", "get_placeholder_sql"),
+    *("get_internal_type", "db_type", "rel_db_type", "db_parameters", "cast_db_type"),
+    *("from_db_value", "get_db_converters", "select_format", "value_from_object"),
+)
+"""The methods of a field that decide what is stored for a value, and what is read back."""
+
+_PLAIN_ATTRIBUTES: Final = (
+    *(DeferredAttribute, ForeignKeyDeferredAttribute, FileDescriptor, ImageFileDescriptor),
+)
+
+
+def shares_table(field: "AnyManyToManyField") -> bool:
+    """Whether another many-to-many field has the same model in between.
+
+    The documented ``auto_created`` tells for most fields. For the others, ``remote_field.through``.
+    """
+    through: Any = field.remote_field.through
+    if through._meta.auto_created:
+        return False
+    fields = {f for model in apps.get_models() for f in model._meta.local_many_to_many}
+    return any(f != field and f.remote_field.through is through for f in fields)
+
+
+def own_class_of_django(field: Any, methods: Sequence[str] = _STORING) -> type | None:
+    """The class of Django that decides what is stored for the field's values.
+
+    This is the field's class, or the nearest base in ``django.db.models``. None if a class of
+    another library, or the field itself, replaces one of the `methods`. Most of them are documented
+    for authors of fields. ``get_placeholder``, ``select_format`` and ``cast_db_type`` are not.
+    """
+    classes = type(field).__mro__
+    for name in methods:
+        definer = next((cls for cls in classes if name in vars(cls)), None)
+        if name in vars(field) or (definer is not None and not _is_of_django(definer)):
+            return None
+    return next((cls for cls in classes if _is_of_django(cls)), None)
+
+
+def _is_of_django(cls: type) -> bool:
+    return f"{cls.__module__}.".startswith("django.db.models.")
+
+
+def has_plain_attribute(cls: type[Model], field: "AnyField") -> bool:
+    """Whether an instance of the class has the field's value in its ``__dict__``.
+
+    Relies on the descriptors that Django itself sets on a model. Another library may set its own.
+    """
+    return type(getattr_static(cls, field.attname, None)) in _PLAIN_ATTRIBUTES
+
+
+def is_loaded_plainly(cls: type[Model]) -> bool:
+    """Whether a row that is read becomes an instance without any change of its values.
+
+    ``Model.__init__`` and the documented ``from_db()`` may be overridden, and receivers of
+    ``post_init`` may change values: Django does not document how to find that out.
+    """
+    own, plain = (getattr(each.from_db, "__func__", None) for each in (cls, Model))
+    has_own_code = own is not plain or cls.__init__ is not Model.__init__
+    return not has_own_code and not post_init.has_listeners(cls)
+
+
 def is_generated(field: "AnyField") -> bool:
     """Whether the database computes the field's value.
 
@@ -57,12 +122,17 @@ def is_generated(field: "AnyField") -> bool:
     return bool(getattr(field, "generated", False))
 
 
-def have_one_table(model: type[Model], other: type[Model]) -> bool:
-    """Whether the classes have the same table: a model and its proxies.
+def model_with_table(model: type[Model]) -> type[Model]:
+    """The model itself, or the model that it is a proxy of.
 
     ``_meta.concrete_model``. Django documents no way from a proxy to its model.
     """
-    return model._meta.concrete_model is other._meta.concrete_model
+    return model._meta.concrete_model  # type: ignore[return-value]
+
+
+def have_one_table(model: type[Model], other: type[Model]) -> bool:
+    """Whether the classes have the same table: a model and its proxies."""
+    return model_with_table(model) is model_with_table(other)
 
 
 def swapped_for(model: type[Model]) -> str | None:
@@ -83,81 +153,20 @@ def names_of_link_fields(field: "AnyManyToManyField") -> tuple[str, str]:
     return field.m2m_field_name(), field.m2m_reverse_field_name()
 
 
-# Compiled queries
+class ReceiverId(NamedTuple):
+    """The ``dispatch_uid`` of a receiver that :func:`run_first` finds again."""
+
+    recording: int
+    field: str = ""
 
 
-class CompiledSelect(NamedTuple):
-    """A SELECT that can be run again with other parameters."""
+def run_first(signal: Signal) -> None:
+    """Let receivers with a `ReceiverId` run before all others, which may change the instance.
 
-    sql: str
-    compiler: Any
-    converters: Any
-
-    def rows(self, connection: BaseDatabaseWrapper, params: Sequence[Any]) -> Any:
-        """Run it. The values are converted as a queryset converts them.
-
-        ``SQLCompiler.apply_converters()``: the documented cursor returns the database's own values.
-        """
-        with connection.cursor() as cursor:
-            cursor.execute(self.sql, params)
-            return self.compiler.apply_converters(cursor.fetchall(), self.converters)
-
-
-def compiled_select(
-    queryset: QuerySet[Any], connection: BaseDatabaseWrapper
-) -> tuple[CompiledSelect, Sequence[Any]]:
-    """The SELECT of a queryset, and the parameters it was compiled with.
-
-    ``Query.get_compiler()``, and ``as_sql()``, ``select`` and ``get_converters()`` of the compiler.
-    Django documents only how to evaluate a queryset, which compiles the query each time.
+    Relies on ``Signal.receivers``, whose items begin with the ids of receiver and sender, and on
+    its lock and cache. Django documents no order of receivers.
     """
-    compiler: Any = queryset.query.get_compiler(connection=connection)
-    sql, params = compiler.as_sql()
-    converters = compiler.get_converters([expression for expression, *_ in compiler.select])
-    return CompiledSelect(sql, compiler, converters), params
-
-
-# Querysets of a subclass
-
-
-def is_sliced_or_combined(queryset: QuerySet[Any]) -> bool:
-    """Whether Django refuses to update the queryset: a slice, or a union and the like.
-
-    ``Query.is_sliced`` and ``Query.combinator``. Django documents only the refusal.
-    """
-    return bool(queryset.query.is_sliced or queryset.query.combinator)
-
-
-def use_database_for_writing(queryset: Any) -> None:
-    """Let the documented ``queryset.db`` be the database that the router chooses for writing.
-
-    ``QuerySet._for_write``, which Django's own methods set before they write.
-    """
-    queryset._for_write = True
-
-
-def forget_rows(queryset: QuerySet[Any]) -> None:
-    """Let the queryset read its rows again, as Django's own ``update()`` does.
-
-    ``QuerySet._result_cache``. The documented ``all()`` makes another queryset.
-    """
-    queryset._result_cache = None
-
-
-# Databases
-
-
-def limits_parameters(alias: str) -> bool:
-    """Whether the database limits the number of parameters of a statement.
-
-    ``connection.features.max_query_params``. Django documents it only for authors of backends.
-    """
-    return connections[alias].features.max_query_params is not None
-
-
-def keys_per_statement(model: type[Model], pks: Sequence[Any], *, using: str) -> int:
-    """How many of these primary keys one statement takes.
-
-    ``connection.ops.bulk_batch_size()``, as ``in_bulk()`` and ``bulk_create()`` use it.
-    """
-    return max(connections[using].ops.bulk_batch_size([key_field(model)], list(pks)), 1)
+    with signal.lock:
+        receivers: list[Any] = signal.receivers
+        receivers.sort(key=lambda item: not isinstance(item[0][0], ReceiverId))
+        signal.sender_receivers_cache.clear()

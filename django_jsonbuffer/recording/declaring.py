@@ -1,57 +1,25 @@
-"""What each bucket records of which model."""
+"""The options of ``record()``, checked."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from inspect import Parameter, signature
 from typing import Any, Final
 
 from django.apps import apps
-from django.db.models import Model
+from django.db.models import ManyToManyField, Model
 
 from django_jsonbuffer.django_internals.models import (
     concrete_fields,
     many_to_many_fields,
-    models_are_loaded,
     swapped_for,
 )
 from django_jsonbuffer.exceptions import BufferMisconfigured
 
-from . import signals
 from .destination import Destination
 from .events import ACTIONS, Recording
+from .presentation import Presentation, hide_all, mask_of
 
 _LEFT_OUT: Final = ("password",)
 """Fields that are recorded only if `fields` names them. Django's users have a hash there."""
-
-recordings: Final[list[Recording]] = []
-"""Every recording that has begun."""
-
-_waiting: Final[list[tuple[Destination, type[Model] | str, Mapping[str, Any]]]] = []
-"""Recordings that wait until all models are loaded."""
-
-
-def record(destination: Destination, model: type[Model] | str, **options: Any) -> None:
-    """Begin a recording as soon as all models are loaded.
-
-    Raises :class:`BufferMisconfigured` for a mistake: at once, or in `record_waiting`.
-    """
-    if not models_are_loaded():
-        _waiting.append((destination, model, options))
-        return
-    recording = checked_recording(destination, model, **options)
-    _refuse_overlap(recording)
-    recordings.append(recording)
-    signals.connect(recording)
-
-
-def record_waiting() -> None:
-    """Begin the recordings that were declared before all models were loaded."""
-    while _waiting:
-        destination, model, options = _waiting.pop(0)
-        record(destination, model, **options)
-
-
-def recordings_of(model: type[Model], action: str) -> list[Recording]:
-    """The recordings, of any bucket, that are about this action on this model."""
-    return [r for r in recordings if issubclass(model, r.model) and action in r.on]
 
 
 def checked_recording(
@@ -62,38 +30,40 @@ def checked_recording(
     fields: Collection[str] | None = None,
     exclude: Collection[str] = (),
     m2m: Collection[str] = (),
+    payload: Callable[..., Any] | None = None,
+    mask: Any = None,
+    labels: bool | Collection[str] = False,
     **options: Any,
 ) -> Recording:
     """A recording with these options, not connected to any signal.
 
     Raises :class:`BufferMisconfigured` for a mistake.
     """
-    cls = _model(destination, model)
-    actions = _actions(destination, cls, on)
-    chosen = _fields(destination, cls, "fields", fields, concrete_fields(cls))
-    if fields is None:
-        chosen = [field for field in chosen if field.name not in _LEFT_OUT]
-    left_out = _fields(destination, cls, "exclude", exclude, concrete_fields(cls))
+    cls = model_of(destination, model)
+    chosen = _chosen_fields(destination, cls, fields, exclude)
     recording = Recording(
         destination=destination,
         model=cls,
-        on=actions,
-        fields=tuple(field for field in chosen if field not in left_out),
-        m2m=tuple(_fields(destination, cls, "m2m", m2m, many_to_many_fields(cls))),
+        on=_actions(destination, cls, on),
+        fields=tuple(chosen),
+        m2m=tuple(_links(destination, cls, m2m)),
+        presentation=_presentation(destination, cls, chosen, payload, mask, labels),
         **options,
     )
     _refuse_mistakes(recording)
     return recording
 
 
-def _model(destination: Destination, model: type[Model] | str) -> type[Model]:
+def model_of(destination: Destination, model: type[Model] | str) -> type[Model]:
+    """The class, also for a label. Raises :class:`BufferMisconfigured` if it cannot be recorded."""
     try:
         cls = apps.get_model(model) if isinstance(model, str) else model
     except (LookupError, ValueError) as error:
         raise BufferMisconfigured(
-            f"Bucket {destination.name!r} cannot record {model!r}: {error} Use 'app.Model'."
+            f"Bucket {destination.name!r} cannot record {model!r}: there is no such model. Use "
+            "'app.Model'."
         ) from error
-    if not (isinstance(cls, type) and issubclass(cls, Model)):
+    if not (isinstance(cls, type) and issubclass(cls, Model) and cls is not Model):
         raise BufferMisconfigured(
             f"Bucket {destination.name!r} cannot record {cls!r}, which is not a model."
         )
@@ -108,6 +78,19 @@ def _model(destination: Destination, model: type[Model] | str) -> type[Model]:
             "Record the models that derive from it."
         )
     return cls
+
+
+def _chosen_fields(
+    destination: Destination,
+    model: type[Model],
+    fields: Collection[str] | None,
+    exclude: Collection[str],
+) -> list[Any]:
+    chosen = _fields(destination, model, "fields", fields, concrete_fields(model))
+    if fields is None:
+        chosen = [field for field in chosen if field.name not in _LEFT_OUT]
+    left_out = _fields(destination, model, "exclude", exclude, concrete_fields(model))
+    return [field for field in chosen if field not in left_out]
 
 
 def _actions(destination: Destination, model: type[Model], on: Collection[str]) -> frozenset[str]:
@@ -131,41 +114,117 @@ def _fields(
     if names is None:
         return [*candidates]
     known = {name: field for field in candidates for name in (field.name, field.attname)}
-    if isinstance(names, str) or (unknown := [name for name in names if name not in known]):
+    is_list = isinstance(names, Iterable) and not isinstance(names, str)
+    unknown = [name for name in names if name not in known] if is_list else []
+    if unknown or not is_list:
         raise BufferMisconfigured(
             f"Bucket {destination.name!r} cannot record {model._meta.label} with {option}="
-            f"{names if isinstance(names, str) else unknown!r}. The option takes a list of "
-            f"{', '.join(field.name for field in candidates) or 'nothing: there are none'}."
+            f"{unknown or names!r}. The option takes a list of field names, here out of: "
+            f"{', '.join(field.name for field in candidates) or 'none'}."
         )
     return [known[name] for name in names]
 
 
+def _links(
+    destination: Destination, model: type[Model], names: Collection[str]
+) -> list["ManyToManyField[Any, Any]"]:
+    return _fields(destination, model, "m2m", names, _links_of(model))
+
+
+def _links_of(model: type[Model]) -> list["ManyToManyField[Any, Any]"]:
+    # Other libraries put relations of their own among these fields, as the tags of django-taggit.
+    return [field for field in many_to_many_fields(model) if isinstance(field, ManyToManyField)]
+
+
+def _presentation(
+    destination: Destination,
+    model: type[Model],
+    fields: Collection[Any],
+    payload: Callable[..., Any] | None,
+    mask: Any,
+    labels: bool | Collection[str],
+) -> Presentation:
+    what = f"Bucket {destination.name!r} cannot record {model._meta.label}"
+    if payload is not None and not callable(payload):
+        raise BufferMisconfigured(
+            f"{what} with payload={payload!r}. The option takes a function of an instance."
+        )
+    if labels and payload is not None:
+        raise BufferMisconfigured(
+            f"{what} with labels and payload. Leave labels out, and let the payload add them."
+        )
+    shown = None if mask is None else _mask(destination, model, mask)
+    takes_changes = payload is not None and _takes_changes(what, payload)
+    return Presentation(
+        label_of_model=model._meta.label,
+        payload=payload,
+        payload_takes_changes=takes_changes,
+        mask=shown,
+        # A payload may leave values out on purpose. Without a mask, only a payload that takes the
+        # changes has decided about them.
+        mask_of_changes=hide_all if shown is None and payload and not takes_changes else shown,
+        labels={field.attname: field for field in _labelled(destination, model, fields, labels)},
+    )
+
+
+def _takes_changes(what: str, payload: Callable[..., Any]) -> bool:
+    try:
+        parameter = signature(payload).parameters.get("changes")
+    except (TypeError, ValueError):  # some functions written in C have no signature
+        return False
+    if parameter is not None and parameter.kind is Parameter.POSITIONAL_ONLY:
+        raise BufferMisconfigured(
+            f"{what}: the parameter 'changes' of the payload is given by name. Take the / out."
+        )
+    return parameter is not None
+
+
+def _mask(destination: Destination, model: type[Model], mask: Any) -> Any:
+    candidates = [*concrete_fields(model), *_links_of(model)]
+    names = {
+        name: (field.name, field.attname)
+        for field in candidates
+        for name in (field.name, field.attname)
+    }
+    if callable(mask):
+        return mask_of(mask, names)
+    masked = _fields(destination, model, "mask", mask, candidates)
+    if any(field.primary_key or field in model._meta.pk_fields for field in masked):
+        raise BufferMisconfigured(
+            f"Bucket {destination.name!r} cannot mask the primary key of {model._meta.label}, "
+            "because each event has it as its subject. Take it out of mask."
+        )
+    if isinstance(mask, Mapping) and (wrong := [n for n in mask if not callable(mask[n])]):
+        raise BufferMisconfigured(
+            f"Bucket {destination.name!r} cannot record {model._meta.label}: mask must have a "
+            f"function of a value for {', '.join(wrong)}."
+        )
+    return mask_of(mask, names)
+
+
+def _labelled(
+    destination: Destination,
+    model: type[Model],
+    fields: Collection[Any],
+    labels: bool | Collection[str],
+) -> list[Any]:
+    with_label = [f for f in fields if f.choices or f.many_to_one or f.one_to_one]
+    if isinstance(labels, bool):
+        return with_label if labels else []
+    return _fields(destination, model, "labels", labels, with_label)
+
+
 def _refuse_mistakes(recording: Recording) -> None:
     label = recording.model._meta.label
-    for option, function in (("when", recording.when), ("payload", recording.payload)):
-        if function is not None and not callable(function):
-            raise BufferMisconfigured(
-                f"Bucket {recording.destination.name!r} cannot record {label} with {option}="
-                f"{function!r}. The option takes a function of an instance."
-            )
-    if recording.changes and any(field.attname == "changes" for field in recording.fields):
+    if recording.when is not None and not callable(recording.when):
         raise BufferMisconfigured(
-            f"{label} has a field 'changes', but changes=True needs this name for the old and new "
-            "values. Exclude the field."
+            f"Bucket {recording.destination.name!r} cannot record {label} with when="
+            f"{recording.when!r}. The option takes a function of an instance."
         )
-
-
-def _refuse_overlap(recording: Recording) -> None:
-    """Raise if another recording of the bucket and model has an action or m2m field of this one."""
-    name = recording.destination.name
-    for other in recordings:
-        if other.destination.name != name or other.model is not recording.model:
-            continue
-        twice = sorted(other.on & recording.on) or sorted(
-            field.name for field in {*other.m2m} & {*recording.m2m}
-        )
-        if twice:
+    taken = {"changes": recording.changes, "labels": bool(recording.presentation.labels)}
+    for name in (name for name, is_taken in taken.items() if is_taken):
+        if any(field.attname == name for field in recording.fields):
             raise BufferMisconfigured(
-                f"Bucket {name!r} records {recording.model._meta.label} twice: "
-                f"{', '.join(twice)}. Remove one of the two, or use two buckets."
+                f"{label} has a field {name!r}, but {name}= needs this key for itself. Exclude the "
+                "field."
             )

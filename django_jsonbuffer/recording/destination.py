@@ -1,12 +1,16 @@
-"""The way of recorded events to their bucket."""
+"""Sends recorded events to their bucket."""
 
 from collections.abc import Iterable
 from typing import Any
 
+from django.db import DatabaseError, connections
+from django.db.models import Model
+
 from django_jsonbuffer.appending import losses, routing
 from django_jsonbuffer.declarations import Definition
+from django_jsonbuffer.django_internals.transactions import run_smallest_query
 from django_jsonbuffer.encoding import encode_events
-from django_jsonbuffer.exceptions import InvalidEvent
+from django_jsonbuffer.exceptions import InvalidEvent, JSONBufferError
 
 
 class Destination:
@@ -22,21 +26,60 @@ class Destination:
     def name(self) -> str:
         return self._bucket.name
 
-    def append_recorded(self, events: Iterable[Any], *, using: str | None) -> None:
+    def append_recorded(
+        self, events: Iterable[Any], *, using: str | None, model: type[Model] | None = None
+    ) -> None:
         """Append the events of a change that has happened.
 
-        If an event cannot be encoded, all these events are lost, counted and logged. Instead, they
-        raise :class:`InvalidEvent` if the database `using` has an open transaction, so that the
-        change is rolled back, or if the bucket's ``on_unavailable`` is ``"raise"``.
+        An event that cannot be made or encoded is lost: see `lose`. The other events are appended.
         """
         _, options, store, encoder = self._bucket.parts
-        events = [*events]
-        try:
-            encoded = encode_events(events, encoder=encoder, options=options, bucket=store.name)
-        except InvalidEvent as error:
-            if options.on_unavailable == "raise" or routing.has_transaction(using):
-                raise
-            losses.lose(store, len(events), error)
-            return
+        encoded: list[bytes] = []
+        remaining = iter(events)
+        while True:
+            try:
+                event = next(remaining)
+                encoded += encode_events(
+                    [event], encoder=encoder, options=options, bucket=store.name
+                )
+            except StopIteration:
+                break
+            except Exception as error:  # noqa: BLE001  (the project's functions raise anything)
+                self.lose(error, using=using, model=model)
         if encoded:
             routing.append(store, options, encoded, using=using, is_late=True)
+
+    def lose(
+        self,
+        error: Exception,
+        *,
+        using: str | None,
+        model: type[Model] | None = None,
+    ) -> None:
+        """Log and count an event as lost, so that the change itself does not fail.
+
+        Raises the error instead if the bucket's ``on_unavailable`` is ``"raise"``. Also raises it
+        if the database has aborted the open transaction, which no later query can continue.
+        """
+        options, store = self._bucket.parts.options, self._bucket.parts.store
+        if options.on_unavailable == "raise" or _has_aborted(error, using):
+            raise error
+        if not isinstance(error, JSONBufferError):
+            # The message of the error may quote values, so it must not be logged as it is.
+            refusal = InvalidEvent("The event of a recorded change cannot be made.")
+            refusal.__cause__ = error
+            error = refusal
+        losses.lose(store, 1, error, of=model._meta.label if model else "")
+
+
+def _has_aborted(error: Exception, using: str | None) -> bool:
+    if not isinstance(error, DatabaseError) or using is None:
+        return False
+    connection = connections[using]
+    if not connection.in_atomic_block:
+        return False
+    try:
+        run_smallest_query(connection)
+    except DatabaseError:
+        return True
+    return False

@@ -1,34 +1,42 @@
 """A change becomes an event."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from django.db import router
 from django.db.models import Field, ManyToManyField, Model
 
 from django_jsonbuffer.cloudevents import cloud_event
-from django_jsonbuffer.django_internals.models import key_field
-from django_jsonbuffer.exceptions import InvalidEvent
+from django_jsonbuffer.conf import configuration
 
 from .actors import actor
+from .changes import changes
+from .containment import contained
 from .destination import Destination
-from .stored_rows import read_row, read_rows
-from .values import Values, held_values, holds_value, plain
+from .presentation import Presentation
+from .rows import Rows
+from .selects import Row
+from .suppression import is_suppressed
+from .values import Values
 
 if TYPE_CHECKING:
     AnyField = Field[Any, Any]
     AnyManyToManyField = ManyToManyField[Any, Any]
 
+T = TypeVar("T")
+
 ACTIONS: Final = ("created", "updated", "deleted")
 
 _INSTANCES_PER_QUERY: Final = 200
-"""One query reads the values that so many instances do not hold."""
+"""Number of instances whose missing values one query reads."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Recording:
-    """What one bucket records of one model.
+    """How one bucket records one model.
 
     A recording is about the instances of the model in the sense of ``isinstance``. Instances of its
     proxies and child models count as well, because their rows are also rows of the model. Each
@@ -43,168 +51,159 @@ class Recording:
 
     fields: tuple["AnyField", ...]
     m2m: tuple["AnyManyToManyField", ...]
+    presentation: Presentation
 
     when: Callable[[Any], object] | None = None
     """Called with the instance. If the result is false, the change is not recorded."""
-
-    payload: Callable[[Any], Any] | None = None
-    """Called with the instance. Its result is the data of the event, in place of the fields."""
 
     changes: bool = False
     """Whether the event of an update has the old and new values. An update that changed nothing
     then makes no event."""
 
+    count_auto_now: bool = False
+    """Whether an update counts if only fields with ``auto_now`` changed."""
+
+    read_back: bool = False
+    """Whether all values are read after a save, because triggers of the database change them."""
+
     raw: bool = False
     """Whether changes by ``loaddata`` are recorded."""
 
     actor: bool = False
-    """Whether the event names the user of the request."""
+    """Whether the event names who made the change."""
 
     @property
     def compares(self) -> bool:
         """Whether the values before a save must be read."""
         return self.changes and "updated" in self.on
 
-    def is_wanted(self, instance: Model) -> bool:
-        return self.when is None or bool(self.when(instance))
+    def rows(self, action: str, *, compares: bool = False) -> Rows:
+        """The rows with the fields that an event of this action needs."""
+        needs_values = self.presentation.payload is None or (compares and action == "updated")
+        return self._rows if needs_values else self.keys
 
-    def pk_of(self, instance: Model) -> Any:
-        """The key of the row in the recorded model. A child of several parents has several keys."""
-        return getattr(instance, key_field(self.model).attname)
+    @cached_property
+    def _rows(self) -> Rows:
+        return Rows(self.model, self.fields, read_back=self.read_back)
 
-    def append(self, events: Iterable[Values], *, using: str) -> None:
-        self.destination.append_recorded(events, using=using)
+    @cached_property
+    def keys(self) -> Rows:
+        """The rows without any field but the key."""
+        return Rows(self.model, ())
 
-    def event(self, action: str, instance: Model, data: Any) -> Values:
+    @cached_property
+    def _fields_that_do_not_count(self) -> frozenset[str]:
+        is_timestamp = [f for f in self.fields if getattr(f, "auto_now", False)]
+        return frozenset(() if self.count_auto_now else (f.attname for f in is_timestamp))
+
+    def database_of(self, instance: Model, using: str | None) -> str:
+        """The alias that a signal names, or else the one that a save would write to."""
+        return using or router.db_for_write(type(instance), instance=instance)
+
+    def is_wanted(self, instance: Model, using: str) -> bool:
+        if is_suppressed(type(instance)):
+            return False
+        if self.when is None:
+            return True
+        with contained():
+            return bool(self.when(instance))
+
+    def _if_wanted(self, instance: Model, using: str) -> Iterator[Model]:
+        if self.is_wanted(instance, using):
+            yield instance
+
+    def append(self, events: Iterable[Values], *, using: str | None) -> None:
+        self.destination.append_recorded(events, using=using, model=self.model)
+
+    def event(self, action: str, row: Row, data: Any) -> Values:
         return cloud_event(
             f"{self.model._meta.label_lower}.{action}",
             data,
-            subject=_as_text(self.pk_of(instance)),
+            subject=row.subject,
             **(actor() if self.actor else {}),
         )
 
-    def events_of_change(
+    def event_of_change(
         self,
         action: str,
         instance: Model,
+        row: Row,
         *,
-        using: str | None,
-        saved: Collection[str] | None = None,
-        before: Mapping[str, Any] | None = None,
-        values: Values | None = None,
+        using: str,
+        before: Row | None = None,
     ) -> Iterator[Values]:
-        """The event of one change. None if `when` refuses the change, or if nothing has changed.
+        """The event of one change. Yields nothing for an update that changed nothing.
 
-        `saved` are the names of the saved fields, None for all. `before` and `values` are the
-        values of the row before and after the change, as far as they are known.
+        `row` is the row after the change, and `before` the row before it, if that was read.
         """
-        if not self.is_wanted(instance):
-            return
-        old = before if self.changes and action == "updated" else None
-        if values is None and (self.payload is None or old is not None):
-            values = self._values(instance, using=using, saved=saved, before=before)
-        data = values if self.payload is None else self.payload(instance)
-        if old is not None and values is not None:
-            changes = _changes(old, values)
-            if not changes:
+        difference = None
+        if before is not None and self.changes and action == "updated":
+            difference = changes(before.values, row.values)
+            if difference.keys() <= self._fields_that_do_not_count:
                 return
-            data = self._with_changes(data, changes)
-        yield self.event(action, instance, data)
+        with contained() if self._runs_code else nullcontext():
+            data = self.presentation.of_change(instance, row.values, difference, using=using)
+            event = self.event(action, row, data)
+        yield event
+
+    @cached_property
+    def _runs_code(self) -> bool:
+        """Whether functions of the project take part in an event, which may send queries."""
+        return self.actor or self.presentation.runs_code or callable(configuration().source)
 
     def events_of_many(
-        self, action: str, instances: Iterable[Model], *, using: str | None
-    ) -> Iterator[Values]:
-        """The events of these instances. A query per 200 reads the values that they do not hold."""
-        remaining = iter(instances)
-        while some := [*islice(remaining, _INSTANCES_PER_QUERY)]:
-            stored: dict[Any, Values] = {}
-            unknown = [
-                field
-                for field in ([] if self.payload else self.fields)
-                if not all(holds_value(instance, field) for instance in some)
-            ]
-            if unknown:
-                pks = [pk for instance in some if (pk := self.pk_of(instance)) is not None]
-                stored = read_rows(self.model, pks, unknown, using=using)
-            for instance in some:
-                known = held_values(instance, self.fields)
-                values = self._in_order({**known, **stored.get(self.pk_of(instance), {})})
-                yield from self.events_of_change(action, instance, using=using, values=values)
-
-    def events_of_rows(
-        self, rows: Collection[Model], *, using: str, before: Mapping[Any, Values]
-    ) -> Iterator[Values]:
-        """The events of updated rows that have just been read.
-
-        `before` are their old values, by primary key.
-        """
-        values = self.values_of_rows(rows)
-        for row in rows:
-            yield from self.events_of_change(
-                "updated", row, using=using, before=before.get(row.pk), values=values[row.pk]
-            )
-
-    def values_of_rows(self, rows: Iterable[Model]) -> dict[Any, Values]:
-        """The values of rows that have just been read, by primary key. It takes no query."""
-        return {row.pk: held_values(row, self.fields) for row in rows}
-
-    def _values(
         self,
-        instance: Model,
+        action: str,
+        instances: Iterable[Model],
         *,
-        using: str | None,
-        saved: Collection[str] | None,
-        before: Mapping[str, Any] | None,
-    ) -> Values:
-        """The values of the chosen fields as the database has them.
+        using: str,
+        before: Mapping[Any, Row | None] | None = None,
+        are_fresh: bool = False,
+    ) -> Iterator[Values]:
+        """The events of these instances. A query per 200 reads the values that they do not hold.
 
-        A query reads the values that the instance cannot know: the field is deferred, or the
-        database computes it, or it was not `saved` and `before` does not have it.
+        `before` are the rows before the change, by primary key. Instances that `are_fresh` have
+        just been read. An event that cannot be made is lost.
         """
-        values: Values = {}
-        unknown = []
-        for field in self.fields:
-            attname = field.attname
-            is_saved = saved is None or attname in saved or field.name in saved
-            if not holds_value(instance, field):
-                unknown.append(field)
-            elif is_saved:
-                values[attname] = plain(field, instance.__dict__[attname])
-            elif before:
-                values[attname] = before[attname]
-            else:
-                unknown.append(field)
-        if unknown:
-            stored = read_row(self.model, self.pk_of(instance), unknown, using=using) or {}
-            values = self._in_order({**values, **stored})
-        return values
+        wanted = [
+            found
+            for instance in instances
+            for found in self.attempt(partial(self._if_wanted, instance, using), using)
+        ]
+        are_gone = action == "deleted"
+        rows = self.rows(action, compares=before is not None)
+        # After an update, an instance may have values that it was not saved with.
+        are_stale = action == "updated" and not are_fresh
+        read = partial(
+            rows.of_many, using=using, are_fresh=are_fresh, are_stale=are_stale, are_gone=are_gone
+        )
+        for start in range(0, len(wanted), _INSTANCES_PER_QUERY):
+            some = wanted[start : start + _INSTANCES_PER_QUERY]
+            for instance, row in self._rows_or_lost(read, some, using):
+                old = before.get(instance.pk) if before else None
+                make = partial(self.event_of_change, action, instance, row, using=using, before=old)
+                yield from self.attempt(make, using)
 
-    def _in_order(self, values: Values) -> Values:
-        """The same values in the order of the fields."""
-        return {f.attname: values[f.attname] for f in self.fields if f.attname in values}
+    def _rows_or_lost(
+        self, read: Callable[[Sequence[Model]], list[Row]], instances: Sequence[Model], using: str
+    ) -> list[tuple[Model, Row]]:
+        """The instances with their rows. A row that cannot be read does not lose the others."""
+        try:
+            return [*zip(instances, read(instances), strict=True)]
+        except Exception as error:  # noqa: BLE001  (a field may raise anything)
+            if len(instances) == 1:
+                self.lose(error, using)
+                return []
+            return [each for i in instances for each in self._rows_or_lost(read, [i], using)]
 
-    def _with_changes(self, data: Any, changes: Values) -> Values:
-        if not isinstance(data, Mapping):
-            raise InvalidEvent(
-                f"The payload of {self.model._meta.label} must be a dict, because changes=True "
-                f"adds a key. It is a {type(data).__name__}."
-            )
-        return {**data, "changes": changes}
+    def attempt(self, make: Callable[[], Iterable[T]], using: str) -> list[T]:
+        """The results of the function. Empty if it fails: then an event is lost."""
+        try:
+            return [*make()]
+        except Exception as error:  # noqa: BLE001  (the project's functions raise anything)
+            self.lose(error, using)
+            return []
 
-
-def _changes(before: Mapping[str, Any], after: Values) -> Values:
-    return {
-        attname: {"old": before[attname], "new": value}
-        for attname, value in after.items()
-        if before[attname] != value
-    }
-
-
-def _as_text(pk: Any) -> str | None:
-    """The subject of an event.
-
-    None if the key is not known, because some databases do not return the keys of bulk_create().
-    """
-    if isinstance(pk, tuple):
-        return ",".join(map(str, pk))
-    return None if pk is None else str(pk)
+    def lose(self, error: Exception, using: str) -> None:
+        """Lose one event: see :meth:`Destination.lose`."""
+        self.destination.lose(error, using=using, model=self.model)

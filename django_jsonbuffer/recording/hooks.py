@@ -19,7 +19,7 @@ def hook(destination: Destination, signal: Signal, function: F, *, sender: Any =
     def append(result: Any, using: str | None) -> None:
         if result is not None:
             are_several = isinstance(result, list | tuple) or isgenerator(result)
-            destination.append_recorded(result if are_several else [result], using=using)
+            destination.append_recorded([*result] if are_several else [result], using=using)
 
     def receive(**kwargs: Any) -> None:
         append(function(**kwargs), _alias(kwargs))

@@ -182,7 +182,7 @@ class TestDeclarations:
 class TestActor:
     @pytest.fixture(autouse=True)
     def _recording_no_more_than_noted(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("django_jsonbuffer.recording.declaring.recordings", [])
+        monkeypatch.setattr("django_jsonbuffer.recording.registry.recordings", [])
         monkeypatch.setattr("django_jsonbuffer.recording.signals.connect", lambda recording: None)
 
     def test_without_the_middleware(self) -> None:

@@ -1,17 +1,15 @@
 """Each test fails if Django no longer has the API, or if the API means something else."""
 
-import sqlite3
+import functools
 import subprocess
 import sys
-from collections.abc import Iterator
-from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import OperationalError, connection, models
+from django.db import models
 from django.db.models import Model
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import isolate_apps
 from pytest_django import Settings
 
 from django_jsonbuffer.django_internals import models as django_internals
@@ -21,11 +19,13 @@ from tests.library.models import (
     Book,
     Comic,
     Copy,
-    Loan,
+    Odd,
     Reader,
     Shop,
     ShortComic,
+    Stamped,
     Tag,
+    Titled,
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -133,104 +133,51 @@ django.setup()
         assert [*links.values_list(f"{other}_id", flat=True)] == [shop.pk]
 
 
-class TestCompiledQueries:
-    def test_select_runs_again_with_another_parameter(self) -> None:
-        keys = [Book.objects.create(title=title, price=3, extras=[title]).pk for title in "ab"]
-        queryset = Book.objects.filter(pk=keys[0]).values_list("pk", "title", "price", "extras")
-        select, params = django_internals.compiled_select(queryset, connection)
-        assert [*params] == [keys[0]]
-        with CaptureQueriesContext(connection) as queries:
-            found = [[*row] for key in keys for row in select.rows(connection, [key])]
-        assert found == [
-            [keys[0], "a", Decimal("3.00"), ["a"]],
-            [keys[1], "b", Decimal("3.00"), ["b"]],
-        ]
-        assert {type(price) for _, _, price, _ in found} == {Decimal}
-        assert len(queries) == 2
+class TestStoring:
+    @pytest.mark.parametrize(
+        ("model", "name", "cls"),
+        [
+            (Book, "title", models.CharField),
+            (Book, "author", models.ForeignKey),
+            (Titled, "name", models.CharField),
+            (Odd, "name", None),
+            (Odd, "price", None),
+            (Stamped, "stamp", None),
+        ],
+    )
+    def test_own_class_of_django(self, model: type[Model], name: str, cls: type | None) -> None:
+        assert django_internals.own_class_of_django(model._meta.get_field(name)) is cls
 
-    def test_select_of_no_row(self) -> None:
-        select, _ = django_internals.compiled_select(
-            Book.objects.filter(pk=1).values_list("pk"), connection
-        )
-        assert [*select.rows(connection, [1])] == []
+    def test_field_that_was_changed_itself(self) -> None:
+        field: Any = models.CharField()
+        field.get_prep_value = str.lower
+        assert django_internals.own_class_of_django(field) is None
 
-    def test_parameters_are_all_of_the_statement(self) -> None:
-        queryset = Copy.objects.filter(pk=(7, 2)).values_list("pk")
-        _, params = django_internals.compiled_select(queryset, connection)
-        assert [*params] == [7, 2]
+    def test_methods_that_decide_exist(self) -> None:
+        """Each is a method of a field of Django, so that a renamed one is noticed."""
+        fields = [getattr(models, name) for name in dir(models) if name.endswith("Field")]
+        for name in django_internals._STORING:
+            is_optional = name in ("get_placeholder", "get_placeholder_sql", "from_db_value")
+            assert is_optional or any(hasattr(field, name) for field in fields), name
 
+    def test_method_that_is_wrapped(self) -> None:
+        class Wrapped(models.IntegerField):  # type: ignore[type-arg]
+            @functools.wraps(models.IntegerField.get_prep_value)
+            def get_prep_value(self, value: Any) -> Any:  # type: ignore[override]
+                return 0
 
-class Router:
-    def db_for_read(self, model: type[Model], **hints: Any) -> str:
-        return "other"
+        assert django_internals.own_class_of_django(Wrapped()) is None
 
-    def db_for_write(self, model: type[Model], **hints: Any) -> str:
-        return "default"
+    @isolate_apps("tests.library")
+    def test_plain_attribute(self) -> None:
+        class Translated(Book):
+            class Meta:
+                proxy = True
+                app_label = "library"
 
+            title = property(lambda self: "It")
 
-class TestQuerysets:
-    def test_update_of_a_sliced_or_combined_one_is_refused(self) -> None:
-        for queryset in (
-            Loan.objects.all()[:2],
-            Loan.objects.all()[1:],
-            Loan.objects.filter(number=1).union(Loan.objects.filter(number=2)),
-        ):
-            assert django_internals.is_sliced_or_combined(queryset)
-            with pytest.raises(Exception, match=r"slice|not supported"):
-                models.QuerySet.update(queryset, days=1)
-
-    def test_update_of_any_other_one_is_not(self) -> None:
-        for queryset in (Loan.objects.all(), Loan.objects.filter(number=1).order_by("days")):
-            assert not django_internals.is_sliced_or_combined(queryset)
-
-    def test_database_for_writing(self, settings: Settings) -> None:
-        settings.DATABASE_ROUTERS = [Router()]
-        queryset = Loan.objects.all()
-        assert queryset.db == "other"
-        django_internals.use_database_for_writing(queryset)
-        assert queryset.db == "default"
-
-    def test_database_that_was_chosen_stays(self, settings: Settings) -> None:
-        settings.DATABASE_ROUTERS = [Router()]
-        queryset = Loan.objects.using("other")
-        django_internals.use_database_for_writing(queryset)
-        assert queryset.db == "other"
-
-    def test_rows_are_forgotten(self) -> None:
-        tag = Tag.objects.create(name="a")
-        queryset = Tag.objects.all()
-        assert [found.name for found in queryset] == ["a"]
-        Tag.objects.filter(pk=tag.pk).update(name="b")
-        assert [found.name for found in queryset] == ["a"]
-        django_internals.forget_rows(queryset)
-        assert [found.name for found in queryset] == ["b"]
-
-
-class TestDatabases:
-    @pytest.fixture
-    def few_parameters(self) -> Iterator[int]:
-        """Lets SQLite take this number of parameters in one statement."""
-        connection.ensure_connection()
-        limit = connection.connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
-        yield 999
-        connection.connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, limit)
-
-    def test_sqlite_limits_parameters(self) -> None:
-        assert connection.vendor == "sqlite"
-        assert django_internals.limits_parameters("default")
-
-    def test_statement_takes_this_number_of_keys(self, few_parameters: int) -> None:
-        pks = [*range(few_parameters + 1)]
-        with pytest.raises(OperationalError):
-            list(Loan.objects.filter(pk__in=pks))
-        size = django_internals.keys_per_statement(Loan, pks, using="default")
-        assert 1 < size <= few_parameters
-        assert list(Loan.objects.filter(pk__in=pks[:size])) == []
-
-    def test_statement_takes_this_number_of_composite_keys(self, few_parameters: int) -> None:
-        pks = [(number, number) for number in range(few_parameters)]
-        with pytest.raises(OperationalError):
-            list(Copy.objects.filter(pk__in=pks))
-        size = django_internals.keys_per_statement(Copy, pks, using="default")
-        assert 1 < size <= few_parameters // 2
-        assert list(Copy.objects.filter(pk__in=pks[:size])) == []
+        for name in ("title", "author", "cover", "loud_title", "extras"):
+            field: Any = Book._meta.get_field(name)
+            assert django_internals.has_plain_attribute(Book, field)
+            assert django_internals.has_plain_attribute(Translated, field) is (name != "title")

@@ -1,12 +1,19 @@
 """Models of every kind that can be recorded."""
 
 import uuid
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.db import models
 from django.db.models.functions import Upper
 
 from django_jsonbuffer.querysets import RecordingQuerySetMixin
+
+if TYPE_CHECKING:
+    Text = models.CharField[Any, Any]
+    Number = models.IntegerField[Any, Any]
+else:
+    Text = models.CharField
+    Number = models.IntegerField
 
 
 class Author(models.Model):
@@ -126,6 +133,93 @@ class Ticket(models.Model):
 
     code = models.CharField(max_length=10, primary_key=True, db_default="T-1")
     changes = models.IntegerField(default=0)
+
+
+class LowerCase(Text):
+    """Prepares its values."""
+
+    def get_prep_value(self, value: Any) -> Any:
+        return value.lower() if value else value
+
+
+class Stamp(Number):
+    """Stores a value that it does not set on the instance."""
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> int:
+        return 7
+
+
+class Euros(Number):
+    """Converts on reading."""
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        return None if value is None else f"{value} €"
+
+
+class Title(Text):
+    """Changes nothing of what is stored."""
+
+    def formfield(self, **kwargs: Any) -> Any:
+        return super().formfield(**{"label": "Title", **kwargs})
+
+
+class Membership(models.Model):
+    """Points to a unique field, and is pointed to by one."""
+
+    number = models.CharField(max_length=20, unique=True)
+    card = models.CharField(max_length=20, default="")
+    level = models.CharField(max_length=10, choices=Status, default=Status.DRAFT)
+    reader = models.ForeignKey(Reader, models.CASCADE, null=True)
+    seen_at = models.DateTimeField(auto_now=True)
+    clubs: "models.ManyToManyField[Club, Attendance]" = models.ManyToManyField(
+        "Club", through="Attendance", related_name="members"
+    )
+
+
+class Club(models.Model):
+    name = models.CharField(max_length=20, unique=True)
+    guests: "models.ManyToManyField[Membership, Attendance]" = models.ManyToManyField(
+        Membership, through="Attendance", related_name="visited"
+    )
+
+
+class Attendance(models.Model):
+    membership = models.ForeignKey(Membership, models.CASCADE, to_field="number")
+    club = models.ForeignKey(Club, models.CASCADE, to_field="name")
+
+
+class Odd(models.Model):
+    """With fields of the project, which change values on their way."""
+
+    name = LowerCase(max_length=20, default="")
+    price = Euros(default=1)
+
+
+class Stamped(models.Model):
+    """Has a field whose value only the database knows."""
+
+    name = models.CharField(max_length=20, default="")
+    stamp = Stamp(default=0)
+
+
+class Titled(models.Model):
+    name = Title(max_length=20, default="")
+
+
+class Imported(models.Model):
+    """Whose table Django has not made, as far as it knows."""
+
+    name = models.CharField(max_length=20, default="")
+
+    class Meta:
+        managed = False
+
+
+class Code(models.Model):
+    """With a key that the database returns in another form than it was given."""
+
+    id = LowerCase(max_length=20, primary_key=True)
+    name = models.CharField(max_length=20, default="")
 
 
 class Record(models.Model):

@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from django_jsonbuffer import Bucket
 from django_jsonbuffer.exceptions import BufferMisconfigured
-from django_jsonbuffer.recording import declaring
+from django_jsonbuffer.recording import registry
 from django_jsonbuffer.recording.events import ACTIONS
 from tests.library.models import (
     Author,
@@ -152,8 +152,8 @@ class TestLabel:
         bucket.record("library.Tag", fields=["name"])
         monkeypatch.setattr(apps, "models_ready", True)
         assert not post_save.has_listeners(Author)
-        declaring.record_waiting()
-        declaring.record_waiting()
+        registry.record_waiting()
+        registry.record_waiting()
         Author.objects.create(name="Ann")
         Tag.objects.create(name="x")
         assert data(bucket) == [{"name": "Ann"}, {"name": "x"}]
@@ -165,7 +165,7 @@ class TestLabel:
         bucket.record("library.Nothing")
         monkeypatch.setattr(apps, "models_ready", True)
         with pytest.raises(BufferMisconfigured, match=r"library\.Nothing"):
-            declaring.record_waiting()
+            registry.record_waiting()
 
 
 class TestMistakes:
@@ -184,7 +184,7 @@ class TestMistakes:
             (Author, {"m2m": ["name"]}, "name.*friends"),
             (Author, {"m2m": "friends"}, "m2m='friends'"),
             (Author, {"m2m": ["books"]}, "books"),
-            (Tag, {"m2m": ["books"]}, "nothing"),
+            (Tag, {"m2m": ["books"]}, "out of: none"),
             (Record, {}, "abstract"),
             ("library.Nothing", {}, r"library\.Nothing"),
             ("Author", {}, "'Author'"),
@@ -201,11 +201,11 @@ class TestMistakes:
     def test_is_one_clear_error(
         self, bucket: Bucket, model: Any, options: dict[str, Any], what: str
     ) -> None:
-        recordings = [*declaring.recordings]
+        recordings = [*registry.recordings]
         with pytest.raises(BufferMisconfigured, match=what) as caught:
             bucket.record(model, **options)
         assert str(caught.value).endswith((".", "nothing: there are none."))
-        assert declaring.recordings == recordings
+        assert registry.recordings == recordings
 
     def test_of_a_model_that_is_swapped(self, bucket: Bucket, settings: Settings) -> None:
         settings.AUTH_USER_MODEL = "library.Reader"

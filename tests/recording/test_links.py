@@ -3,12 +3,18 @@ from typing import Any
 
 import pytest
 from django.db import transaction
+from django.db.models.fields.related import RelatedField
+from django.db.models.signals import m2m_changed
 
 from django_jsonbuffer import Bucket
+from django_jsonbuffer.exceptions import BufferMisconfigured
+from django_jsonbuffer.recording import declaring
 from tests.library.models import (
     Author,
     Book,
+    Club,
     Comic,
+    Membership,
     Offer,
     Reader,
     Shop,
@@ -201,3 +207,104 @@ class TestManyToMany:
         assert [kind for kind, _ in told(bucket)] == [
             *["book.created", "book.tags.added", "book.updated"]
         ]
+
+
+class TestForeignKeysToOtherFields:
+    """The links point to unique fields, and not to primary keys."""
+
+    @pytest.fixture
+    def members(self) -> list[Membership]:
+        return [Membership.objects.create(number=number) for number in ("b", "a")]
+
+    @pytest.fixture
+    def clubs(self) -> list[Club]:
+        return [Club.objects.create(name=name) for name in ("chess", "go")]
+
+    def links(self, bucket: Bucket) -> list[Any]:
+        return [
+            (event["type"].removeprefix("library."), event["subject"], event["data"])
+            for event in recorded(bucket)
+        ]
+
+    def test_events_have_primary_keys(
+        self, bucket: Bucket, members: list[Membership], clubs: list[Club]
+    ) -> None:
+        bucket.record(Membership, on=[], m2m=["clubs"])
+        ann, bea = members
+        chess, go = clubs
+        ann.clubs.add(go, chess)
+        ann.clubs.remove(go)
+        ann.clubs.clear()
+        chess.members.set([ann, bea])
+        chess.members.remove(bea)
+        chess.members.clear()
+        assert self.links(bucket) == [
+            ("membership.clubs.added", pk(ann), {"clubs": [chess.pk, go.pk]}),
+            ("membership.clubs.removed", pk(ann), {"clubs": [go.pk]}),
+            ("membership.clubs.removed", pk(ann), {"clubs": [chess.pk]}),
+            ("membership.clubs.added", pk(ann), {"clubs": [chess.pk]}),
+            ("membership.clubs.added", pk(bea), {"clubs": [chess.pk]}),
+            ("membership.clubs.removed", pk(bea), {"clubs": [chess.pk]}),
+            ("membership.clubs.removed", pk(ann), {"clubs": [chess.pk]}),
+        ]
+
+    def test_change_by_another_field_with_the_same_table(
+        self, bucket: Bucket, members: list[Membership], clubs: list[Club]
+    ) -> None:
+        bucket.record(Membership, on=[], m2m=["clubs"])
+        bucket.record(Club, on=[], m2m=["guests"])
+        ann, chess = members[0], clubs[0]
+        chess.guests.add(ann)
+        ann.visited.remove(chess)
+        change = {"clubs": [chess.pk]}
+        assert [event for event in self.links(bucket) if event[0].startswith("membership")] == [
+            ("membership.clubs.added", pk(ann), change),
+            ("membership.clubs.removed", pk(ann), change),
+        ]
+
+
+class TestOtherRelations:
+    def test_key_given_as_text(self, bucket: Bucket) -> None:
+        bucket.record(Book, on=[], m2m=["tags"])
+        book, tag = Book.objects.create(), Tag.objects.create(name="x")
+        Tag(pk=str(tag.pk)).books.add(book.pk)
+        Book(pk=str(book.pk)).tags.clear()
+        assert [(event["subject"], event["data"]) for event in recorded(bucket)] == [
+            (pk(book), {"tags": [tag.pk]}),
+            (pk(book), {"tags": [tag.pk]}),
+        ]
+
+    def test_one_owner_that_fails_loses_its_event_alone(
+        self, bucket: Bucket, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        bucket.record(Book, on=[], m2m=["tags"], when=lambda book: 1 // book.pages)
+        books = [Book.objects.create(pages=pages) for pages in (0, 1)]
+        Tag.objects.create(name="x").books.add(*books)
+        assert told(bucket) == [("book.tags.added", pk(books[1]))]
+        assert "An event of library.Book was refused with ZeroDivisionError" in caplog.text
+
+    def test_what_is_not_a_many_to_many_field_is_refused(
+        self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Manager(RelatedField):  # type: ignore[type-arg]  # as the tags of django-taggit
+            many_to_many = True
+            name = attname = "labels"
+
+            def __init__(self) -> None:
+                pass
+
+        monkeypatch.setattr(declaring, "many_to_many_fields", lambda model: [Manager()])
+        with pytest.raises(BufferMisconfigured, match="out of: none"):
+            bucket.record(Book, m2m=["labels"])
+
+    @pytest.mark.parametrize("arguments", [{}, {"action": "post_add"}, {"action": "post_clear"}])
+    def test_signal_sent_by_hand(self, bucket: Bucket, arguments: dict[str, Any]) -> None:
+        bucket.record(Book, on=[], m2m=["tags"])
+        m2m_changed.send(sender=Book.tags.through, instance=Book.objects.create(), **arguments)
+        assert told(bucket) == []
+
+    def test_signal_about_another_model(self, bucket: Bucket) -> None:
+        bucket.record(Book, on=[], m2m=["tags"])
+        author = Author.objects.create(name="Ann")
+        m2m_changed.send(sender=Book.tags.through, instance=author, action="post_add", pk_set={1})
+        assert told(bucket) == []

@@ -4,7 +4,7 @@ from django.db.models import Value
 from django.test.utils import CaptureQueriesContext
 
 from django_jsonbuffer import Bucket
-from django_jsonbuffer.recording import stored_rows
+from django_jsonbuffer.recording import selects
 from tests.library.models import (
     Book,
 )
@@ -33,7 +33,9 @@ class TestRow:
     def test_queries_that_are_kept_are_not_without_number(
         self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(stored_rows, "_MOST_SELECTS", 2)
+        monkeypatch.setattr(selects, "_MOST_SELECTS", 2)
+        wrapper = transaction.get_connection()
+        monkeypatch.setitem(wrapper.__dict__, "_jsonbuffer_queries", {})
         bucket.record(Book, changes=True)
         book = Book.objects.create(title="It")
         for field in ("title", "pages", "price"):
