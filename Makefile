@@ -5,16 +5,23 @@ SECONDS ?=
 QUICK ?=
 FIGURES = .bench/$(if $(QUICK),quick,figures).json
 PORT ?= 8000
+PACKAGES = together oscar tenants
+CHECKOUT ?= .
 
-.PHONY: help demo test test-browser screenshots test-faults bench figures lint types tox clean
+.PHONY: help demo test test-databases test-browser test-packages $(PACKAGES:%=test-packages-%) \
+	screenshots test-faults test-wagtail bench figures lint types tox clean
 
 help:
 	@echo "make demo [SECONDS=20] [PORT=8000]"
 	@echo "                        run the example shop with real traffic, on http://127.0.0.1:8000"
 	@echo "make test               run all tests: two minutes"
+	@echo "make test-databases     compare recorded events with the rows of PostgreSQL and MariaDB: a minute"
 	@echo "make test-browser       test the admin in a real Chromium: a minute"
+	@echo "make test-packages      test recordings of models that use other packages: a minute"
 	@echo "make screenshots        take the screenshots of the docs again"
-	@echo "make test-faults        try to break the promises, at full scale: ten minutes"
+	@echo "make test-faults        try to break the promises, at full scale: half an hour"
+	@echo "make test-wagtail [CHECKOUT=.]"
+	@echo "                        run Wagtail's own tests with every model recorded: a quarter of an hour"
 	@echo "make bench [QUICK=1]    measure the cost, compared with bare Redis and other projects:"
 	@echo "                        a quarter of an hour, or two minutes"
 	@echo "make figures            write the figures of the last full benchmark into the docs"
@@ -36,18 +43,33 @@ demo: $(VENV)/.installed-demo
 test: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest
 
+test-databases: $(VENV)/.installed-test $(VENV)/.installed-postgres $(VENV)/.installed-mysql
+	@DATABASES=all $(BIN)/python -m pytest tests/differential
+
 test-browser: $(VENV)/.installed-browser
 	@$(BIN)/python -m pytest tests/browser
+
+# The packages have a virtual environment of their own, so that no other test depends on them. Each
+# group has settings of its own, and so a process of its own. Deprecations are their own affair.
+test-packages:
+	@$(MAKE) --no-print-directory --keep-going VENV=$(VENV)-packages $(PACKAGES:%=test-packages-%)
+
+$(PACKAGES:%=test-packages-%): test-packages-%: $(VENV)/.installed-packages
+	@$(BIN)/python -m pytest --numprocesses=0 --ds=tests.packages.$*.settings \
+		-W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning tests/packages/$*
 
 screenshots: $(VENV)/.installed-browser
 	@$(BIN)/python -m pytest tests/browser/screenshots.py
 
-test-faults: $(VENV)/.installed-test $(VENV)/.installed-postgres
+test-faults: $(VENV)/.installed-test $(VENV)/.installed-postgres $(VENV)/.installed-mysql
 	@rm -f .faults-report
-	@FAULTS=full FAULTS_REPORT=.faults-report $(BIN)/python -m pytest tests/faults
+	@FAULTS=full FAULTS_REPORT=.faults-report $(BIN)/python -m pytest tests/faults tests/differential
 	@sort .faults-report
-	@SUITE_AS=acl $(BIN)/python -m pytest --ignore=tests/faults
-	@SUITE_AS=tls REDIS_SERVER=redis-server $(BIN)/python -m pytest --ignore=tests/faults
+	@SUITE_AS=acl $(BIN)/python -m pytest --ignore=tests/faults --ignore=tests/differential
+	@SUITE_AS=tls REDIS_SERVER=redis-server $(BIN)/python -m pytest --ignore=tests/faults --ignore=tests/differential
+
+test-wagtail: $(VENV)/.installed-wagtail
+	@$(BIN)/python -m tests.faults.wagtail_suite --checkout '$(CHECKOUT)'
 
 bench: $(VENV)/.installed-bench
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) --save $(FIGURES)
@@ -67,4 +89,4 @@ tox: $(VENV)/.installed-tox
 	@$(BIN)/tox run --quiet
 
 clean:
-	rm -rf $(VENV) .tox build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-packages .tox build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -16,6 +16,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django_jsonbuffer",
     "tests.declaring",
+    "tests.differential",
     "tests.library",
 ]
 MIDDLEWARE = [
