@@ -1,4 +1,4 @@
-"""What a database can do, and how it stores values."""
+"""Databases: which values they store unchanged, their locks and their limits."""
 
 import json
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ def stores_values_unchanged(cls: type[Model], alias: str) -> bool:
     """Whether the columns of this class are known to store the values that Django's fields give.
 
     They are not known for a table that Django did not make, for a database that Django does not
-    support, for MySQL if it is not strict, and for a database with a time zone of its own. Nor if
-    the ``pre_save()`` of a field may change the values of others, or the base manager may save
-    other fields.
+    support, for MySQL if it is not strict, and for a database with a time zone of its own. They are
+    not known either if the ``pre_save()`` of a field may change the values of other fields, or if
+    the base manager may save other fields.
 
     ``connection.vendor`` and, for MySQL, ``connection.sql_mode``: Django documents them only for
     authors of backends. ``QuerySet._insert`` and ``QuerySet._update`` are what ``save()`` calls.

@@ -103,7 +103,7 @@ def has_plain_attribute(cls: type[Model], field: "AnyField") -> bool:
 
 
 def is_loaded_plainly(cls: type[Model]) -> bool:
-    """Whether a row that is read becomes an instance without any change of its values.
+    """Whether Django makes an instance with exactly the values of the row that it has read.
 
     ``Model.__init__`` and the documented ``from_db()`` may be overridden, and receivers of
     ``post_init`` may change values: Django does not document how to find that out.

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from django.db import router
 from django.db.models import Model
 
 from django_jsonbuffer.django_internals.models import have_one_table
@@ -46,7 +45,7 @@ def _events(
         model = type(instance)
         if model not in chosen:
             chosen[model] = _recording_for(destination, model, action)
-        return chosen[model], using or router.db_for_write(model, instance=instance)
+        return chosen[model], chosen[model].database_of(instance, using)
 
     for (recording, alias), group in groupby(instances, key=recording_and_alias):
         yield from recording.events_of_many(action, group, using=alias)

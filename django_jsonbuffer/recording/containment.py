@@ -27,7 +27,7 @@ def contained() -> AbstractContextManager[object]:
 
 @cache
 def _on_postgresql(databases: tuple[tuple[str, str], ...]) -> list[str]:
-    """The aliases among these, each with the engine of its database."""
+    """The aliases of PostgreSQL databases. `databases` are pairs of an alias and its engine."""
     return [alias for alias, _ in databases if connections[alias].vendor == "postgresql"]
 
 

@@ -46,7 +46,7 @@ def checked_recording(
         model=cls,
         on=_actions(destination, cls, on),
         fields=tuple(chosen),
-        m2m=tuple(_links(destination, cls, m2m)),
+        m2m=tuple(_fields(destination, cls, "m2m", m2m, _links_of(cls))),
         presentation=_presentation(destination, cls, chosen, payload, mask, labels),
         **options,
     )
@@ -123,12 +123,6 @@ def _fields(
             f"{', '.join(field.name for field in candidates) or 'none'}."
         )
     return [known[name] for name in names]
-
-
-def _links(
-    destination: Destination, model: type[Model], names: Collection[str]
-) -> list["ManyToManyField[Any, Any]"]:
-    return _fields(destination, model, "m2m", names, _links_of(model))
 
 
 def _links_of(model: type[Model]) -> list["ManyToManyField[Any, Any]"]:

@@ -45,6 +45,7 @@ class Deletions:
         recording = self.recording
         if not isinstance(instance, model_with_table(recording.model)):
             return
+        origin = _known(origin)
         alias = recording.database_of(instance, using)
         deleted = self._recorded_instance(instance, self._deletion(origin))
         events = None
@@ -65,9 +66,10 @@ class Deletions:
             return
         events = stash.take(instance, self)
         if events is not None:
+            origin = _known(origin)
             deletion = self._deletion(origin)
             deletion.recorded_as.pop(recording.keys.key_of(instance), None)
-            if not deletion.recorded_as and isinstance(origin, Model | QuerySet):
+            if not deletion.recorded_as and origin is not None:
                 origin.__dict__.pop(self._attribute_of_origin, None)
             recording.append(events, using=recording.database_of(instance, using))
 
@@ -93,9 +95,7 @@ class Deletions:
         is_origin = isinstance(origin, recording.model) and (
             rows.key_of(origin) == rows.key_of(instance)
         )
-        if _is_of_suppressed(origin) or not recording.is_wanted(
-            origin if is_origin else instance, using
-        ):
+        if _is_of_suppressed(origin) or not recording.is_wanted(origin if is_origin else instance):
             return
         row = None
         if is_origin:
@@ -103,14 +103,12 @@ class Deletions:
             row = rows.before(instance, using=using)
         if row is None:
             # Django itself has just read the rows that are deleted with the origin.
-            [row] = rows.of_many(
-                [instance], using=using, are_fresh=isinstance(origin, Model | QuerySet)
-            )
+            [row] = rows.of_many([instance], using=using, are_fresh=origin is not None)
         yield from recording.event_of_change("deleted", instance, row, using=using)
 
     def _deletion(self, origin: Any) -> _Deletion:
         """The state that is kept on `origin`, the instance or queryset that is deleted."""
-        if not isinstance(origin, Model | QuerySet):
+        if origin is None:
             return _Deletion()
         found: _Deletion = origin.__dict__.setdefault(self._attribute_of_origin, _Deletion())
         return found
@@ -120,10 +118,15 @@ class Deletions:
         return f"_jsonbuffer_deleted_{id(self.recording)}"
 
 
+def _known(origin: Any) -> Any:
+    """The instance or queryset that is deleted. None if a signal sent by hand has another value."""
+    return origin if isinstance(origin, Model | QuerySet) else None
+
+
 def _is_of_suppressed(origin: Any) -> bool:
     """Whether a block keeps deletions of the origin's class from being recorded.
 
     The row of a parent is deleted in the name of the parent, and not of the child.
     """
     cls = origin.model if isinstance(origin, QuerySet) else type(origin)
-    return isinstance(origin, Model | QuerySet) and is_suppressed(cls)
+    return origin is not None and is_suppressed(cls)

@@ -38,7 +38,7 @@ _INSTANCES_PER_QUERY: Final = 200
 class Recording:
     """How one bucket records one model.
 
-    A recording is about the instances of the model in the sense of ``isinstance``. Instances of its
+    A recording covers the instances of the model, as ``isinstance()`` does. Instances of its
     proxies and child models count as well, because their rows are also rows of the model. Each
     change makes one event.
     """
@@ -100,7 +100,7 @@ class Recording:
         """The alias that a signal names, or else the one that a save would write to."""
         return using or router.db_for_write(type(instance), instance=instance)
 
-    def is_wanted(self, instance: Model, using: str) -> bool:
+    def is_wanted(self, instance: Model) -> bool:
         if is_suppressed(type(instance)):
             return False
         if self.when is None:
@@ -108,8 +108,8 @@ class Recording:
         with contained():
             return bool(self.when(instance))
 
-    def _if_wanted(self, instance: Model, using: str) -> Iterator[Model]:
-        if self.is_wanted(instance, using):
+    def _if_wanted(self, instance: Model) -> Iterator[Model]:
+        if self.is_wanted(instance):
             yield instance
 
     def append(self, events: Iterable[Values], *, using: str | None) -> None:
@@ -146,7 +146,7 @@ class Recording:
             event = self.event(action, row, data)
         yield event
 
-    @cached_property
+    @property
     def _runs_code(self) -> bool:
         """Whether functions of the project take part in an event, which may send queries."""
         return self.actor or self.presentation.runs_code or callable(configuration().source)
@@ -168,7 +168,7 @@ class Recording:
         wanted = [
             found
             for instance in instances
-            for found in self.attempt(partial(self._if_wanted, instance, using), using)
+            for found in self.attempt(partial(self._if_wanted, instance), using)
         ]
         are_gone = action == "deleted"
         rows = self.rows(action, compares=before is not None)

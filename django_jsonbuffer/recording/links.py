@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 _VALUES_PER_QUERY: Final = 500
+"""Values of a foreign key that one query takes on any database."""
 
 
 def through(field: "AnyManyToManyField") -> type[Model]:
@@ -89,7 +90,7 @@ class Links:
         self, owner: Model, name: str, change: str, keys: list[Any], using: str
     ) -> Iterator[Values]:
         recording = self.recording
-        if recording.is_wanted(owner, using):
+        if recording.is_wanted(owner):
             [row] = recording.keys.of_many([owner], using=using)
             with contained():
                 data = recording.presentation.of_links(owner, name, change, keys)

@@ -96,11 +96,11 @@ class Presentation:
 
     def of_links(self, owner: Model, name: str, change: str, keys: list[Any]) -> Any:
         """The data of links that were "added" or "removed". `keys` are those of the linked rows."""
+        shown = self._masked({name: keys})[name]
         if self.payload is not None and self.payload_takes_changes:
-            shown = self._masked({name: keys})[name]
             return self._masked(self.payload(owner, changes={name: {change: shown}}))
         data = {} if self.payload is None else self._masked(self.payload(owner))
-        return self._joined(data, name, self._masked({name: keys})[name])
+        return self._joined(data, name, shown)
 
     def _masked(self, data: Any) -> Any:
         mask = self.mask

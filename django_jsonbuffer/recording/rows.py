@@ -71,9 +71,9 @@ class Rows:
     ) -> list[Row]:
         """The rows of these instances, as they are at the moment.
 
-        One query reads all values that the instances cannot know, and all values of those that
-        `are_stale`. Instances that `are_fresh` have just been read. If the rows `are_gone`, the
-        values are those of the instances.
+        One query reads the values that the instances cannot know. With `are_stale`, the instances
+        may have any values, so everything is read. With `are_fresh`, they have just been read. With
+        `are_gone`, there are no rows to read, so the values are those of the instances.
         """
         if are_stale:
             rows = [self._unknown_row() for _ in instances]
@@ -142,7 +142,7 @@ class Rows:
         pk = self.key_of(instance)
         is_composite = isinstance(pk, tuple)
         held = instance.__dict__
-        # Another library may keep the value of its attribute elsewhere.
+        # If another library replaces the attribute, the value need not be in `__dict__`.
         values = {
             field.attname: guessed(field, getattr(instance, field.attname))
             for field in self.fields
@@ -166,7 +166,8 @@ class Rows:
 def _attnames_of_key(key: Any) -> Iterator[str]:
     """The attributes with the key, in the order in which ``save()`` looks at them.
 
-    The key of a child is that of its parent. Before the first save, only the parent's may be set.
+    A child has the key of its parent. Before the first save, only the parent's may be set on the
+    instance.
     """
     if key.remote_field is not None and key.remote_field.parent_link:
         yield from _attnames_of_key(key.target_field)

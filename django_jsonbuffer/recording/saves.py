@@ -25,7 +25,7 @@ _M2M_SIGNAL_HAS_RAW: Final = django.VERSION >= (6, 1)
 """Whether m2m_changed says that ``loaddata`` made the link."""
 
 _FROM_FIXTURE: Final = "_jsonbuffer_loaded"
-"""Attribute that marks an instance as saved by ``loaddata``, for the signals of its links."""
+"""Attribute of an instance that ``loaddata`` has just saved. The receiver of its links reads it."""
 
 _NOT_SAVED: Final = ()
 """Stands for the saved fields if the signal was sent by hand, after a change of another kind. Then
@@ -121,7 +121,7 @@ class Saves:
         action = "created" if created and not has_row else "updated"
         # A fixture has one object for the row of a child, and one for each row of its parents. So a
         # raw save is recorded only if the instance's class has the table of the recorded model.
-        is_own = not raw or (recording.raw and have_one_table(type(instance), recording.model))
+        is_own = not raw or (recording.raw and not self._is_child)
         is_lost = kept == [] and not created
         if action not in recording.on or not is_own or is_lost:
             return
@@ -142,7 +142,7 @@ class Saves:
         saved: Collection[str] | None,
     ) -> Iterator[Values]:
         recording = self.recording
-        if recording.is_wanted(instance, using):
+        if recording.is_wanted(instance):
             rows = recording.rows(action, compares=recording.compares and before is not None)
             row = rows.after_save(instance, using=using, saved=saved)
             if before is not None and before.key != row.key:
@@ -151,6 +151,6 @@ class Saves:
 
 
 def _names_of_own_fields(instance: Model) -> set[str]:
-    """The fields that a raw save writes: those of the instance's own table, not of its parents."""
+    """The fields of the instance's own table. A raw save writes no field of its parents."""
     model = model_with_table(type(instance))
     return {f.attname for f in concrete_fields(model) if f.model is model}

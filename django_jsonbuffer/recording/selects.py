@@ -64,7 +64,7 @@ def read_row(
 ) -> Row | None:
     """The row with this primary key, in any form that Django accepts. None if there is no row."""
     connection = connections[using]
-    # A key that is an expression has SQL of its own, which a kept statement does not have.
+    # The SQL of an expression is part of the statement, so no kept statement fits it.
     select = None if is_expression(pk) else _kept_select(model, pk, fields, connection)
     if select is None:
         return next(iter(read_rows(model, [pk], fields, using=using).values()), None)

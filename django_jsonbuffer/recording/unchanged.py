@@ -134,7 +134,7 @@ _FORMS: Final[Mapping[type, Mapping[type, Form]]] = {
     models.ImageField: {ImageFieldFile: _file},
 }
 """For each field class of Django: the types whose values every supported database stores unchanged,
-each with the form of the value. None stands for a value that has no such type."""
+each with a function that returns the form of the value. A value of any other type is read back."""
 
 
 class Column(NamedTuple):

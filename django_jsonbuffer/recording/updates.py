@@ -58,8 +58,8 @@ class RecordedUpdate:
 
     def _refusal(self, reason: str) -> NotSupportedError:
         return NotSupportedError(
-            f"update() of {self.model._meta.label} {reason} cannot be recorded, because nobody "
-            "knows which rows it changes. Read the primary keys first, and filter by them."
+            f"update() of {self.model._meta.label} {reason} cannot be recorded, because it is "
+            "not certain which rows it changes. Read the primary keys first, and filter by them."
         )
 
     def _locked_rows(self) -> dict[Any, Row | None]:
