@@ -90,6 +90,14 @@ def read_states(buckets: Sequence[Bucket]) -> list[BucketState]:
     ]
 
 
+def sorted_by_urgency(
+    states: Iterable[BucketState], *, is_reversed: bool = False
+) -> list[BucketState]:
+    """The most urgent bucket first, or last. Equally urgent buckets are sorted by name."""
+    sign = -1 if is_reversed else 1
+    return sorted(states, key=lambda each: (sign * each.state.urgency, each.bucket.name))
+
+
 def is_for_other_clients(bucket: Bucket) -> bool:
     """Whether other clients are meant to take the open batch from Redis themselves."""
     return _options_of(bucket).batch_size is None

@@ -16,6 +16,7 @@ from django_jsonbuffer.states import (
     count_states,
     is_for_other_clients,
     read_states,
+    sorted_by_urgency,
 )
 from django_jsonbuffer.store.status import BucketStatus
 
@@ -191,15 +192,9 @@ class Listing:
             return sorted(
                 found, key=lambda bucket_state: bucket_state.bucket.name, reverse=is_reversed
             )
-        sign = -1 if is_reversed else 1
         if (column := _FIGURES.get(key)) is None:
-            return sorted(
-                found,
-                key=lambda bucket_state: (
-                    sign * bucket_state.state.urgency,
-                    bucket_state.bucket.name,
-                ),
-            )
+            return sorted_by_urgency(found, is_reversed=is_reversed)
+        sign = -1 if is_reversed else 1
 
         def place(bucket_state: BucketState) -> tuple[bool, float, str]:
             value = None if bucket_state.status is None else column.value(bucket_state.status)

@@ -39,10 +39,25 @@ class TestTable:
         assert show().startswith("bucket  state  pending")
 
     def test_shows_those_that_are_named(self) -> None:
-        for name in ("orders", "order-lines", "views"):
+        for name in ("orders", "order-lines", "others", "views"):
             Bucket(name).append(1)
         lines = show("views", "order*").splitlines()
-        assert [line.split()[0] for line in lines] == ["bucket", "views", "order-lines", "orders"]
+        assert [line.split()[0] for line in lines] == ["bucket", "order-lines", "orders", "views"]
+
+    def test_has_the_most_urgent_bucket_on_top(self, client_of_server: Redis) -> None:
+        for name in ("a-flows", "b-is-paused", "c-stalls"):
+            Bucket(name).append(1)
+        Bucket("b-is-paused").pause()
+        make_old(client_of_server, "c-stalls")
+        lines = [line for line in show().splitlines() if not line.startswith(" ")]
+        shown = [line.split()[0] for line in lines]
+        assert shown == ["bucket", "c-stalls", "b-is-paused", "a-flows"]
+        assert [*facts()] == shown[1:]
+        assert shown[1:] == [
+            line.split('"')[1]
+            for line in show("--format", "prometheus").splitlines()
+            if line.startswith("jsonbuffer_dead_events{")
+        ]
 
     def test_shows_one_that_cannot_be_read_beside_the_others(
         self, client_of_server: Redis, capsys: pytest.CaptureFixture[str]

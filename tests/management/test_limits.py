@@ -20,7 +20,7 @@ class TestLimits:
             (("--max-pending", "1"), "orders: 2 pending, more than 1."),
             (
                 ("--max-pending", "0"),
-                "mails: 1 pending, more than 0.\norders: 2 pending, more than 0.",
+                "orders: 2 pending, more than 0.\nmails: 1 pending, more than 0.",
             ),
             (("--max-age", "60"), "orders: the oldest event is 3,600 s old, more than 60 s."),
             (("--max-dead", "0"), "mails: 1 dead letters, more than 0."),

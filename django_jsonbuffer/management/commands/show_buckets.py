@@ -8,7 +8,7 @@ from django_jsonbuffer.exceptions import JSONBufferError
 from django_jsonbuffer.management.arguments import named_buckets, natural_int, positive_seconds
 from django_jsonbuffer.management.formats import FORMATS
 from django_jsonbuffer.management.limits import Limits
-from django_jsonbuffer.states import BucketState, read_states
+from django_jsonbuffer.states import BucketState, read_states, sorted_by_urgency
 
 LIMIT_CROSSED: Final = 1
 UNREADABLE: Final = 3
@@ -100,7 +100,7 @@ class Command(BaseCommand):
             time.sleep(options["interval"])
 
     def _show(self, options: dict[str, Any]) -> list[BucketState]:
-        shown = read_states(named_buckets(options["bucket"]))
+        shown = sorted_by_urgency(read_states(named_buckets(options["bucket"])))
         self.stdout.write(FORMATS[options["format"]](shown), ending="")
         self.stdout.flush()
         return shown
