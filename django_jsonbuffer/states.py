@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from . import catalog
 from .buckets import Bucket
+from .escapes import escape_invisible
 from .exceptions import BufferMisconfigured, JSONBufferError
 from .figures import format_count, format_duration
 from .options import Options
@@ -72,7 +73,8 @@ class BucketState:
     @classmethod
     def of(cls, bucket: Bucket, outcome: BucketStatus | JSONBufferError) -> Self:
         if isinstance(outcome, JSONBufferError):
-            return cls(bucket=bucket, status=None, state=State.UNREADABLE, reasons=[str(outcome)])
+            reasons = [escape_invisible(str(outcome))]
+            return cls(bucket=bucket, status=None, state=State.UNREADABLE, reasons=reasons)
         options = _options_of(bucket)
         state = _choose_state(outcome, options)
         reasons = [*_reasons(bucket, outcome, options, state)]
@@ -204,4 +206,4 @@ def _failures(status: BucketStatus) -> Iterator[str]:
         last = _("The oldest batch failed with %(error)s at attempt %(attempt)s.")
     else:
         last = _("A worker died with the oldest batch at attempt %(attempt)s.")
-    yield last % {"error": status.error, "attempt": format_count(status.attempt)}
+    yield last % {"error": escape_invisible(status.error), "attempt": format_count(status.attempt)}

@@ -11,6 +11,7 @@ from django.utils.translation import ngettext
 from django_jsonbuffer import catalog
 from django_jsonbuffer.buckets import Bucket
 from django_jsonbuffer.dead_letters import DeadLetter
+from django_jsonbuffer.escapes import escape_invisible
 
 MOST_BYTES: Final = 64 * 1024
 """Most bytes that are read of an event to be shown. A larger event cannot be redacted."""
@@ -79,17 +80,17 @@ class Exhibit:
         if catalog.options_of(bucket).redact is not None:
             lines = [line for line in lines if _FRAME.fullmatch(line)]
         text = "\n".join(lines)
-        return cls(text=_escape_invisible(text[-MOST_CHARACTERS:]))
+        return cls(text=_escape(text[-MOST_CHARACTERS:]))
 
     @classmethod
     def _cut(cls, text: str, *, size_bytes: int | None = None, is_whole: bool = True) -> Self:
         if is_whole and len(text) <= MOST_CHARACTERS:
-            return cls(text=_escape_invisible(text))
+            return cls(text=_escape(text))
         note = _("Cut here.")
         if size_bytes:
             note = ngettext("Cut: it has %(size)s byte.", "Cut: it has %(size)s bytes.", size_bytes)
             note %= {"size": f"{size_bytes:,}"}
-        return cls(text=_escape_invisible(text[:MOST_CHARACTERS]) + "…", note=note)
+        return cls(text=_escape(text[:MOST_CHARACTERS]) + "…", note=note)
 
 
 def lay_out(raw: bytes) -> str:
@@ -134,9 +135,5 @@ def _line_break(depth: int) -> str:
     return "\n" + "  " * min(depth, 40)
 
 
-def _escape_invisible(text: str) -> str:
-    """Replace characters that would hide, reverse or end the text by escapes."""
-    return "".join(
-        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode()
-        for char in text
-    )
+def _escape(text: str) -> str:
+    return escape_invisible(text, keep="\n\t")

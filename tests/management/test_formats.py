@@ -7,9 +7,10 @@ from django.core.management import CommandError, call_command
 
 from django_jsonbuffer import Bucket
 from django_jsonbuffer.conf import configuration
-from tests.prepared import make_old, put_history
+from tests.prepared import keys_of, make_old, put_history
 from tests.server import Redis
 from tests.test_show_buckets import bury, facts, show
+from tests.test_states import fail
 
 pytestmark = pytest.mark.usefixtures("nothing_declared")
 
@@ -58,6 +59,17 @@ class TestTable:
             for line in show("--format", "prometheus").splitlines()
             if line.startswith("jsonbuffer_dead_events{")
         ]
+
+    def test_obeys_no_control_character_of_another_client(self, client_of_server: Redis) -> None:
+        Bucket("orders").append(1)
+        fail()
+        keys = keys_of("orders")
+        [(batch, attempts)] = client_of_server.hgetall(keys.attempts).items()
+        theirs = "\x1b]0;mine\x07\nCON\u202eGRATS".encode()
+        client_of_server.hset(keys.attempts, batch, attempts.replace(b"KeyError", theirs))
+        said = show()
+        assert "failed with \\x1b]0;mine\\x07\\nCON\\u202eGRATS at attempt" in said
+        assert all(char.isprintable() or char == "\n" for char in said)
 
     def test_shows_one_that_cannot_be_read_beside_the_others(
         self, client_of_server: Redis, capsys: pytest.CaptureFixture[str]
