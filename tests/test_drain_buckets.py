@@ -225,16 +225,3 @@ def wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
-
-
-class TestOutput:
-    def test_that_nobody_reads_any_more_is_no_reason_to_stop(self) -> None:
-        page_views.extend(range(300))
-        process = run_command("-v", "2")
-        assert process.stdout is not None
-        process.stdout.close()
-        assert process.wait(60) == 0
-        assert process.stderr is not None
-        assert process.stderr.read() == ""
-        process.stderr.close()
-        assert page_views.status().batches == 0

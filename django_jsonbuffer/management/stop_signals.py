@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +13,8 @@ from typing import Final
 STOP_SIGNALS: Final = [
     getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)
 ]
+
+_FINISHING: Final = b"Finishing the batch in hand. A second signal stops at once.\n"
 
 
 class Stop:
@@ -44,9 +47,11 @@ def catch_stop_signals() -> Iterator[Stop]:
         if stop.is_set:
             raise KeyboardInterrupt
         stop.set()
-        # To the descriptor, because the signal may have interrupted a write to sys.stderr.
-        with suppress(OSError):
-            os.write(2, b"Finishing the batch in hand. A second signal stops at once.\n")
+        # To the descriptor, because the signal may have interrupted a write to sys.stderr. Not to
+        # descriptor 2 if stderr was closed when Python started: that may be the socket of Redis.
+        if sys.__stderr__ is not None:
+            with suppress(OSError, ValueError):
+                os.write(sys.__stderr__.fileno(), _FINISHING)
 
     if threading.current_thread() is not threading.main_thread():
         yield stop  # only the main thread may handle signals

@@ -31,6 +31,8 @@ def obey(batch: Batch) -> None:
     for event in batch:
         if "announce" in event:
             receive(Batch([event], id=batch.id, attempt=batch.attempt, bucket=batch.bucket))
+        if "print" in event:
+            print(event["print"])
         if "sleep" in event:
             time.sleep(event["sleep"])
         if "fail" in event:

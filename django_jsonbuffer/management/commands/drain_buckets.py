@@ -1,19 +1,18 @@
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from django_jsonbuffer import catalog
 from django_jsonbuffer.buckets import Bucket
 from django_jsonbuffer.draining.drain import Drain
-from django_jsonbuffer.exceptions import JSONBufferError
 from django_jsonbuffer.management.arguments import (
     matching_buckets,
     positive_int,
     positive_seconds,
 )
+from django_jsonbuffer.management.command import BufferCommand
 from django_jsonbuffer.management.progress import Reporter, describe_drain, progress_bar
 from django_jsonbuffer.management.rounds import Rounds
 from django_jsonbuffer.management.stop_signals import Stop, catch_stop_signals
@@ -28,7 +27,8 @@ PROGRESS_FROM_EVENTS: Final = 10_000
 """The smallest backlog for which a terminal shows a progress bar."""
 
 
-class Command(BaseCommand):
+class Command(BufferCommand):
+    error_code = MISCONFIGURED_OR_UNREACHABLE
     help = (
         "Process all pending events of the buckets, and exit. With --watch, continue until SIGTERM "
         "or SIGINT: the first lets the batch in hand be finished, a second one stops at once. "
@@ -75,8 +75,6 @@ class Command(BaseCommand):
                 self._drain(rounds, drains, pending=pending, options=options)
             if options["verbosity"] and not options["watch"]:
                 self._report_rest(buckets)
-        except JSONBufferError as error:
-            raise CommandError(str(error), returncode=MISCONFIGURED_OR_UNREACHABLE) from error
         except KeyboardInterrupt:
             raise CommandError(
                 "Stopped at once. A batch in hand will be delivered again.", returncode=STOPPED
@@ -99,7 +97,7 @@ class Command(BaseCommand):
             max_batches=options["max_batches"],
             max_seconds=options["max_seconds"],
             stop=stop,
-            complain=self.stderr.write,
+            complain=self.complain,
         )
 
     def _drain(
@@ -109,8 +107,8 @@ class Command(BaseCommand):
         watch, verbosity = options["watch"], options["verbosity"]
         if watch and verbosity:
             names = ", ".join(drain.bucket for drain in drains)
-            self._report_line(f"Watching {names}. Stop with Ctrl-C.")
-        reporter = Reporter(drains, report_line=self._report_line)
+            self.report(f"Watching {names}. Stop with Ctrl-C.")
+        reporter = Reporter(drains, report_line=self.report)
         shows_bar = (
             verbosity == 1
             and not watch
@@ -120,21 +118,13 @@ class Command(BaseCommand):
         with progress_bar(pending if shows_bar else None) as bar:
             for drain in rounds:
                 if verbosity > 1:
-                    self._report_line(describe_drain(drain))
+                    self.report(describe_drain(drain))
                 elif bar:
                     bar.update(sum(each.report.processed for each in drains) - bar.n)
                 elif verbosity:
                     reporter.report_at_intervals()
         if verbosity == 1:
             reporter.report()
-
-    def _report_line(self, line: str) -> None:
-        """Write a line. If the reader of the pipe has gone, the drain goes on without it."""
-        try:
-            self.stdout.write(line)
-            self.stdout.flush()
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
     def _report_rest(self, buckets: Sequence[Bucket]) -> None:
         """Name each bucket that still holds events, so that silence means an empty bucket."""
@@ -143,7 +133,7 @@ class Command(BaseCommand):
                 pending = format_counted(status.pending, "event", "events")
                 rest = f"{pending} pending and {status.in_flight:,} in flight are left"
                 paused = ": the bucket is paused" if status.paused is not None else ""
-                self._report_line(f"{bucket.name}: {rest}{paused}")
+                self.report(f"{bucket.name}: {rest}{paused}")
 
 
 def _selected_buckets(patterns: Sequence[str]) -> list[Bucket]:

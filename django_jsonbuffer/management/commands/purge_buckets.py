@@ -1,15 +1,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from django_jsonbuffer.buckets import Bucket
-from django_jsonbuffer.exceptions import JSONBufferError
 from django_jsonbuffer.management.arguments import WRONG_USAGE, add_buckets, named_buckets
+from django_jsonbuffer.management.command import BufferCommand
 from django_jsonbuffer.management.wording import format_counted
 
 
-class Command(BaseCommand):
+class Command(BufferCommand):
     help = (
         "Remove the pending events of buckets for ever. Batches that a worker holds, and dead "
         "letters, stay. Asks for confirmation."
@@ -32,31 +32,28 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         is_of_dead = options["dead"]
-        try:
-            buckets = named_buckets(options["bucket"])
-            # Read before the question: letters that are buried while it waits must stay.
-            newest = {bucket.name: bucket.dead.newest() for bucket in buckets if is_of_dead}
-            if options["interactive"]:
-                self._require_consent(_question(buckets, is_of_dead=is_of_dead))
-            for bucket in buckets:
-                if not is_of_dead:
-                    count = bucket.purge()
-                elif up_to := newest[bucket.name]:
-                    count = bucket.dead.discard_all(up_to=up_to)
-                else:
-                    count = 0
-                if options["verbosity"]:
-                    discarded = _describe(count, is_of_dead=is_of_dead)
-                    self.stdout.write(f"{bucket.name}: {discarded} discarded")
-        except JSONBufferError as error:
-            raise CommandError(str(error)) from error
+        buckets = named_buckets(options["bucket"])
+        # Read before the question: letters that are buried while it waits must stay.
+        newest = {bucket.name: bucket.dead.newest() for bucket in buckets if is_of_dead}
+        if options["interactive"]:
+            self._require_consent(_question(buckets, is_of_dead=is_of_dead))
+        for bucket in buckets:
+            if not is_of_dead:
+                count = bucket.purge()
+            elif up_to := newest[bucket.name]:
+                count = bucket.dead.discard_all(up_to=up_to)
+            else:
+                count = 0
+            if options["verbosity"]:
+                discarded = _describe(count, is_of_dead=is_of_dead)
+                self.report(f"{bucket.name}: {discarded} discarded")
 
     def _require_consent(self, question: str) -> None:
         """Ask on the terminal. Raises :class:`CommandError` unless the answer is yes."""
-        self.stdout.write(question)
+        self.report(question)
         try:
             answer = input("Type 'yes' to go on: ")
-        except EOFError:
+        except (EOFError, RuntimeError):  # the latter if standard input was closed at the start
             raise CommandError(
                 "Nothing was done: there is no terminal to ask on. Use --no-input.",
                 returncode=WRONG_USAGE,

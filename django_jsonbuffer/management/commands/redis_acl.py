@@ -1,14 +1,14 @@
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from django_jsonbuffer.acl import ROLES, key_patterns
 from django_jsonbuffer.conf import configuration
-from django_jsonbuffer.exceptions import JSONBufferError
+from django_jsonbuffer.management.command import BufferCommand
 from django_jsonbuffer.store.keys import validated_name
 
 
-class Command(BaseCommand):
+class Command(BufferCommand):
     help = (
         "Print the Redis command that creates a user with the permissions of a role, and no "
         "others. It does not connect to Redis."
@@ -30,11 +30,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         role = options["role"]
-        try:
-            names = [validated_name(name) for name in options["bucket"]]
-            keys = key_patterns(configuration().prefix, names)
-        except JSONBufferError as error:
-            raise CommandError(str(error)) from error
+        names = [validated_name(name) for name in options["bucket"]]
+        keys = key_patterns(configuration().prefix, names)
         user = options["user"] or f"jsonbuffer-{role}"
         rules = ["reset", "on", ">PASSWORD", *keys, *ROLES[role].permissions()]
         self.stdout.write(" ".join(["ACL SETUSER", user, *rules]))
+        self.require_whole_output()

@@ -1,13 +1,13 @@
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
-from django_jsonbuffer.exceptions import JSONBufferError
 from django_jsonbuffer.management.arguments import WRONG_USAGE, add_buckets, named_buckets
+from django_jsonbuffer.management.command import BufferCommand
 from django_jsonbuffer.management.wording import format_counted
 
 
-class Command(BaseCommand):
+class Command(BufferCommand):
     help = (
         "Append the dead letters of buckets again, behind all pending events. Dead letters that do "
         "not hold an event stay."
@@ -24,22 +24,19 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         ids = options["id"]
-        try:
-            buckets = named_buckets(options["bucket"])
-            if ids and len(buckets) > 1:
+        buckets = named_buckets(options["bucket"])
+        if ids and len(buckets) > 1:
+            raise CommandError(
+                "An --id belongs to one bucket, so name exactly one bucket.",
+                returncode=WRONG_USAGE,
+            )
+        for bucket in buckets:
+            count = bucket.dead.replay(*ids) if ids else bucket.dead.replay_all()
+            if ids and count < len({*ids}):
                 raise CommandError(
-                    "An --id belongs to one bucket, so name exactly one bucket.",
-                    returncode=WRONG_USAGE,
+                    f"Replayed {count} of {len({*ids})}: the others are not dead letters of "
+                    f"bucket {bucket.name!r}."
                 )
-            for bucket in buckets:
-                count = bucket.dead.replay(*ids) if ids else bucket.dead.replay_all()
-                if ids and count < len({*ids}):
-                    raise CommandError(
-                        f"Replayed {count} of {len({*ids})}: the others are not dead letters of "
-                        f"bucket {bucket.name!r}."
-                    )
-                if options["verbosity"]:
-                    letters = format_counted(count, "dead letter", "dead letters")
-                    self.stdout.write(f"{bucket.name}: {letters} replayed")
-        except JSONBufferError as error:
-            raise CommandError(str(error)) from error
+            if options["verbosity"]:
+                letters = format_counted(count, "dead letter", "dead letters")
+                self.report(f"{bucket.name}: {letters} replayed")

@@ -2,10 +2,11 @@ import time
 from contextlib import suppress
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from django_jsonbuffer.exceptions import JSONBufferError
 from django_jsonbuffer.management.arguments import named_buckets, natural_int, positive_seconds
+from django_jsonbuffer.management.command import BufferCommand
 from django_jsonbuffer.management.formats import FORMATS
 from django_jsonbuffer.management.limits import Limits
 from django_jsonbuffer.states import BucketState, read_states, sorted_by_urgency
@@ -14,12 +15,14 @@ LIMIT_CROSSED: Final = 1
 UNREADABLE: Final = 3
 
 
-class Command(BaseCommand):
+class Command(BufferCommand):
+    error_code = UNREADABLE
     # A failed check would exit with 1, which means that a limit is crossed.
     requires_system_checks = []
     help = (
         "Show the state and figures of buckets. Exit codes for a monitor: 0 within the limits, 1 a "
-        "limit is crossed, 2 wrong usage, 3 misconfigured, or Redis or a bucket cannot be read."
+        "limit is crossed, 2 wrong usage, 3 misconfigured, or Redis or a bucket cannot be "
+        "read, or the output cannot be written."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -75,10 +78,7 @@ class Command(BaseCommand):
             with suppress(KeyboardInterrupt):
                 self._watch(options)
             return
-        try:
-            shown = self._show(options)
-        except JSONBufferError as error:
-            raise CommandError(str(error), returncode=UNREADABLE) from error
+        shown = self._show(options)
         if unreadable := [
             bucket_state.bucket.name for bucket_state in shown if bucket_state.status is None
         ]:
@@ -88,6 +88,7 @@ class Command(BaseCommand):
             text for bucket_state in shown for text in limits.describe_crossed(bucket_state)
         ]:
             raise CommandError("\n".join(crossed), returncode=LIMIT_CROSSED)
+        self.require_whole_output()
 
     def _watch(self, options: dict[str, Any]) -> None:
         clear = "\033[H\033[2J" if self.stdout.isatty() and options["format"] == "table" else ""
@@ -96,7 +97,10 @@ class Command(BaseCommand):
             try:
                 self._show(options)
             except JSONBufferError as error:
-                self.stderr.write(str(error))
+                self.complain(str(error))
+            self.require_whole_output()
+            if self.is_unread:
+                return
             time.sleep(options["interval"])
 
     def _show(self, options: dict[str, Any]) -> list[BucketState]:
