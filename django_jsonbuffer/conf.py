@@ -8,6 +8,7 @@ from typing import Any, Final
 from django.conf import settings
 
 from .exceptions import BufferMisconfigured
+from .suggestions import suggest
 
 SETTING: Final = "JSONBUFFER"
 _URI_REFERENCE: Final = re.compile(r"[A-Za-z0-9:/?#\[\]@!$&'()*+,;=._~%-]+")
@@ -73,7 +74,8 @@ def _read(raw: object) -> Configuration:
     known = {name.upper(): name for name in Configuration.__dataclass_fields__}
     if unknown := [key for key in raw if key not in known]:
         raise BufferMisconfigured(
-            f"{SETTING} has no key {', '.join(map(repr, unknown))}. Use {', '.join(known)}."
+            f"{SETTING} has no key {', '.join(map(repr, unknown))}.{suggest(unknown, known)} "
+            f"The keys are {', '.join(known)}."
         )
     _check_strings(raw)
     _check_buckets(raw.get("BUCKETS", {}))

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from .exceptions import BufferMisconfigured
+from .suggestions import suggest
 
 MAX_APPEND_BYTES: Final = 256 * 1024 * 1024
 """Most bytes of the events of one call to Redis, with a comma for each event. A string in Redis has
@@ -189,8 +190,8 @@ def checked_options(name: str, given: Mapping[str, Any]) -> Options:
     known = [field.name for field in fields(Options)]
     if unknown := [option for option in given if option not in known]:
         raise BufferMisconfigured(
-            f"Bucket {name!r} has no option {', '.join(map(repr, unknown))}. "
-            f"Use {', '.join(known)}."
+            f"Bucket {name!r} has no option {', '.join(map(repr, unknown))}."
+            f"{suggest(unknown, known)} The options are {', '.join(known)}."
         )
     try:
         return Options(**given)

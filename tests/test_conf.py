@@ -45,6 +45,15 @@ def test_what_it_cannot_be(value: Any) -> None:
         configuration()
 
 
+def test_misspelled_key_is_suggested() -> None:
+    with override_settings(JSONBUFFER={"CASHE": "x"}), pytest.raises(BufferMisconfigured) as caught:
+        configuration()
+    assert str(caught.value) == (
+        "JSONBUFFER has no key 'CASHE'. Did you mean 'CACHE'? The keys are CACHE, PREFIX, ENCODER, "
+        "SOURCE, BUCKETS."
+    )
+
+
 def test_read_when_used() -> None:
     bucket = Bucket("orders")
     first = bucket.key

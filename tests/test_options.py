@@ -101,3 +101,11 @@ def test_reference_has_each_option_with_its_default(name: str) -> None:
     page, _, _ = REFERENCE.read_text().partition("\n## Methods")
     [default] = re.findall(rf"^\| `{name}` \| ([^|]+) \|", page, re.MULTILINE)
     assert default in shown(getattr(Options(), name))
+
+
+def test_misspelled_option_is_suggested() -> None:
+    with pytest.raises(BufferMisconfigured) as caught:
+        checked_options("orders", {"batchsize": 5})
+    start, _, options = str(caught.value).partition(" The options are ")
+    assert start == "Bucket 'orders' has no option 'batchsize'. Did you mean 'batch_size'?"
+    assert options.removesuffix(".").split(", ") == [field.name for field in fields(Options)]

@@ -74,7 +74,9 @@ def test_circle_is_found() -> None:
 
 
 def test_options_do_not_know_redis() -> None:
-    assert imported_modules(f"{PACKAGE}.options") == {f"{PACKAGE}.exceptions"}
+    known = {f"{PACKAGE}.exceptions", f"{PACKAGE}.suggestions"}
+    assert imported_modules(f"{PACKAGE}.options") == known
+    assert imported_modules(f"{PACKAGE}.suggestions") == set()
 
 
 def test_admin_and_commands_reach_redis_through_bucket_and_catalog_only() -> None:

@@ -48,9 +48,12 @@ def bury(plain: Redis, name: str) -> None:
 class TestRefusals:
     def test_unknown_bucket(self) -> None:
         Bucket("orders").append(1)
-        message, code = refused("order")
-        assert message.startswith("No bucket matches 'order'. There are: orders.")
+        message, code = refused("oders")
+        assert message.startswith(
+            "No bucket matches 'oders'. Did you mean 'orders'? There are: orders."
+        )
         assert code == 2
+        assert refused("mails*")[0].startswith("No bucket matches 'mails*'. There are: orders.")
 
     @pytest.mark.parametrize(
         "args",

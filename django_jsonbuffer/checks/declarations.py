@@ -16,6 +16,7 @@ from django_jsonbuffer.exceptions import JSONBufferError
 from django_jsonbuffer.options import checked_options
 from django_jsonbuffer.recording import registry
 from django_jsonbuffer.store.keys import is_valid_name, validated_name
+from django_jsonbuffer.suggestions import suggest
 
 
 @register
@@ -61,7 +62,8 @@ def _check_names_in_settings() -> Iterator[CheckMessage]:
         if is_valid_name(name) and name not in names:
             yield CheckWarning(
                 f"JSONBUFFER['BUCKETS'] has options for {name!r}, which no app declares.",
-                hint=f"Declared buckets: {', '.join(sorted(names)) or 'none'}.",
+                hint=f"Declared buckets: {', '.join(sorted(names)) or 'none'}."
+                f"{suggest([name], names)}",
                 id="django_jsonbuffer.W008",
             )
 

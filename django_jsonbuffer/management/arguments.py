@@ -11,6 +11,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from django_jsonbuffer import catalog
 from django_jsonbuffer.buckets import Bucket
+from django_jsonbuffer.suggestions import suggest
 
 WRONG_USAGE: Final = 2
 
@@ -33,9 +34,9 @@ def matching_buckets(patterns: Sequence[str], *, among: Mapping[str, Bucket]) ->
         matching = {name: bucket for name, bucket in among.items() if fnmatchcase(name, pattern)}
         if not matching:
             raise CommandError(
-                f"No bucket matches {pattern!r}. There are: {', '.join(among) or 'none'}. A bucket "
-                "that is declared outside of a buckets.py is found only after its module was "
-                "imported, or after an append to it.",
+                f"No bucket matches {pattern!r}.{suggest([pattern], among)} There are: "
+                f"{', '.join(among) or 'none'}. A bucket that is declared outside of a buckets.py "
+                "is found only after its module was imported, or after an append to it.",
                 returncode=WRONG_USAGE,
             )
         found |= matching

@@ -82,7 +82,7 @@ class TestDeclarations:
         configure(BUCKETS={"page-view": {"batch_size": 5}})
         message = found()["W008"]
         assert "'page-view'" in message.msg
-        assert "page-views" in str(message.hint)
+        assert message.hint == "Declared buckets: page-views. Did you mean 'page-views'?"
 
     def test_two_different_declarations_of_one_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
         Bucket("orders", batch_size=1).processor(process)
