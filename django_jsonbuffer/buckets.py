@@ -198,8 +198,8 @@ class Bucket:
 
         With `watch`, it never ends: it also takes later batches, and open ones after ``linger``.
         """
-        processor = declared.processor_of(self.name)
         _, options, store, encoder = self._definition.parts
+        processor = declared.processor_of(self.name)
         return Drain(store, options, decode=encoder.decode, processor=processor, watch=watch)
 
     @property

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from django.apps import apps
 from django.conf import settings
+from django.core.exceptions import AppRegistryNotReady
 
 from .conf import SETTING, Configuration, configuration
 from .encoding import JSONEncoder, encoder
@@ -74,6 +75,7 @@ class Definition:
         if self.fault is not None:
             # A new exception each time, because one that is raised again keeps all its old frames.
             raise type(self.fault)(str(self.fault))
+        require_installed()
         current = configuration()
         options = {
             **declared.options_of(self.name),
@@ -85,6 +87,23 @@ class Definition:
             checked_options(self.name, options),
             Store(self.name, current),
             encoder(current.encoder),
+        )
+
+
+def require_installed() -> None:
+    """Raise :class:`BufferMisconfigured` if this app is not in ``INSTALLED_APPS``.
+
+    Without the app, appends would work, but no ``buckets.py`` would be imported. While the apps are
+    loaded, nobody knows yet which apps are installed, so nothing is raised.
+    """
+    try:
+        is_installed = apps.is_installed(__package__)
+    except AppRegistryNotReady:
+        return
+    if not is_installed:
+        raise BufferMisconfigured(
+            f"{__package__!r} is not in INSTALLED_APPS. Add it: otherwise no buckets.py is "
+            "imported, so no bucket has the options and the processor of its declaration."
         )
 
 

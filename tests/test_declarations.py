@@ -5,6 +5,10 @@ from typing import Any
 
 import pytest
 from django.apps import apps
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.contrib.auth.signals import user_logged_in
+from django.test import override_settings
 
 from django_jsonbuffer import Bucket
 from django_jsonbuffer.catalog import options_of
@@ -12,6 +16,7 @@ from django_jsonbuffer.declarations import Declarations, Definition, Processor, 
 from django_jsonbuffer.encoding import OrjsonEncoder
 from django_jsonbuffer.exceptions import BufferMisconfigured, InvalidBucketName, NoProcessor
 from tests.declaring.buckets import page_views
+from tests.server import Redis
 
 
 class TestHandles:
@@ -131,6 +136,49 @@ class TestDefinition:
             raised.append(caught.value)
         assert raised[0] is not raised[1]
         assert str(raised[0]) == str(raised[1]) == str(definition.fault)
+
+
+def without_the_app() -> list[str]:
+    return [name for name in settings.INSTALLED_APPS if name != "django_jsonbuffer"]
+
+
+class TestInstalled:
+    @pytest.mark.parametrize(
+        "use",
+        [
+            lambda bucket: bucket.append(1),
+            lambda bucket: bucket.extend([1]),
+            lambda bucket: bucket.drain(),
+            lambda bucket: bucket.status(),
+            lambda bucket: bucket.take(),
+            lambda bucket: bucket.dead.page(),
+            lambda bucket: bucket.record(Group),
+            lambda bucket: bucket.record_bulk([], "created"),
+            lambda bucket: bucket.hook(user_logged_in),
+        ],
+        ids=["append", "extend", "drain", "status", "take", "dead", "record", "bulk", "hook"],
+    )
+    def test_bucket_of_an_app_that_is_missing_raises(
+        self, use: Callable[[Bucket], object], client_of_server: Redis
+    ) -> None:
+        key = Bucket("orders").key
+        with (
+            override_settings(INSTALLED_APPS=without_the_app()),
+            pytest.raises(BufferMisconfigured, match="'django_jsonbuffer' is not in INSTALLED_APP"),
+        ):
+            use(Bucket("orders"))
+        assert not client_of_server.exists(key)
+
+    @pytest.mark.parametrize(
+        "name", ["django_jsonbuffer.apps.JSONBufferConfig", "tests.own_config.OwnConfig"]
+    )
+    def test_any_config_of_the_app_will_do(self, name: str) -> None:
+        with override_settings(INSTALLED_APPS=[*without_the_app(), name]):
+            Bucket("orders").append(1)
+
+    def test_is_not_known_while_the_apps_are_loaded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(apps, "apps_ready", False)
+        assert Bucket("orders").key
 
 
 class TestDeclarations:

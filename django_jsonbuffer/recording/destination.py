@@ -7,16 +7,21 @@ from django.db import DatabaseError, connections
 from django.db.models import Model
 
 from django_jsonbuffer.appending import losses, routing
-from django_jsonbuffer.declarations import Definition
+from django_jsonbuffer.declarations import Definition, require_installed
 from django_jsonbuffer.django_internals.transactions import run_smallest_query
 from django_jsonbuffer.encoding import encode_events
 from django_jsonbuffer.exceptions import InvalidEvent, JSONBufferError
 
 
 class Destination:
-    """The bucket to which a recording appends."""
+    """The bucket to which a recording appends.
+
+    Raises :class:`BufferMisconfigured` if this app is not in ``INSTALLED_APPS``. Otherwise a
+    recording would wait for its ``ready()``, and record nothing.
+    """
 
     def __init__(self, bucket: Definition) -> None:
+        require_installed()
         self._bucket = bucket
 
     def __repr__(self) -> str:
