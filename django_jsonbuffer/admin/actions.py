@@ -20,7 +20,8 @@ from django_jsonbuffer.store.status import BucketStatus
 from .selection import Selection
 
 DRAIN_SECONDS: Final = 10.0
-"""A drain within a request claims no further batch after that time."""
+"""A drain within a request claims no further batch after that time. It finishes the batch in hand,
+so the request may take longer."""
 
 PERMISSIONS: Final[Mapping[str, str]] = {
     "drain": "drain_bucket",

@@ -67,6 +67,12 @@ class TestActions:
         assert got == [0]
         assert said(response) == ["Drained: 1 event. 4 events are pending."]
 
+    def test_drain_promises_no_end_of_the_batch_in_hand(self, admin_client: Client) -> None:
+        Bucket("orders").processor(print)
+        Bucket("orders").append(1)
+        page = content(admin_client.get(BUCKET))
+        assert "Begins no batch after 10 seconds, and finishes the last one." in page
+
     def test_drain_without_a_processor_says_so(self, admin_client: Client) -> None:
         Bucket("orders").append(1)
         assert "Drain now" not in content(admin_client.get(BUCKET))
