@@ -11,13 +11,14 @@ from django_jsonbuffer import catalog
 from django_jsonbuffer.buckets import Bucket
 from django_jsonbuffer.dead_letters import DeadLetter
 from django_jsonbuffer.figures import Figures, format_count
+from django_jsonbuffer.redaction import MOST_BYTES
 from django_jsonbuffer.states import read_states
 from django_jsonbuffer.store.status import BucketStatus
 
 from .actions import DRAIN_SECONDS
 from .charts import History
 from .deliveries import describe_deliveries
-from .display import MOST_BYTES, Exhibit
+from .display import Exhibit
 from .option_texts import describe_options
 
 EVENTS_SHOWN: Final = 10

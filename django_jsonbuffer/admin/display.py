@@ -1,4 +1,4 @@
-"""An event, and the error of a dead letter, as a visitor may see them: redacted, laid out, cut."""
+"""An event, and the error of a dead letter, as a page shows them: laid out and cut."""
 
 import re
 from collections.abc import Iterator
@@ -8,20 +8,22 @@ from typing import Final, Self
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from django_jsonbuffer import catalog
 from django_jsonbuffer.buckets import Bucket
 from django_jsonbuffer.dead_letters import DeadLetter
 from django_jsonbuffer.escapes import escape_invisible
-
-MOST_BYTES: Final = 64 * 1024
-"""Most bytes that are read of an event to be shown. A larger event cannot be redacted."""
+from django_jsonbuffer.redaction import (
+    MOST_BYTES,
+    VisibleEvent,
+    visible_error,
+    visible_event,
+    visible_letter,
+    visible_traceback,
+)
 
 MOST_CHARACTERS: Final = 10_000
 """Most characters that are shown of a text."""
 
 _TOKEN: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{},:]|[^\s"\[\]{},:]+', re.DOTALL)
-_KIND: Final = re.compile(r"[A-Za-z_][\w.]*(?=:|$)", re.MULTILINE)
-_FRAME: Final = re.compile(r'Traceback \(most recent call last\):|\s+File ".*", line \d+, in .*')
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,53 +36,32 @@ class Exhibit:
 
     @classmethod
     def of_event(cls, bucket: Bucket, raw: bytes, *, size: int | None) -> Self:
-        """Show an event. `raw` may be only its beginning, `size` is its size; None if unknown.
-
-        If the bucket has ``redact``, and it fails or the event is too large, nothing is shown.
-        """
-        is_whole = size == len(raw)
-        if catalog.options_of(bucket).redact is None:
-            return cls._cut(lay_out(raw), size_bytes=size, is_whole=is_whole)
-        if not is_whole:
-            return cls(text="", note=_("Not shown: it is too large to be redacted."))
-        try:
-            redacted = catalog.redacted(bucket, raw)
-        except Exception as error:  # noqa: BLE001  (the project's hook may raise anything)
-            note = _("Not shown: redact failed with %(error)s.")
-            return cls(text="", note=note % {"error": type(error).__qualname__})
-        shown = cls._cut(lay_out(redacted), size_bytes=len(redacted), is_whole=True)
-        return cls(text=shown.text, note=shown.note or _("Redacted."))
+        """Show an event. `raw` may be only its beginning, `size` is its size; None if unknown."""
+        return cls._of_visible(visible_event(bucket, raw, size=size))
 
     @classmethod
     def of_letter(cls, bucket: Bucket, letter: DeadLetter) -> Self:
-        """Show the event of a dead letter.
-
-        With ``redact``, a value that no processor has seen is not shown. It may be JSON, but not an
-        event that ``redact`` expects.
-        """
-        was_processed = letter.attempts > 0 or letter.traceback
-        if catalog.options_of(bucket).redact is not None and not was_processed:
-            note = _("Not shown: no processor has seen it, and it may not be an event.")
-            return cls(text="", note=note)
-        return cls.of_event(bucket, letter.raw, size=letter.size)
+        """Show the event of a dead letter."""
+        return cls._of_visible(visible_letter(bucket, letter))
 
     @classmethod
     def of_error(cls, bucket: Bucket, letter: DeadLetter) -> Self:
-        """Show an error. With ``redact`` only its class: the message may quote the event."""
-        if catalog.options_of(bucket).redact is None:
-            return cls._cut(letter.error)
-        kind = _KIND.match(letter.error) if letter.traceback else None
-        note = _("The message is not shown, because it may quote the event.")
-        return cls(text=kind[0] if kind else "", note=note)
+        error, note = visible_error(bucket, letter)
+        shown = cls._cut(error)
+        return cls(text=shown.text, note=note or shown.note)
 
     @classmethod
     def of_traceback(cls, bucket: Bucket, letter: DeadLetter) -> Self:
-        """Show a traceback. With ``redact`` without source lines, which may contain the event."""
-        lines = letter.traceback.splitlines()
-        if catalog.options_of(bucket).redact is not None:
-            lines = [line for line in lines if _FRAME.fullmatch(line)]
-        text = "\n".join(lines)
-        return cls(text=_escape(text[-MOST_CHARACTERS:]))
+        """Show the end of a traceback."""
+        return cls(text=_escape(visible_traceback(bucket, letter)[-MOST_CHARACTERS:]))
+
+    @classmethod
+    def _of_visible(cls, event: VisibleEvent) -> Self:
+        if event.raw is None:
+            return cls(text="", note=event.note)
+        is_whole = event.size == len(event.raw)
+        shown = cls._cut(lay_out(event.raw), size_bytes=event.size, is_whole=is_whole)
+        return cls(text=shown.text, note=shown.note or event.note)
 
     @classmethod
     def _cut(cls, text: str, *, size_bytes: int | None = None, is_whole: bool = True) -> Self:

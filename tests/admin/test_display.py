@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_jsonbuffer import Batch, Bucket
-from django_jsonbuffer.admin.display import MOST_BYTES, MOST_CHARACTERS, Exhibit, lay_out
+from django_jsonbuffer.admin.display import MOST_CHARACTERS, Exhibit, lay_out
+from django_jsonbuffer.redaction import MOST_BYTES
 from tests.test_json_arrays import JSON
 
 
