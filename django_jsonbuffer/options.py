@@ -118,8 +118,8 @@ class Options:
     report the bucket as behind, or as stalled if no worker was active during `behind_after`."""
 
     redact: Callable[[Any], object] | None = None
-    """Called with each event before the admin shows it. The admin shows the result in place of the
-    event, and hides the parts of an error that may quote the event."""
+    """Called with each event before the admin or ``dead_events`` shows it. They show the result in
+    place of the event, and hide the parts of an error that may quote the event."""
 
     def __post_init__(self) -> None:
         self._check_counts()

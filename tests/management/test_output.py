@@ -219,6 +219,8 @@ class TestProducts:
             (("show_buckets", "--format", "prometheus"), 3),
             (("show_buckets", "--watch"), 3),
             (("show_buckets", "--max-pending", "0"), 1),
+            (("dead_events",), 3),
+            (("dead_events", "--format", "json"), 3),
             (("redis_acl", "operator"), 1),
         ],
     )
@@ -235,6 +237,7 @@ class TestProducts:
         [
             (("show_buckets",), 0),
             (("show_buckets", "--watch"), 0),
+            (("dead_events",), 0),
             (("redis_acl", "operator"), 0),
         ],
     )
