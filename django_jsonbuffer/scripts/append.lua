@@ -18,8 +18,9 @@
 -- ARGV[5]  max_pending_bytes  most bytes of all batches; 0 for any number
 -- ARGV[6]  overflow           for a full bucket: raise (refuse this call), drop_newest, drop_oldest
 -- ARGV[7]  sequence           number of this call among those of the producer, from 1
--- ARGV[8]  counts             number of events in each of the splices below, with spaces between
--- ARGV[9…] splices            each `,<event>,<event>]`, no larger than a batch may be
+-- ARGV[8]  token              field of the batches that this call seals
+-- ARGV[9]  counts             number of events in each of the splices below, with spaces between
+-- ARGV[10…] splices           each `,<event>,<event>]`, no larger than a batch may be
 --
 -- Returns `stored` in the usual case. Otherwise {outcome, 1 when the bucket had no counters before
 -- (then the caller writes its name into the catalog again), 1 when a foreign value became a dead
@@ -33,13 +34,13 @@
 -- @needs numbers open_as_left sealed_as_left
 
 local MAX_BYTES = 512 * 1024 * 1024 -- of a string in Redis
-local FIRST_ARGV = 9
+local FIRST_ARGV = 10
 
 local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local attempts, producer = KEYS[5], KEYS[6]
 local remembered_ms, batch_size, batch_bytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local max_pending, max_pending_bytes, overflow = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
-local sequence, counts = tonumber(ARGV[7]), ARGV[8]
+local sequence, token, counts = tonumber(ARGV[7]), ARGV[8], ARGV[9]
 
 -- Not ==, because a copy of the call may arrive after later appends of its producer.
 local last = redis.call('GET', producer)
@@ -143,7 +144,7 @@ for digits in string.gmatch(counts, '%d+') do
   local splice, count = ARGV[at], tonumber(digits)
   if seals and held and batch.count > 0 and (batch.count + count > batch_size
       or batch.bytes + #splice - 1 > batch_bytes) then
-    seal(open, batches, batch, held)
+    seal(open, batches, batch, held, token)
   end
   if batch.count == 0 then
     redis.call('SETRANGE', open, 0, splice)
@@ -155,7 +156,7 @@ for digits in string.gmatch(counts, '%d+') do
   end
   batch.count, total = batch.count + count, total + count
   if seals and held and (batch.count >= batch_size or batch.bytes >= batch_bytes) then
-    seal(open, batches, batch, held)
+    seal(open, batches, batch, held, token)
   end
   at = at + 1
 end

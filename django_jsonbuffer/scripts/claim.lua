@@ -17,6 +17,7 @@
 -- ARGV[4]  after      where to begin among the batches that were delivered before: '-' for the
 --                     oldest, or '(' and an id for batches behind this id. A drain passes the id
 --                     that it claimed last, so that it claims no batch twice
+-- ARGV[5]  token      field of the batch that this call seals
 --
 -- Returns {foreign, id, attempt, count, events, failures, deaths, outages}. `foreign` is the number of
 -- foreign values that became dead letters. The other values are absent when nothing was claimed. If
@@ -29,6 +30,7 @@
 local open, batches, dead, stats, attempts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local paused = KEYS[6]
 local worker, lease_ms, linger_ms, after = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local token = ARGV[5]
 
 local batch = linger_ms >= 0 and look_open(open, stats) or { count = 0 }
 local held = look_sealed(batches, stats)
@@ -112,7 +114,7 @@ if held.entries > 0 then
   end
 end
 if not reply and lingered and foreign < MOST_SET_ASIDE then
-  local refusal = seal(open, batches, batch, held)
+  local refusal = seal(open, batches, batch, held, token)
   if refusal then return refusal end
   remember_open(open, stats, batch)
   reply = claim_sealed()

@@ -6,14 +6,16 @@
 -- KEYS[1]  batches  STREAM of sealed batches
 -- KEYS[2]  dead     STREAM of dead letters
 -- KEYS[3]  stats    HASH of the bucket's counters
--- ARGV[1…] ids      of the dead letters, whose events the caller knows to be JSON
+-- ARGV[1]  token    field of the new batch
+-- ARGV[2…] ids      of the dead letters, whose events the caller knows to be JSON
 --
 -- Returns how many events were replayed.
 
 -- @needs clock counters entries look_sealed remember_sealed
 
 local batches, dead, stats = KEYS[1], KEYS[2], KEYS[3]
-local FIRST_ARGV = 1
+local token = ARGV[1]
+local FIRST_ARGV = 2
 
 local held = look_sealed(batches, stats)
 local events, ids = {}, {}
@@ -29,7 +31,8 @@ if #ids == 0 then return 0 end
 -- All events are copied before the first dead letter is removed, because a full Redis refuses the
 -- copy.
 local array = '[' .. table.concat(events, ',') .. ']'
-redis.call('XADD', batches, '*', 'events', array, 'count', #ids, 'opened', now_ms())
+redis.call('XADD', batches, '*', 'events', array, 'count', #ids, 'opened', now_ms(),
+  'token', token)
 for _, id in ipairs(ids) do redis.call('XDEL', dead, id) end
 held.sealed, held.bytes = held.sealed + #ids, held.bytes + #array
 remember_sealed(batches, stats, held)

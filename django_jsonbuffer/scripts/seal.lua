@@ -7,6 +7,7 @@
 -- KEYS[3]  dead     STREAM of dead letters
 -- KEYS[4]  stats    HASH of the bucket's counters
 -- KEYS[5]  paused   STRING, since when (ms) the bucket is paused
+-- ARGV[1]  token    field of the batch that this call seals
 --
 -- Returns {id of the newest batch; 1 when a foreign value became a dead letter, else 0}. The id is
 -- false when there is no batch, or when the bucket is paused.
@@ -14,6 +15,7 @@
 -- @needs look_open look_sealed open_batch remember_sealed sealing
 
 local open, batches, dead, stats, paused = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local token = ARGV[1]
 
 if redis.call('GET', paused) then return { false, 0 } end
 local batch, held = look_open(open, stats), look_sealed(batches, stats)
@@ -26,7 +28,7 @@ local foreign = batch.is_foreign and 1 or 0
 redis.call('PERSIST', open)
 adopt(open, dead, stats, batch)
 if batch.count > 0 then
-  local refusal = seal(open, batches, batch, held)
+  local refusal = seal(open, batches, batch, held, token)
   if refusal then return refusal end
   remember_open(open, stats, batch)
   remember_sealed(batches, stats, held)

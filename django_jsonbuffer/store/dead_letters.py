@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from .calls import new_token
 from .scripts import DISCARD, LIST_DEAD, LIST_DEAD_IDS, REPLAY
 from .store import Store
 
@@ -47,7 +48,7 @@ def dead_ids(store: Store, limit: int, *, last: str) -> list[str]:
 def replay(store: Store, ids: Sequence[str]) -> int:
     """Make one batch of the events of dead letters. Returns how many were found."""
     keys = [store.keys.batches, store.keys.dead, store.keys.stats]
-    return store.run(REPLAY, keys, *ids)  # type: ignore[no-any-return]
+    return store.run(REPLAY, keys, new_token(), *ids)  # type: ignore[no-any-return]
 
 
 def discard(store: Store, ids: Sequence[str]) -> int:

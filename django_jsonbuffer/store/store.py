@@ -1,25 +1,20 @@
 """The way of a batch through Redis: append, seal, claim, renew, ack or release, split, bury."""
 
 import logging
-import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
-
-from redis.exceptions import NoScriptError
 
 from django_jsonbuffer.conf import Configuration
 from django_jsonbuffer.exceptions import LeaseLost
 from django_jsonbuffer.options import MAX_APPEND_BYTES, Limits
 from django_jsonbuffer.stamps import Stamp
 
-from . import catalog_entries, scripts
+from . import calls, catalog_entries, scripts
 from .appends import Outcome, outcome, packed_limits, size_of, splices
 from .claims import Burial, Claim
-from .clients import clients
-from .errors import not_redis, raise_ours
 from .keys import PRODUCER, Identity, bucket_keys
-from .redis_internals import AS_BYTES, Packed, execute_once, packed
+from .redis_internals import Packed
 from .scripts import MILLISECOND, Script
 
 logger = logging.getLogger("django_jsonbuffer")
@@ -66,8 +61,8 @@ class Store:
         if (known := self._packed_limits) is None or known[0] is not limits:
             known = self._packed_limits = limits, packed_limits(limits)
         keys = [*self.event_keys, self.keys.attempts, self.keys.open + PRODUCER + stamp.producer]
-        sequence = b"%d" % stamp.sequence
-        reply = self.run_once(scripts.APPEND, keys, known[1], sequence, counts, *texts)
+        sequence, token = b"%d" % stamp.sequence, calls.new_token().encode()
+        reply = self.run_once(scripts.APPEND, keys, known[1], sequence, token, counts, *texts)
         if reply != b"stored":
             self._report(outcome(reply, events, self.name))
 
@@ -77,7 +72,9 @@ class Store:
         Returns the id of the newest batch, and how many foreign values became dead letters. The id
         is None if there is no batch or the bucket is paused.
         """
-        newest, foreign = self.run(scripts.SEAL, [*self.event_keys, self.keys.paused])
+        newest, foreign = self.run(
+            scripts.SEAL, [*self.event_keys, self.keys.paused], calls.new_token()
+        )
         if foreign:
             self.report_foreign(foreign)
         return newest.decode() if newest else None, foreign
@@ -98,7 +95,8 @@ class Store:
         first = "-" if after is None else f"({after}"
         all_foreign = 0
         while True:
-            foreign, *found = self.run(scripts.CLAIM, keys, worker, lease_ms, linger_ms, first)
+            args = (worker, lease_ms, linger_ms, first, calls.new_token())
+            foreign, *found = self.run(scripts.CLAIM, keys, *args)
             all_foreign += foreign
             if foreign:
                 self.report_foreign(foreign)
@@ -182,40 +180,11 @@ class Store:
 
     def run(self, script: Script, keys: list[str], *args: bytes | str | int) -> Any:
         """The reply of a script, as bytes even if the client decodes replies."""
-        client, around = clients[self.cache], sys.exception()
-        execute: Any = client.execute_command
-        rest = (len(keys), *keys, *args)
-        try:
-            try:
-                reply = execute("EVALSHA", script.sha, *rest, **AS_BYTES)
-            except NoScriptError:
-                reply = execute("EVAL", script.source, *rest, **AS_BYTES)
-        except BaseException as error:
-            raise_ours(error, client, self.cache, self.name, around=around)
-            raise
-        shape = tuple(map(type, reply)) if type(reply) is list else type(reply)
-        if shape not in script.replies and not (script.check and script.check(reply)):
-            raise not_redis(self.name)
-        return reply
+        return calls.run(self.identity, script, keys, args)
 
     def run_once(self, script: Script, keys: list[str], *args: bytes | Packed) -> Any:
-        """The reply of a script without the retries of the client. The caller must check the reply.
-
-        The error of a retry would not say whether the first command was carried out.
-        """
-        client, around = clients[self.cache], sys.exception()
-        *same, last = keys
-        head = packed(len(keys), *same)
-        try:
-            try:
-                evaluate = packed("EVALSHA", script.sha)
-                return execute_once(client, evaluate, head, last.encode(), *args, key=last)
-            except NoScriptError:
-                evaluate, source = packed("EVAL"), script.source.encode()
-                return execute_once(client, evaluate, source, head, last.encode(), *args, key=last)
-        except BaseException as error:
-            raise_ours(error, client, self.cache, self.name, around=around)
-            raise
+        """The reply of a script without the retries of the client. The caller must check it."""
+        return calls.run_once(self.identity, script, keys, args)
 
     def _run_held(self, script: Script, keys: list[str], claim: Claim, *args: str | int) -> Any:
         """Run a script that does nothing and returns nothing unless the worker holds the claim."""

@@ -281,7 +281,7 @@ class Judge:
         check(before.dead == after.dead, "dead letters were changed")
 
     def _after_append(self, before: State, after: State, args: Any, reply: Any) -> None:
-        producer, limits, sequence, _, *splices = args
+        producer, limits, sequence, _, _, *splices = args
         parts = [json.loads(b"[" + splice[1:]) for splice in splices]
         call = AppendCall._make([producer, *limits.args, int(sequence), parts])
         stamp = Stamp(call.producer, call.sequence)
@@ -305,7 +305,7 @@ class Judge:
             self.past.gone["newest"] += dropped
 
     def _after_claim(self, before: State, after: State, args: Any, reply: Any) -> None:
-        worker, lease_ms, linger_ms, behind = args
+        worker, lease_ms, linger_ms, behind, _ = args
         self._after_nothing(before, after, args, reply)
         for id in after.batches:
             self.past.batches.setdefault(id, Batch())
@@ -440,11 +440,12 @@ class Judge:
         self.past.gone["buried"] += len(letters)
 
     def _after_replay(self, before: State, after: State, args: Any, reply: Any) -> None:
-        moved = [before.dead[id] for id in args if id in before.dead]
+        _, *ids = args
+        moved = [before.dead[id] for id in ids if id in before.dead]
         check(reply == len(moved), "a replay was counted wrong")
         check(sorted(after.row) == sorted(before.row + moved), "a replay is not what was asked for")
         check(
-            after.dead == {id: n for id, n in before.dead.items() if id not in args},
+            after.dead == {id: n for id, n in before.dead.items() if id not in ids},
             "a replay changed other dead letters",
         )
         self.past.gone["replayed"] += reply

@@ -1,13 +1,13 @@
 -- Shared: seals the open batch.
 -- @needs ensure_group
 
--- Moves the open batch to the end of the stream. Updates the tables `batch` and `held`, which the
--- caller must store. Returns nil, or the error of a stream whose last id is the largest possible
+-- Moves the open batch to the end of the stream, with the token of the call. Updates the tables
+-- `batch` and `held`, which the caller must store. Returns nil, or the error of a stream whose last id is the largest possible
 -- id. In that case the open batch stays as it was.
-local function seal(open, batches, batch, held)
+local function seal(open, batches, batch, held, token)
   ensure_group(batches)
   local added = redis.pcall('XADD', batches, '*', 'events', redis.call('GET', open),
-    'count', batch.count, 'opened', batch.opened)
+    'count', batch.count, 'opened', batch.opened, 'token', token)
   if added.err then return added end
   redis.call('DEL', open)
   held.sealed, held.bytes = held.sealed + batch.count, held.bytes + batch.bytes
