@@ -1,17 +1,13 @@
 """The permissions that a Redis user needs. They are read from the scripts, so they always fit."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from .store import scripts
 from .store.keys import bucket_keys, catalog_key
+from .store.script_files import commands_of
 from .store.scripts import Script
-
-_CALL: Final = re.compile(r"redis\.p?call\(\s*'(\w+)'(?:\s*,\s*'([A-Z]+)')?")
-
-_WITH_SUBCOMMANDS: Final = {"XGROUP", "XINFO"}
 
 
 @dataclass(frozen=True)
@@ -26,15 +22,8 @@ class Role:
         """The rules of ACL SETUSER that allow the commands of this role, and deny all others."""
         used = {"EVAL", "EVALSHA", "SELECT", *self.commands}
         for script in self.scripts:
-            used |= _commands_of(script)
+            used |= {*commands_of(script.source)}
         return ["-@all", *(f"+{command.lower()}" for command in sorted(used))]
-
-
-def _commands_of(script: Script) -> set[str]:
-    return {
-        f"{command}|{word}" if command in _WITH_SUBCOMMANDS else command
-        for command, word in _CALL.findall(script.source)
-    }
 
 
 _PRODUCER: Final = Role((scripts.APPEND, scripts.LOSE), ("SADD",))

@@ -52,12 +52,17 @@ class BufferUnavailable(JSONBufferError):
     may_be_done = False
     """Whether Redis may have carried out the command despite the error."""
 
+    may_be_repeated = True
+    """Whether an append may be sent again. False if Redis stopped its script in the middle: then it
+    may be stored without its stamp, and Redis would store it again."""
+
     is_unreachable = False
     """Whether Redis did not answer at all. False if it answered with a refusal."""
 
 
 class AppendUndecided(BufferUnavailable):
     """It is not known whether an append was stored: its replies were lost for ``append_timeout``.
+    Or Redis, before 7.0, stopped its script in the middle: the Redis user may not run a command.
 
     Redis holds all events of the append, or none. A second append of the same events may store them
     twice. :meth:`retry` does not.
@@ -78,8 +83,9 @@ class AppendUndecided(BufferUnavailable):
         """Send the same append again. However often you call this, the append is stored once.
 
         Returns if the append is stored. Raises :class:`AppendUndecided` if that is still unknown.
-        After half a day it sends nothing and raises :class:`BufferUnavailable`. The append may be
-        stored all the same: look for its events before you append them again.
+        After half a day it sends nothing and raises :class:`BufferUnavailable`, and also if Redis
+        stopped the script in the middle. The append may be stored all the same: look for its events
+        before you append them again.
         """
         self._retry()
 

@@ -142,8 +142,6 @@ TOLERATED = {
     "+script|load",
     "+select",  # of a database other than 0
     "+config|get",  # which hosted servers do not have
-    "+hincrby",  # without it, a total begins again with each event
-    "+xinfo|consumers",  # without it, the names of dead workers accumulate
 }
 
 WORK: dict[str, Callable[[Redis], None]] = {

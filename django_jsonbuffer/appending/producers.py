@@ -90,6 +90,7 @@ class _Sending:
         self._stamp = stamp
         self._timeout_seconds = timeout.total_seconds()
         self._is_undecided = False
+        self._may_be_repeated = True
         self._forgotten_at = time.monotonic() + (REMEMBERED / 2).total_seconds()
 
     def decide(self, error: JSONBufferError, *, began: float) -> None:
@@ -100,11 +101,13 @@ class _Sending:
             while True:
                 if isinstance(error, BufferUnavailable):
                     self._is_undecided |= error.may_be_done
+                    self._may_be_repeated &= error.may_be_repeated
                 if not self._is_undecided:
                     raise error
                 # If this call is refused, an earlier call may still store the append: perhaps the
                 # server has not read its command yet.
-                if time.monotonic() + pause_seconds >= deadline:
+                is_over = time.monotonic() + pause_seconds >= deadline
+                if is_over or not self._may_be_repeated:
                     raise self._undecided(error) from error
                 time.sleep(pause_seconds * random.uniform(0.5, 1))
                 pause_seconds = min(pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
@@ -117,6 +120,11 @@ class _Sending:
 
     def retry(self) -> None:
         began = time.monotonic()
+        if not self._may_be_repeated:
+            raise BufferUnavailable(
+                "Redis stopped this append in the middle. To send it again could store it twice. "
+                "Look for its events before you append them again."
+            )
         if began > self._forgotten_at:
             raise BufferUnavailable(
                 "It is too late to find out whether this append was stored, because the bucket may "
@@ -128,11 +136,17 @@ class _Sending:
             self.decide(error, began=began)
 
     def _undecided(self, error: JSONBufferError) -> AppendUndecided:
+        advice = (
+            "Call retry() of this error to find out, within half a day. However often you call it, "
+            "the append is stored once."
+            if self._may_be_repeated
+            else "Look for its events before you append them again."
+        )
         undecided = AppendUndecided(
-            f"It is not known whether the append was stored: {error} Call retry() of this error to "
-            "find out, within half a day. However often you call it, the append is stored once.",
+            f"It is not known whether the append was stored: {error} {advice}",
             stamp=self._stamp,
             retry=self.retry,
         )
         undecided.is_unreachable = isinstance(error, BufferUnavailable) and error.is_unreachable
+        undecided.may_be_repeated = self._may_be_repeated
         return undecided

@@ -173,6 +173,8 @@ def _spilled(group: Group, error: Exception) -> Exception | None:
     store, options = group[0].store, group[0].options
     if options.on_unavailable != "spill" or not isinstance(error, BufferUnavailable):
         return error
+    if not error.may_be_repeated:
+        return error  # the spill would send the append again
     from .spill import spill
 
     try:

@@ -14,11 +14,14 @@
 --
 -- Returns 1, or 0 when another worker holds the lease or the batch is gone.
 
--- @needs counters leases look_sealed remember_sealed remove
+-- @needs counters leases look_sealed permissions remember_sealed remove
 
 local batches, stats, attempts = KEYS[1], KEYS[2], KEYS[3]
 local worker, id, attempt = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local count, bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
+
+local refusal = missing_permission(batches)
+if refusal then return refusal end
 
 if not is_held(batches, worker, id, attempt) then return 0 end
 local held = look_sealed(batches, stats)

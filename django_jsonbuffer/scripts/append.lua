@@ -30,6 +30,7 @@
 --   dropped   the events are dropped, by drop_newest
 --   full      the bucket has no room; nothing was written
 --   large     the string of the open batch has no room; nothing was written
+-- Returns an error if the Redis user may not run one of the commands; nothing was written.
 
 -- @needs numbers open_as_left sealed_as_left
 
@@ -42,12 +43,14 @@ local remembered_ms, batch_size, batch_bytes = ARGV[1], tonumber(ARGV[2]), tonum
 local max_pending, max_pending_bytes, overflow = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local sequence, token, counts = tonumber(ARGV[7]), ARGV[8], ARGV[9]
 
+local last = redis.pcall('GET', producer)
+local refusal = last and last.err and last -- the script goes on, to find out which command it was
 -- Not ==, because a copy of the call may arrive after later appends of its producer.
-local last = redis.call('GET', producer)
-if last and sequence <= (whole(last) or 0) then return { 'repeated', 0, 0, 0 } end
+if last and not refusal and sequence <= (whole(last) or 0) then return { 'repeated', 0, 0, 0 } end
 
 local seals, has_cap = batch_size > 0, max_pending > 0 or max_pending_bytes > 0
-local first_count, first_splice = tonumber(string.match(counts, '%d+')), ARGV[FIRST_ARGV]
+local first_splice = ARGV[FIRST_ARGV]
+local first_count = tonumber(counts) or tonumber(string.match(counts, '%d+'))
 local batch = open_as_left(open, stats)
 
 local function may_fill_a_batch()
@@ -64,32 +67,44 @@ local function has_room(pending, bytes)
 end
 
 -- Whether the events need only be spliced into the open batch, which is as a script left it.
-local function is_usual()
-  if not batch or batch.count == 0 or not batch.appended or #ARGV > FIRST_ARGV then return false end
-  if may_fill_a_batch() or batch.bytes + #first_splice > MAX_BYTES then return false end
-  local held = has_cap and sealed_as_left(batches, stats)
-  return not has_cap or held and has_room(batch.count + held.sealed, batch.bytes + held.bytes)
+local is_usual = not refusal and batch and batch.count > 0 and batch.appended and #ARGV == FIRST_ARGV
+  and not may_fill_a_batch() and batch.bytes + #first_splice <= MAX_BYTES
+if is_usual and has_cap then
+  local held = sealed_as_left(batches, stats)
+  is_usual = held and has_room(batch.count + held.sealed, batch.bytes + held.bytes)
 end
 
-if is_usual() then
+if is_usual then
   local tail = #first_splice >= TAIL and first_splice or string.sub(batch.tail, 1, -2) .. first_splice
-  redis.call('SETRANGE', open, batch.bytes - 1, first_splice)
+  -- The first write needs memory, so that a full Redis refuses it. The events come last: when Redis
+  -- refuses them or one of the commands before, the other values are put back.
+  refusal = redis.pcall('SET', producer, sequence, 'PX', remembered_ms)
+  if not refusal.err then
+    refusal = redis.pcall('HSET', stats, 'open', batch.count + first_count, 'open_bytes',
+      batch.bytes + #first_splice - 1, 'open_tail', string.sub(tail, -TAIL),
+      'appended', batch.appended + first_count)
+  end
   -- Another client may have set an expiry on the key, which would remove our events.
-  redis.call('PERSIST', open)
-  redis.call('HSET', stats, 'open', batch.count + first_count, 'open_bytes',
-    batch.bytes + #first_splice - 1, 'open_tail', string.sub(tail, -TAIL),
-    'appended', batch.appended + first_count)
-  -- Last, so that an append that was not stored is never recorded as stored.
-  redis.call('SET', producer, sequence, 'PX', remembered_ms)
-  return 'stored'
+  if type(refusal) ~= 'table' then refusal = redis.pcall('PERSIST', open) end
+  if type(refusal) ~= 'table' then
+    refusal = redis.pcall('SETRANGE', open, batch.bytes - 1, first_splice)
+  end
+  if type(refusal) ~= 'table' then return 'stored' end
+  redis.pcall('HSET', stats, 'open', batch.count, 'open_bytes', batch.bytes, 'open_tail', batch.tail,
+    'appended', batch.appended)
+  redis.pcall('SET', producer, last or 0, 'PX', remembered_ms)
 end
 
 -- The usual append has returned above. Creating these functions would double the time that it takes.
--- @needs clock counters drops entries look_sealed open_batch read_open remember_sealed remove sealing
+-- @needs clock counters drops entries look_sealed open_batch permissions read_open remember_sealed
+-- @needs remove sealing
+
+refusal = missing_permission(open) or refusal
+if refusal then return refusal end
 
 -- All reads come before the first write: a key of another type must fail here.
 batch = batch or read_open(open, stats)
-local is_new = redis.call('EXISTS', stats) == 0 and 1 or 0
+local is_new = redis.call('HLEN', stats) == 0 and 1 or 0
 if not seals and batch.bytes + #first_splice > MAX_BYTES then return { 'large', 0, 0, 0 } end
 if batch.is_foreign then redis.call('XLEN', dead) end
 local held

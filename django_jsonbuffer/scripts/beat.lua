@@ -13,13 +13,16 @@
 --
 -- Returns how many workers have a heartbeat.
 
--- @needs clock look_open look_sealed numbers take_samples totals
+-- @needs clock look_open look_sealed numbers permissions take_samples totals
 
 local FORGOTTEN_MS = 24 * 60 * 60 * 1000
 
 local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local workers, history = KEYS[5], KEYS[6]
 local worker = ARGV[1]
+
+local refusal = missing_permission(open)
+if refusal then return refusal end
 
 local noted = redis.call('HGETALL', workers)
 

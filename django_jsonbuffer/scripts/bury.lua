@@ -16,12 +16,16 @@
 --
 -- Returns 1, or 0 when another worker holds the lease or the batch is gone.
 
--- @needs attempts counters dead_letters entries leases look_sealed remember_sealed remove
+-- @needs attempts counters dead_letters entries leases look_sealed permissions remember_sealed
+-- @needs remove
 
 local batches, dead, stats, attempts = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local worker, id, attempt = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local processed, failures = tonumber(ARGV[4]), ARGV[5]
 local FIRST_ARGV = 6
+
+local refusal = missing_permission(batches)
+if refusal then return refusal end
 
 if not is_held(batches, worker, id, attempt) then return 0 end
 local entry = redis.call('XRANGE', batches, id, id)[1]

@@ -24,13 +24,16 @@
 -- nothing was claimed and `foreign` is not 0, call again: one call sets aside a limited number of
 -- foreign values. `attempt` is the number of this delivery, from 1.
 
--- @needs attempts clock ensure_group entries foreign_entries group look_open look_sealed
--- @needs open_batch remember_attempts remember_sealed remove sealing
+-- @needs attempts clock ensure_group entries foreign_entries group look_open look_sealed open_batch
+-- @needs permissions remember_attempts remember_sealed remove sealing
 
 local open, batches, dead, stats, attempts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local paused = KEYS[6]
 local worker, lease_ms, linger_ms, after = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local token = ARGV[5]
+
+local refusal = missing_permission(open)
+if refusal then return refusal end
 
 local batch = linger_ms >= 0 and look_open(open, stats) or { count = 0 }
 local held = look_sealed(batches, stats)

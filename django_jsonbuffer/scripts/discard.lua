@@ -8,10 +8,13 @@
 --
 -- Returns how many of them existed.
 
--- @needs drops
+-- @needs drops permissions
 
 local dead, stats = KEYS[1], KEYS[2]
 local FIRST_ARGV = 1
+
+local refusal = missing_permission(dead)
+if refusal then return refusal end
 
 -- A key of another type must fail here, before the first write.
 redis.call('HLEN', stats)

@@ -7,10 +7,13 @@
 --
 -- Returns the count.
 
--- @needs counters
+-- @needs counters permissions
 
 local stats = KEYS[1]
 local count = tonumber(ARGV[1])
+
+local refusal = missing_permission(stats)
+if refusal then return refusal end
 
 bump(stats, 'lost', count)
 return count

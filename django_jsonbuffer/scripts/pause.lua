@@ -6,9 +6,12 @@
 --
 -- Returns 1, or 0 when it was already paused.
 
--- @needs clock
+-- @needs clock permissions
 
 local paused = KEYS[1]
+
+local refusal = missing_permission(paused)
+if refusal then return refusal end
 
 local is_paused = redis.call('GET', paused)
 

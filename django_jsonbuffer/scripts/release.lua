@@ -16,11 +16,15 @@
 --
 -- Returns 1, or 0 when another worker holds the lease or the batch is gone.
 
--- @needs attempts clock group leases look_sealed remember_attempts remember_sealed totals
+-- @needs attempts clock group leases look_sealed permissions remember_attempts remember_sealed
+-- @needs totals
 
 local batches, stats, attempts = KEYS[1], KEYS[2], KEYS[3]
 local worker, id, attempt = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local count, idle_ms, failed, error = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
+
+local refusal = missing_permission(batches)
+if refusal then return refusal end
 
 if not is_held(batches, worker, id, attempt) then return 0 end
 if #redis.call('XRANGE', batches, id, id) == 0 then return 0 end -- another client deleted it

@@ -10,10 +10,13 @@
 --
 -- Returns 1, or 0 when another worker holds the lease or the batch is gone.
 
--- @needs group leases
+-- @needs group leases permissions
 
 local batches = KEYS[1]
 local worker, id, attempt = ARGV[1], ARGV[2], tonumber(ARGV[3])
+
+local refusal = missing_permission(batches)
+if refusal then return refusal end
 
 if not is_held(batches, worker, id, attempt) then return 0 end
 if #redis.call('XRANGE', batches, id, id) == 0 then return 0 end -- another client deleted it

@@ -11,11 +11,14 @@
 --
 -- Returns how many events were replayed.
 
--- @needs clock counters entries look_sealed remember_sealed
+-- @needs clock counters entries look_sealed permissions remember_sealed
 
 local batches, dead, stats = KEYS[1], KEYS[2], KEYS[3]
 local token = ARGV[1]
 local FIRST_ARGV = 2
+
+local refusal = missing_permission(batches)
+if refusal then return refusal end
 
 local held = look_sealed(batches, stats)
 local events, ids = {}, {}

@@ -6,7 +6,12 @@
 --
 -- Returns 1, or 0 when it was not paused.
 
+-- @needs permissions
+
 local paused = KEYS[1]
+
+local refusal = missing_permission(paused)
+if refusal then return refusal end
 
 redis.call('GET', paused) -- a key of another type must fail here
 return redis.call('DEL', paused)

@@ -12,10 +12,13 @@
 --
 -- Returns how many batches the worker still held.
 
--- @needs entries group look_sealed remember_sealed
+-- @needs entries group look_sealed permissions remember_sealed
 
 local batches, stats, workers = KEYS[1], KEYS[2], KEYS[3]
 local worker, lease_ms = ARGV[1], ARGV[2]
+
+local refusal = missing_permission(batches)
+if refusal then return refusal end
 
 local held = look_sealed(batches, stats)
 

@@ -12,10 +12,13 @@
 -- Returns {id of the newest batch; 1 when a foreign value became a dead letter, else 0}. The id is
 -- false when there is no batch, or when the bucket is paused.
 
--- @needs look_open look_sealed open_batch remember_sealed sealing
+-- @needs look_open look_sealed open_batch permissions remember_sealed sealing
 
 local open, batches, dead, stats, paused = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local token = ARGV[1]
+
+local refusal = missing_permission(open)
+if refusal then return refusal end
 
 if redis.call('GET', paused) then return { false, 0 } end
 local batch, held = look_open(open, stats), look_sealed(batches, stats)

@@ -9,11 +9,14 @@
 --
 -- Returns how many values there are.
 
--- @needs dead_letters
+-- @needs dead_letters permissions
 
 local dead, stats = KEYS[1], KEYS[2]
 local error = ARGV[1]
 local FIRST_ARGV = 2
+
+local refusal = missing_permission(dead)
+if refusal then return refusal end
 
 -- Keys of another type must fail here, before the first write.
 redis.call('HLEN', stats)

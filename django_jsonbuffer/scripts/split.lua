@@ -21,14 +21,17 @@
 -- Returns {id of the second half}, or an empty list when another worker holds the lease or the batch
 -- is gone.
 
--- @needs attempts entries leases look_sealed numbers remember_attempts remember_sealed remove
--- @needs undelivered
+-- @needs attempts entries leases look_sealed numbers permissions remember_attempts remember_sealed
+-- @needs remove undelivered
 
 local batches, stats, attempts = KEYS[1], KEYS[2], KEYS[3]
 local worker, id, attempt = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local last, following = tonumber(ARGV[4]), tonumber(ARGV[5])
 local left, right = tonumber(ARGV[6]), tonumber(ARGV[7])
 local failures, deaths, outages, error = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
+
+local refusal = missing_permission(batches)
+if refusal then return refusal end
 
 if not is_held(batches, worker, id, attempt) then return {} end
 local entry = redis.call('XRANGE', batches, id, id)[1]

@@ -16,11 +16,14 @@
 -- Returns {foreign, number of events, 1 when the limit was reached, list of JSON arrays, oldest
 -- first}. `foreign` is the number of foreign values that became dead letters.
 
--- @needs counters drops entries foreign_entries look_open look_sealed open_batch remember_sealed
--- @needs remove
+-- @needs counters drops entries foreign_entries look_open look_sealed open_batch permissions
+-- @needs remember_sealed remove
 
 local open, batches, dead, stats, attempts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local counter, returns, limit = ARGV[1], ARGV[2] == '1', tonumber(ARGV[3])
+
+local refusal = missing_permission(open)
+if refusal then return refusal end
 
 local batch, held = look_open(open, stats), look_sealed(batches, stats)
 -- Keys of another type must fail here, before the first write.

@@ -26,6 +26,8 @@ _ARGUMENTS: Final = ", with args beginning with"
 """The part of a server's error that begins with this text quotes the command, and so events or a
 password. Servers send it for a command that they do not know."""
 
+_PERMISSIONS: Final = " `manage.py redis_acl` prints the permissions that the user needs."
+
 
 @contextmanager
 def asking(cache: str, name: str | None = None, *, key: str = "") -> "Iterator[Redis]":
@@ -58,7 +60,10 @@ def raise_ours(
     if isinstance(error, DRIVER_ERRORS):
         ours = translated(error, name, key=key)
         if isinstance(ours, BufferUnavailable):
-            ours.may_be_done = not redis_internals.was_not_sent(error, around=around)
+            ours.may_be_repeated = not redis_internals.was_stopped(error)
+            ours.may_be_done = not (
+                ours.may_be_repeated and redis_internals.was_not_sent(error, around=around)
+            )
         raise ours from None if _ARGUMENTS in str(error) else error
     if option := redis_internals.wrong_option(error):
         raise misconfigured_option(cache, option) from error
@@ -94,7 +99,8 @@ def translated(error: Exception, name: str | None = None, *, key: str = "") -> J
             or redis_internals.is_pool_exhausted(error)
         )
         return unavailable
-    return BufferUnavailable(f"Redis refused a command{bucket}: {text}")
+    hint = "" if not redis_internals.is_about_permissions(error) else _PERMISSIONS
+    return BufferUnavailable(f"Redis refused a command{bucket}: {text}{hint}")
 
 
 def not_redis(name: str | None = None) -> BufferUnavailable:

@@ -15,6 +15,7 @@ from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
     MaxConnectionsError,
+    NoPermissionError,
     ResponseError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -31,6 +32,8 @@ _ALL_IN_USE: Final = ("Too many connections", "No connection available.")
 """Messages of redis-py when all connections of a pool are in use. A BlockingConnectionPool has one
 in every version, other pools only before redis-py 6.3, which has an exception class for this."""
 
+_STOPPED: Final = ("ACL failure in script", "The user executing the script can't")
+"""Messages of Redis when the user may not run a command of a script: since 7.2, and before."""
 
 AS_BYTES: Final = {"NEVER_DECODE": True}
 """Options of a command whose reply comes as bytes, even if the client decodes replies.
@@ -127,6 +130,19 @@ def was_not_sent(error: BaseException, *, around: BaseException | None) -> bool:
     return reason is not around and isinstance(
         reason, socket.gaierror | ConnectionRefusedError | FileNotFoundError
     )
+
+
+def is_about_permissions(error: BaseException) -> bool:
+    """Whether the Redis user may not run a command, or may not use a key."""
+    return isinstance(error, NoPermissionError) or was_stopped(error)
+
+
+def was_stopped(error: BaseException) -> bool:
+    """Whether Redis refused a command of a script, and so stopped the script in the middle.
+
+    Relies on the messages in ``_STOPPED``.
+    """
+    return isinstance(error, ResponseError) and any(text in str(error) for text in _STOPPED)
 
 
 def is_pool_exhausted(error: BaseException) -> bool:

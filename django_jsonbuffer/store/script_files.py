@@ -9,6 +9,9 @@ The text of the shared files replaces that line, each file behind the files that
 has each file once: a file that is already further up is left out. An operation may have
 several of these lines. Lua creates a function where its text stands, so a script that returns
 above the second line does not spend the time that the functions of the second line take.
+
+At the end, ``shared/permissions.lua`` gets a check of each command that the whole script runs. A
+loop over their names would take twice the time.
 """
 
 import re
@@ -17,6 +20,9 @@ from importlib import resources
 from typing import Final
 
 _NEEDS: Final = re.compile(r"^-- @needs (.+)$", re.MULTILINE)
+_CALL: Final = re.compile(r"redis\.p?call\(\s*'(\w+)'(?:\s*,\s*'([A-Z]+)')?")
+_WITH_SUBCOMMANDS: Final = {"XGROUP", "XINFO"}
+_UNCHECKED: Final = re.compile(r"local command = nil -- .*")
 
 
 def assemble(name: str) -> str:
@@ -24,7 +30,23 @@ def assemble(name: str) -> str:
 
     Raises ``ValueError`` if a file is missing, or if shared files need each other in a circle.
     """
-    return _text(f"{name}.lua", needed_by=(), above=set())
+    text = _text(f"{name}.lua", needed_by=(), above=set())
+    return _UNCHECKED.sub(f"local command = {' or '.join(map(_check_of, commands_of(text)))}", text)
+
+
+def commands_of(text: str) -> list[str]:
+    """The commands that a script runs, each with its subcommand: ``XADD``, ``XGROUP|CREATE``."""
+    return sorted(
+        {
+            f"{command}|{word}" if command in _WITH_SUBCOMMANDS else command
+            for command, word in _CALL.findall(text)
+        }
+    )
+
+
+def _check_of(command: str) -> str:
+    words = ", ".join(f"'{word}'" for word in command.split("|"))
+    return f"not may_run({words}, key, key, key) and '{command.lower()}'"
 
 
 def _text(file: str, *, needed_by: tuple[str, ...], above: set[str]) -> str:

@@ -101,6 +101,17 @@ class TestAppendOnce:
             caught.value.retry()
         assert len(server.stamps) == sent
 
+    def test_that_was_stopped_in_the_middle_is_not_sent_again(self) -> None:
+        stopped = lost()
+        stopped.may_be_repeated = False
+        server = Server(stopped)
+        with pytest.raises(AppendUndecided, match="Look for its events") as caught:
+            append_once(server, timeout=timedelta(seconds=10))
+        with pytest.raises(BufferUnavailable, match="stopped this append in the middle"):
+            caught.value.retry()
+        assert not caught.value.may_be_repeated
+        assert len(server.stamps) == 1
+
     def test_time_that_is_over_at_once_still_sends_once(self) -> None:
         server = Server(lost())
         with pytest.raises(AppendUndecided):

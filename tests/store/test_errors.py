@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from pathlib import Path
 from traceback import format_exception
 from typing import Any
 
@@ -8,6 +9,7 @@ import redis
 from django_jsonbuffer import Bucket
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.exceptions import (
+    AppendUndecided,
     BufferMisconfigured,
     BufferOutOfMemory,
     BufferUnavailable,
@@ -158,6 +160,33 @@ class TestMayBeDone:
         assert "refuses the login" in str(error)
         assert "hunter2" not in "".join(format_exception(error))
         assert not error.may_be_done
+
+
+class TestStopped:
+    """Redis before 7.0 runs a script up to the command that its user may not run."""
+
+    STOPPED = (
+        b"-ERR Error running script (call to f_0): @user_script:9: @user_script: 9: "
+        b"The user executing the script can't run this command or subcommand \r\n"
+    )
+
+    def test_may_be_done_and_may_not_be_repeated(self, use_cache: Callable[..., str]) -> None:
+        with answering(self.STOPPED) as port:
+            alias = use_cache(f"redis://127.0.0.1:{port}/0?protocol=2&socket_timeout=5")
+            error = raised_by("EVALSHA", "0", 0, cache=alias)
+        assert isinstance(error, BufferUnavailable)
+        assert error.may_be_done
+        assert not error.may_be_repeated
+        assert "manage.py redis_acl" in str(error)
+
+    def test_append_is_neither_repeated_nor_spilled(
+        self, use_cache: Callable[..., str], tmp_path: Path
+    ) -> None:
+        with answering(self.STOPPED) as port:
+            use_cache(f"redis://127.0.0.1:{port}/0?protocol=2&socket_timeout=5")
+            with pytest.raises(AppendUndecided):
+                Bucket("orders", on_unavailable="spill", spill_dir=tmp_path).append(1)
+        assert [*tmp_path.iterdir()] == []
 
 
 class TestFailure:

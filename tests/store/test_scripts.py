@@ -96,6 +96,13 @@ class TestOperation:
         names = [each for names in TOP_LEVEL.findall(source) for each in names.split(",")]
         assert len(names) <= 150
 
+    def test_that_writes_checks_the_permissions_for_all_its_commands(self, name: str) -> None:
+        header, body = parts(name)
+        assert ("missing_permission(" in body) == ("Writes nothing." not in header)
+        called = re.findall(r"redis\.p?call\(\s*'(\w+)'", SCRIPTS[name].source)
+        checked = re.findall(r"may_run\('(\w+)'", SCRIPTS[name].source)
+        assert set(checked) == (set(called) if "missing_permission(" in body else set())
+
     def test_is_read_at_import(self, name: str) -> None:
         assert {"source", "sha"} <= vars(SCRIPTS[name]).keys()
 

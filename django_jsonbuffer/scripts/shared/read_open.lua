@@ -11,6 +11,7 @@ end
 -- there was a value: the value without white space around it, which must be written back.
 -- `is_foreign` is set when the value is not a JSON array of events. Writes nothing.
 local function read_open(open, stats)
+  redis.call('HLEN', stats) -- a key of another type must fail here
   local text = redis.call('GET', open)
   if not text or text == '' then return { count = 0, bytes = 0 } end
   text = without_padding(text)

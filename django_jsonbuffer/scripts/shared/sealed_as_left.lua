@@ -3,9 +3,9 @@
 
 -- Returns {sealed, claimed, bytes, entries}: `sealed` and `claimed` are numbers of events. Returns nil
 -- when the entries must be counted: another client has added or deleted entries, or the counters
--- are missing or not numbers. Writes nothing.
+-- are missing or not numbers, or the stream cannot be read. Writes nothing.
 local function sealed_as_left(batches, stats)
-  local entries = redis.call('XLEN', batches)
+  local entries = redis.pcall('XLEN', batches)
   if entries == 0 then return { sealed = 0, claimed = 0, bytes = 0, entries = 0 } end
   local known = redis.call('HMGET', stats, 'sealed', 'claimed', 'sealed_bytes', 'sealed_batches')
   local sealed, claimed, bytes = whole(known[1]), whole(known[2]), whole(known[3])
