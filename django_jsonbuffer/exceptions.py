@@ -60,6 +60,14 @@ class BufferUnavailable(JSONBufferError):
     """Whether Redis did not answer at all. False if it answered with a refusal."""
 
 
+class StampOvertaken(JSONBufferError):
+    """Another append of the same producer has the sequence number of this append, or a later one.
+
+    A copy of this process sent it. Nothing was written. No caller of an append gets this error: the
+    append is sent again by a new producer.
+    """
+
+
 class AppendUndecided(BufferUnavailable):
     """It is not known whether an append was stored: its replies were lost for ``append_timeout``.
     Or Redis, before 7.0, stopped its script in the middle: the Redis user may not run a command.
@@ -83,9 +91,9 @@ class AppendUndecided(BufferUnavailable):
         """Send the same append again. However often you call this, the append is stored once.
 
         Returns if the append is stored. Raises :class:`AppendUndecided` if that is still unknown.
-        After half a day it sends nothing and raises :class:`BufferUnavailable`, and also if Redis
-        stopped the script in the middle. The append may be stored all the same: look for its events
-        before you append them again.
+        After half a day it sends nothing and raises :class:`BufferUnavailable`. It does the same if
+        Redis stopped the script in the middle, or if a copy of this process has used the producer.
+        The append may be stored all the same: look for its events before you append them again.
         """
         self._retry()
 

@@ -1,5 +1,7 @@
 """The stamp of an append. It lets an append that is sent again be stored once."""
 
+import os
+import time
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -13,3 +15,15 @@ class Stamp(NamedTuple):
     producer: str
     sequence: int
     """The number of the append. Each append of a producer has a greater number than the last."""
+
+    nonce: str
+    """Differs in each append, so that two copies of a producer have no stamp in common. If it is
+    empty, the producer has no copy, and an append with a lower number is a repeat."""
+
+
+def new_nonce() -> str:
+    """A text that no other call returns, not even in a copy of this process.
+
+    A copy may continue with the same random numbers, but not at the same nanosecond.
+    """
+    return f"{int.from_bytes(os.urandom(8)) ^ time.time_ns():016x}"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from django_jsonbuffer.appending.spill import Spill
-from django_jsonbuffer.exceptions import BufferUnavailable
+from django_jsonbuffer.exceptions import BufferUnavailable, StampOvertaken
 from django_jsonbuffer.stamps import Stamp
 
 ORDERS = "jsonbuffer:{orders}"
@@ -17,16 +17,19 @@ class Receiver:
     def __init__(self, *, fails_after: int | None = None) -> None:
         self.events: list[bytes] = []
         self.stamps: list[Stamp] = []
-        self.last: dict[str, int] = {}
+        self.last: dict[str, Stamp] = {}
         self.fails_after = fails_after
 
     def __call__(self, events: Sequence[bytes], stamp: Stamp) -> None:
         if self.fails_after == len(self.stamps):
             raise BufferUnavailable("away")
         self.stamps.append(stamp)
-        if stamp.sequence > self.last.get(stamp.producer, 0):
-            self.last[stamp.producer] = stamp.sequence
+        last = self.last.get(stamp.producer)
+        if last is None or stamp.sequence > last.sequence:
+            self.last[stamp.producer] = stamp
             self.events += events
+        elif stamp.nonce and stamp != last:
+            raise StampOvertaken
 
 
 def put(spilled: Spill, *events: bytes, bucket: str = ORDERS, stamp: Stamp | None = None) -> None:

@@ -6,14 +6,18 @@ send the append again with the same stamp, because the script knows the stamps o
 
 import os
 import random
-import secrets
 import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
-from django_jsonbuffer.exceptions import AppendUndecided, BufferUnavailable, JSONBufferError
-from django_jsonbuffer.stamps import REMEMBERED, Stamp
+from django_jsonbuffer.exceptions import (
+    AppendUndecided,
+    BufferUnavailable,
+    JSONBufferError,
+    StampOvertaken,
+)
+from django_jsonbuffer.stamps import REMEMBERED, Stamp, new_nonce
 
 _FIRST_PAUSE_SECONDS: Final = 0.02
 _LONGEST_PAUSE_SECONDS: Final = 0.5
@@ -28,7 +32,7 @@ class Producer:
     __slots__ = ("_id", "_sequence", "process")
 
     def __init__(self) -> None:
-        self._id = secrets.token_hex(8)
+        self._id = new_nonce()
         self.process = os.getpid()
         """Id of the process that made the producer. A forked child must not use the producer,
         because the parent goes on with the same numbers."""
@@ -36,7 +40,7 @@ class Producer:
 
     def next_stamp(self) -> Stamp:
         self._sequence += 1
-        return Stamp(self._id, self._sequence)
+        return Stamp(self._id, self._sequence, new_nonce())
 
 
 _idle: Final[list[Producer]] = []
@@ -52,7 +56,16 @@ def append_once(send: Callable[[Stamp], None], *, timeout: timedelta) -> None:
     Raises the error of the first call to `send` if this error shows that nothing was stored. Raises
     :class:`AppendUndecided` if it is not known at the `timeout` whether the append was stored.
     """
-    producer, is_decided = _borrow(), True
+    try:
+        _append_as(_borrow(), send, timeout)
+    except StampOvertaken:
+        # A snapshot of this process was resumed twice, so another process has all these producers.
+        _idle.clear()
+        _append_as(Producer(), send, timeout)
+
+
+def _append_as(producer: Producer, send: Callable[[Stamp], None], timeout: timedelta) -> None:
+    is_decided = True
     stamp, began = producer.next_stamp(), time.monotonic()
     try:
         try:
@@ -62,8 +75,10 @@ def append_once(send: Callable[[Stamp], None], *, timeout: timedelta) -> None:
     except BaseException as error:
         # Undecided, or interrupted. This producer must not stamp other appends. Otherwise a later
         # retry of this append would have a lower number than they have. The script would answer
-        # "repeated", even if this append was never stored.
-        is_decided = isinstance(error, Exception) and not isinstance(error, AppendUndecided)
+        # "overtaken", and it could not be found out whether this append was stored.
+        is_decided = isinstance(error, Exception) and not isinstance(
+            error, AppendUndecided | StampOvertaken
+        )
         raise
     finally:
         if is_decided and producer.process == os.getpid():
@@ -102,6 +117,8 @@ class _Sending:
                 if isinstance(error, BufferUnavailable):
                     self._is_undecided |= error.may_be_done
                     self._may_be_repeated &= error.may_be_repeated
+                elif isinstance(error, StampOvertaken):
+                    self._may_be_repeated = False
                 if not self._is_undecided:
                     raise error
                 # If this call is refused, an earlier call may still store the append: perhaps the
@@ -122,8 +139,8 @@ class _Sending:
         began = time.monotonic()
         if not self._may_be_repeated:
             raise BufferUnavailable(
-                "Redis stopped this append in the middle. To send it again could store it twice. "
-                "Look for its events before you append them again."
+                "This append is not sent again, because it could be stored twice. Look for its "
+                "events before you append them again."
             )
         if began > self._forgotten_at:
             raise BufferUnavailable(

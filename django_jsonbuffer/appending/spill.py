@@ -2,17 +2,22 @@
 
 import logging
 import os
-import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-from django_jsonbuffer.exceptions import JSONBufferError, SpillFull, SpillUnavailable
+from django_jsonbuffer.exceptions import (
+    JSONBufferError,
+    SpillFull,
+    SpillUnavailable,
+    StampOvertaken,
+)
 from django_jsonbuffer.stamps import Stamp
 
-from .producers import Producer
-from .spill_file import FILE, LOCK_FILE, Identity, SpillFile, pack, unpack
+from . import spill_rows
+from .spill_file import FILE, LOCK_FILE, Identity, SpillFile
+from .spill_rows import Row, pack, unpack
 
 logger = logging.getLogger("django_jsonbuffer")
 
@@ -26,36 +31,19 @@ Send = Callable[[Sequence[bytes], Stamp], None]
 """Sends the events of one append to Redis."""
 
 
-class _Row(NamedTuple):
-    """One append of a bucket, as the file has it."""
-
-    id: int
-    producer: str
-    sequence: int
-    packed: bytes
-    file: Identity
-
-
 class Spill:
     """The spilled events of all buckets, in a file in one folder.
 
-    A bucket is named by the `key` of its open batch. A row of the file is one append. An undecided
-    append keeps its stamp. An append that was never sent to Redis gets a stamp here. Its producer
-    is in the memory of this process, one for each connection to SQLite, and not in the file. So two
-    copies of the file never have the same stamp for different events.
-
-    Rows are sent in order, so the sequence numbers of a producer rise. Redis takes a row that is
-    sent again for a repeat. So each row is stored once, however often it is sent from here.
-    There is one exception: if an append had reached Redis after all, and its row waits here for
-    more than a day, the row is stored again, because a bucket remembers a producer for a day.
+    A bucket is named by the `key` of its open batch. A row of the file is one append. Rows are sent
+    in order, and each is stored once, however often it is sent: see :mod:`.spill_rows`. There are
+    two exceptions. If an append had reached Redis after all, and its row waits here for more than a
+    day, the row is stored again, because a bucket remembers a producer for a day. The same can
+    happen if a copy of this process has used the producer of an undecided append.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self._file = SpillFile(folder)
         self.path: Final = self._file.path
-        self._producer = Producer()
-        self._producer_of: sqlite3.Connection | None = None
-        """The connection that the producer belongs to."""
         self._holds: dict[str, tuple[bool, float]] = {}
         """By key: the last answer of `holds`, and until when it is reused."""
         self._resumes_at: dict[str, float] = {}
@@ -70,20 +58,16 @@ class Spill:
         """
         packed = pack(events)
         with self._file.write() as connection:
-            found = connection.execute("SELECT bytes FROM sizes WHERE bucket = ?", [key]).fetchone()
-            size = (found[0] if found else 0) + len(packed)
+            held = spill_rows.bytes_of(connection, key)
+            size = (held or 0) + len(packed)
             if size > max_bytes:
                 raise SpillFull(
                     f"The spill of {key} is full: with these events it would have {size:,} bytes "
                     f"in {self.path}, but max_spill_bytes is {max_bytes:,}. Nothing was written. "
                     "Make Redis available again, or raise max_spill_bytes."
                 )
-            connection.execute("INSERT OR REPLACE INTO sizes VALUES (?, ?)", [key, size])
-            connection.execute(
-                "INSERT INTO appends (bucket, producer, sequence, events) VALUES (?, ?, ?, ?)",
-                [key, *(stamp or self._next_stamp(connection)), packed],
-            )
-        if not found:
+            spill_rows.insert(connection, key, packed, stamp, size=size)
+        if held is None:
             logger.warning("Events of %s are spilled to %s.", key, self.path)
         self._remember(key, holds=True)
 
@@ -97,8 +81,8 @@ class Spill:
         self._remember(key, holds=False)
         if os.path.exists(self.path):
             with self._file.read() as connection:
-                found = connection.execute("SELECT 1 FROM sizes WHERE bucket = ?", [key]).fetchone()
-            self._remember(key, holds=found is not None)
+                held = spill_rows.bytes_of(connection, key)
+            self._remember(key, holds=held is not None)
         return self._holds[key][0]
 
     def forward(self, key: str, send: Send, *, limit: int | None = None) -> int:
@@ -132,45 +116,60 @@ class Spill:
     def close(self) -> None:
         self._file.close()
 
-    def _next_stamp(self, connection: sqlite3.Connection) -> Stamp:
-        if connection is not self._producer_of:
-            self._producer, self._producer_of = Producer(), connection
-        return self._producer.next_stamp()
-
     def _remember(self, key: str, *, holds: bool) -> None:
         self._holds[key] = holds, time.monotonic() + LOOK_AGAIN_SECONDS
 
     def _forward_portion(self, key: str, send: Send, portion: int) -> tuple[int, int]:
         """Returns how many appends were sent, and how many events."""
-        sent = events = 0
-        last: _Row | None = None
+        sent = events = last = 0
+        with self._file.read():
+            file = self._file.identity
         try:
-            while sent < portion and (row := self._next(key, last)):
+            while sent < portion and (row := self._next(key, last, file)):
                 unpacked = self._unpacked(row)
-                send(unpacked, Stamp(row.producer, row.sequence))
-                sent, events, last = sent + 1, events + len(unpacked), row
+                if self._is_sent(key, row, unpacked, send, file):
+                    sent, events, last = sent + 1, events + len(unpacked), row.id
         finally:
-            if last is not None:
-                self._remove(key, last)
+            if last:
+                self._remove(key, last, file)
         return sent, events
 
-    def _next(self, key: str, last: _Row | None) -> _Row | None:
-        """The row behind `last`, or the first row of the bucket if `last` is None.
+    def _next(self, key: str, last: int, file: Identity) -> Row | None:
+        """The row behind the id `last`. None if there is none, or if the file was replaced.
 
-        None if there is no further row, or if the file is not the file that `last` came from. Rows
-        are read one at a time, because all events of a bucket may not fit into memory.
+        Rows are read one at a time, because all events of a bucket may not fit into memory.
         """
         with self._file.read() as connection:
-            if last is not None and last.file != self._file.identity:
+            if file != self._file.identity:
                 return None
-            row = connection.execute(
-                "SELECT id, producer, sequence, events FROM appends "
-                "WHERE bucket = ? AND id > ? ORDER BY id LIMIT 1",
-                [key, last.id if last else 0],
-            ).fetchone()
-            return None if row is None else _Row._make([*row, self._file.identity])
+            return spill_rows.first_behind(connection, key, last)
 
-    def _unpacked(self, row: _Row) -> list[bytes]:
+    def _is_sent(
+        self, key: str, row: Row, events: Sequence[bytes], send: Send, file: Identity
+    ) -> bool:
+        """Send a row. False if it has got a new stamp instead: then read it again."""
+        if row.stamp is not None:
+            try:
+                send(events, row.stamp)
+            except StampOvertaken:
+                logger.warning(
+                    "A spilled append of %s is undecided, and a copy of this process has used its "
+                    "producer. The append is sent again, and may be stored twice.",
+                    key,
+                )
+            else:
+                return True
+        # Synchronous: a row that Redis has must not lose its stamp if the machine crashes.
+        with self._file.write(synchronous=True) as connection:
+            if file != self._file.identity:
+                return False
+            if row.stamp is None:
+                spill_rows.stamp_group(connection, key)
+            else:
+                spill_rows.stamp_again(connection, row.id)
+        return False
+
+    def _unpacked(self, row: Row) -> list[bytes]:
         try:
             return unpack(row.packed)
         except (TypeError, ValueError) as error:
@@ -179,21 +178,12 @@ class Spill:
                 "later rows of its bucket stay in the file. Look at the row, and delete it."
             ) from error
 
-    def _remove(self, key: str, last: _Row) -> None:
+    def _remove(self, key: str, last: int, file: Identity) -> None:
         """Remove the rows of the bucket up to the last one that was sent."""
         with self._file.write() as connection:
-            if last.file != self._file.identity:
-                return  # the file was replaced, and other rows have these ids in the present file
-            connection.execute(
-                "UPDATE sizes SET bytes = bytes - (SELECT coalesce(sum(length(events)), 0) "
-                "FROM appends WHERE bucket = :key AND id <= :last) WHERE bucket = :key",
-                {"key": key, "last": last.id},
-            )
-            connection.execute("DELETE FROM appends WHERE bucket = ? AND id <= ?", [key, last.id])
-            emptied = connection.execute(
-                "DELETE FROM sizes WHERE bucket = ? AND bytes <= 0", [key]
-            ).rowcount
-        if emptied:
+            # If the file was replaced, other rows have these ids in the present file.
+            is_empty = file == self._file.identity and spill_rows.remove(connection, key, last)
+        if is_empty:
             self._remember(key, holds=False)
 
 

@@ -1,31 +1,23 @@
 """The SQLite file of spilled appends: connections, transactions, locks and forks."""
 
 import atexit
-import json
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from django_jsonbuffer.exceptions import SpillUnavailable
 
+from .spill_rows import make_tables
+
 FILE: Final = "jsonbuffer.sqlite3"
 LOCK_FILE: Final = "jsonbuffer-forwarding.sqlite3"
 
 _BUSY_SECONDS: Final = 10.0
-
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS appends (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    bucket TEXT NOT NULL, producer TEXT NOT NULL, sequence INTEGER NOT NULL, events BLOB NOT NULL
-);
-CREATE INDEX IF NOT EXISTS appends_of_bucket ON appends (bucket, id);
-CREATE TABLE IF NOT EXISTS sizes (bucket TEXT PRIMARY KEY, bytes INTEGER NOT NULL);
-"""
 
 Identity = tuple[int, int]
 """Device and inode of a file."""
@@ -34,8 +26,8 @@ Identity = tuple[int, int]
 class SpillFile:
     """The file of one folder, in WAL mode, and the lock of the process that forwards from it.
 
-    Committed rows survive the death of the process. With ``synchronous=NORMAL`` they may not
-    survive a crash of the machine.
+    Committed rows survive the death of the process. They may not survive a crash of the machine,
+    unless they are synchronized.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -51,9 +43,13 @@ class SpillFile:
         """Open while this process forwards."""
 
     @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: all of the block is committed, or none of it."""
+    def write(self, *, synchronous: bool = False) -> Iterator[sqlite3.Connection]:
+        """A transaction: all of the block is committed, or none of it.
+
+        With `synchronous`, it survives a crash of the machine, as all transactions before it do.
+        """
         with self.read() as connection, connection:
+            connection.execute(f"PRAGMA synchronous = {'FULL' if synchronous else 'NORMAL'}")
             # Locked at the start: with a lock at the first write, earlier reads could be stale.
             connection.execute("BEGIN IMMEDIATE")
             yield connection
@@ -192,9 +188,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     )
     try:
         _turn_to_wal(connection)
-        connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA journal_size_limit = 1048576")
-        connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
+        make_tables(connection)
     except BaseException:
         connection.close()
         raise
@@ -231,20 +226,3 @@ def _locked(path: Path) -> sqlite3.Connection | None:
             return None
         raise
     return lock
-
-
-def pack(events: Sequence[bytes]) -> bytes:
-    """Events as one text. Their lengths come first, because an event may contain any byte."""
-    return json.dumps([len(event) for event in events]).encode() + b"\n" + b"".join(events)
-
-
-def unpack(packed: bytes) -> list[bytes]:
-    """The events of a row. Raises ``TypeError`` or ``ValueError`` if the row is damaged."""
-    head, _, rest = packed.partition(b"\n")
-    lengths, events, start = json.loads(head), [], 0
-    if sum(lengths) != len(rest):
-        raise ValueError(f"The lengths do not add up to the {len(rest)} bytes of the events.")
-    for length in lengths:
-        events.append(rest[start : start + length])
-        start += length
-    return events

@@ -10,7 +10,7 @@
 -- KEYS[3]  dead      STREAM of dead letters
 -- KEYS[4]  stats     HASH of the bucket's counters
 -- KEYS[5]  attempts  HASH of each batch's failures, deaths and outages
--- KEYS[6]  producer  STRING, the sequence number of this producer's last append
+-- KEYS[6]  producer  STRING, the sequence number of this producer's last append, and its nonce
 -- ARGV[1]  remembered_ms      how long the bucket remembers the producer
 -- ARGV[2]  batch_size         most events of a batch; 0 never seals
 -- ARGV[3]  batch_bytes        most bytes of a batch, unless one event alone has more
@@ -18,35 +18,45 @@
 -- ARGV[5]  max_pending_bytes  most bytes of all batches; 0 for any number
 -- ARGV[6]  overflow           for a full bucket: raise (refuse this call), drop_newest, drop_oldest
 -- ARGV[7]  sequence           number of this call among those of the producer, from 1
--- ARGV[8]  token              field of the batches that this call seals
--- ARGV[9]  counts             number of events in each of the splices below, with spaces between
--- ARGV[10…] splices           each `,<event>,<event>]`, no larger than a batch may be
+-- ARGV[8]  nonce              of this call; '' if no other process has a copy of the producer
+-- ARGV[9]  token              field of the batches that this call seals
+-- ARGV[10] counts             number of events in each of the splices below, with spaces between
+-- ARGV[11…] splices           each `,<event>,<event>]`, no larger than a batch may be
 --
 -- Returns `stored` in the usual case. Otherwise {outcome, 1 when the bucket had no counters before
 -- (then the caller writes its name into the catalog again), 1 when a foreign value became a dead
 -- letter, events dropped}. The outcome is one of these:
---   stored    the events are stored
---   repeated  this call, or a later one of its producer, was stored or dropped before
---   dropped   the events are dropped, by drop_newest
---   full      the bucket has no room; nothing was written
---   large     the string of the open batch has no room; nothing was written
+--   stored     the events are stored
+--   repeated   this call was stored or dropped before; nothing was written
+--   overtaken  another call of the producer has this sequence number or a later one: a copy of the
+--              producer sent it, or this call arrives late; nothing was written
+--   dropped    the events are dropped, by drop_newest
+--   full       the bucket has no room; nothing was written
+--   large      the string of the open batch has no room; nothing was written
 -- Returns an error if the Redis user may not run one of the commands; nothing was written.
 
--- @needs numbers open_as_left sealed_as_left
+-- @needs open_as_left sealed_as_left
 
 local MAX_BYTES = 512 * 1024 * 1024 -- of a string in Redis
-local FIRST_ARGV = 10
+local FIRST_ARGV = 11
 
 local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local attempts, producer = KEYS[5], KEYS[6]
 local remembered_ms, batch_size, batch_bytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local max_pending, max_pending_bytes, overflow = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
-local sequence, token, counts = tonumber(ARGV[7]), ARGV[8], ARGV[9]
+local sequence, nonce, token, counts = ARGV[7], ARGV[8], ARGV[9], ARGV[10]
+local stamp = sequence .. ' ' .. nonce
 
 local last = redis.pcall('GET', producer)
 local refusal = last and last.err and last -- the script goes on, to find out which command it was
+local last_sequence = last and not refusal and tonumber(string.match(last, '^%d+'))
 -- Not ==, because a copy of the call may arrive after later appends of its producer.
-if last and not refusal and sequence <= (whole(last) or 0) then return { 'repeated', 0, 0, 0 } end
+if last_sequence and last_sequence >= tonumber(sequence) then
+  -- Older versions of this app stored the sequence number alone.
+  local is_repeated = last == stamp or last == sequence
+    or nonce == '' and string.find(last, '^%d+ ?$')
+  return { is_repeated and 'repeated' or 'overtaken', 0, 0, 0 }
+end
 
 local seals, has_cap = batch_size > 0, max_pending > 0 or max_pending_bytes > 0
 local first_splice = ARGV[FIRST_ARGV]
@@ -78,7 +88,7 @@ if is_usual then
   local tail = #first_splice >= TAIL and first_splice or string.sub(batch.tail, 1, -2) .. first_splice
   -- The first write needs memory, so that a full Redis refuses it. The events come last: when Redis
   -- refuses them or one of the commands before, the other values are put back.
-  refusal = redis.pcall('SET', producer, sequence, 'PX', remembered_ms)
+  refusal = redis.pcall('SET', producer, stamp, 'PX', remembered_ms)
   if not refusal.err then
     refusal = redis.pcall('HSET', stats, 'open', batch.count + first_count, 'open_bytes',
       batch.bytes + #first_splice - 1, 'open_tail', string.sub(tail, -TAIL),
@@ -131,7 +141,7 @@ local dropped, ids, drops_open = 0, {}, false
 if has_cap and not has_room(batch.count + held.sealed, batch.bytes + held.bytes) then
   if overflow == 'drop_newest' then
     for digits in string.gmatch(counts, '%d+') do dropped = dropped + tonumber(digits) end
-    redis.call('SET', producer, sequence, 'PX', remembered_ms)
+    redis.call('SET', producer, stamp, 'PX', remembered_ms)
     drop(stats, 'newest', dropped)
     return { 'dropped', is_new, 0, dropped }
   end
@@ -179,5 +189,5 @@ redis.call('PERSIST', open)
 remember_open(open, stats, batch)
 if held then remember_sealed(batches, stats, held) end
 bump(stats, 'appended', total)
-redis.call('SET', producer, sequence, 'PX', remembered_ms)
+redis.call('SET', producer, stamp, 'PX', remembered_ms)
 return { 'stored', is_new, foreign, dropped }

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-from django_jsonbuffer.exceptions import BucketFull, EventTooLarge
+from django_jsonbuffer.exceptions import BucketFull, EventTooLarge, StampOvertaken
 from django_jsonbuffer.options import MAX_APPEND_BATCHES, MAX_APPEND_BYTES, Limits
 from django_jsonbuffer.stamps import REMEMBERED
 
@@ -86,7 +86,11 @@ class Outcome(NamedTuple):
 
 
 def outcome(reply: Any, events: Sequence[bytes], name: str) -> Outcome:
-    """What a reply other than ``stored`` means. Raises :class:`BucketFull` if there was no room."""
+    """What a reply other than ``stored`` means.
+
+    Raises :class:`BucketFull` if there was no room, and :class:`StampOvertaken` if another append
+    has the stamp.
+    """
     if type(reply) is bytes or shape_of(reply) not in APPEND.replies:
         raise not_redis(name)
     code, *figures = reply
@@ -100,6 +104,11 @@ def outcome(reply: Any, events: Sequence[bytes], name: str) -> Outcome:
         raise BucketFull(
             f"Bucket {name!r} has no room for {len(events):,} more events: see its max_pending "
             "and max_pending_bytes. Nothing was written. Start more workers, or raise the options."
+        )
+    if code == b"overtaken":
+        raise StampOvertaken(
+            f"A copy of this process has appended to bucket {name!r} with the same producer. "
+            "Nothing was written."
         )
     if code not in _STORED:
         raise not_redis(name)

@@ -43,7 +43,7 @@ class Identity(NamedTuple):
 
 PRODUCER: Final = ":producer:"
 """Follows the key of the open batch, before the id of a producer. STRING, expires: the sequence
-number of the last append of this producer."""
+number and the nonce of the last append of this producer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,8 @@ class Store:
 
         `size` is the result of :func:`size_of`, if known. Raises :class:`EventTooLarge` if the
         events have too many bytes or fill too many batches for one call. Raises
-        :class:`BucketFull` if the bucket has no room.
+        :class:`BucketFull` if the bucket has no room, and :class:`StampOvertaken` if another append
+        has the stamp.
         """
         size = size_of(events) if size is None else size
         room = min(limits.batch_bytes, MAX_APPEND_BYTES)
@@ -61,8 +62,8 @@ class Store:
         if (known := self._packed_limits) is None or known[0] is not limits:
             known = self._packed_limits = limits, packed_limits(limits)
         keys = [*self.event_keys, self.keys.attempts, self.keys.open + PRODUCER + stamp.producer]
-        sequence, token = b"%d" % stamp.sequence, calls.new_token().encode()
-        reply = self.run_once(scripts.APPEND, keys, known[1], sequence, token, counts, *texts)
+        first = (b"%d" % stamp.sequence, stamp.nonce.encode(), calls.new_token().encode())
+        reply = self.run_once(scripts.APPEND, keys, known[1], *first, counts, *texts)
         if reply != b"stored":
             self._report(outcome(reply, events, self.name))
 

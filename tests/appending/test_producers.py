@@ -1,6 +1,8 @@
 import ctypes
 import os
 import pickle
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -10,16 +12,18 @@ import pytest
 
 from django_jsonbuffer import Bucket
 from django_jsonbuffer.appending import producers
-from django_jsonbuffer.appending.producers import append_once
+from django_jsonbuffer.appending.producers import Producer, append_once
 from django_jsonbuffer.exceptions import (
     AppendUndecided,
     BucketFull,
     BufferOutOfMemory,
     BufferUnavailable,
     JSONBufferError,
+    StampOvertaken,
 )
 from django_jsonbuffer.stamps import Stamp
 from tests.server import Redis
+from tests.test_drain_buckets import environment
 from tests.threads import at_once
 
 SOON = timedelta(milliseconds=300)
@@ -107,7 +111,7 @@ class TestAppendOnce:
         server = Server(stopped)
         with pytest.raises(AppendUndecided, match="Look for its events") as caught:
             append_once(server, timeout=timedelta(seconds=10))
-        with pytest.raises(BufferUnavailable, match="stopped this append in the middle"):
+        with pytest.raises(BufferUnavailable, match="could be stored twice"):
             caught.value.retry()
         assert not caught.value.may_be_repeated
         assert len(server.stamps) == 1
@@ -182,7 +186,7 @@ class TestProducer:
         def send(stamp: Stamp) -> None:
             mine.append(stamp)
             if os.fork() == 0:
-                mine.append(Stamp("child", 0))
+                mine.append(Stamp("child", 0, ""))
 
         append_once(send, timeout=SOON)
         if len(mine) == 2:
@@ -204,6 +208,83 @@ def in_child(call: Callable[[], str], *, fork: Callable[[], int] = os.fork) -> s
     os.close(write)
     with os.fdopen(read) as pipe:
         return pipe.read()
+
+
+CLONE = """
+import os, random, sys
+import django
+django.setup()
+from django_jsonbuffer import Bucket
+from django_jsonbuffer.appending import producers
+bucket, me = Bucket("orders", batch_size=5), sys.argv[1]
+os.urandom = random.Random(7).randbytes  # both processes continue with the same random numbers
+for line in sys.stdin:
+    clone = producers.Producer()
+    clone._id, clone._sequence = line.strip(), 5
+    producers._idle[:] = [clone]
+    for number in range(6):
+        bucket.append(f"{line.strip()} {me} {number}")
+    print("done", flush=True)
+"""
+
+
+class TestClones:
+    """A snapshot of a machine or a process was resumed twice: both have the same producers."""
+
+    def test_store_each_append_once(
+        self, private_server: Redis, use_cache: Callable[..., str]
+    ) -> None:
+        url = f"unix://{private_server.get_connection_kwargs()['path']}?db=0"
+        clones = [
+            subprocess.Popen(
+                [sys.executable, "-c", CLONE, name],
+                env=environment(REDIS_URL=url),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for name in "ab"
+        ]
+        for number in range(50):
+            for clone in clones:
+                assert clone.stdin is not None
+                clone.stdin.write(f"{number}\n")
+                clone.stdin.flush()
+            for clone in clones:
+                assert clone.stdout is not None
+                assert clone.stdout.readline() == "done\n"
+        assert [clone.communicate() and clone.returncode for clone in clones] == [0, 0]
+        expected = {f"{n} {name} {i}" for n in range(50) for name in "ab" for i in range(6)}
+        use_cache(url)
+        assert sorted(Bucket("orders").take()) == sorted(expected)
+
+    def test_use_a_producer_of_their_own_from_then_on(self) -> None:
+        producers._idle[:] = [Producer(), Producer()]
+        cloned = {producer._id for producer in producers._idle}
+        server = Server(StampOvertaken(), None)
+        append_once(server, timeout=SOON)
+        assert len({stamp.producer for stamp in server.stamps}) == 2
+        append_once(server, timeout=SOON)
+        assert server.stamps[2].producer == server.stamps[1].producer
+        assert server.stamps[2].producer not in cloned
+
+    def test_append_that_may_be_stored_is_undecided(self) -> None:
+        server = Server(lost(), StampOvertaken("overtaken"))
+        with pytest.raises(AppendUndecided, match=r"overtaken Look for its events") as caught:
+            append_once(server, timeout=timedelta(seconds=10))
+        assert len(server.stamps) == 2
+        with pytest.raises(BufferUnavailable, match="could be stored twice"):
+            caught.value.retry()
+
+    def test_nonce_of_each_append_differs_and_stays_when_it_is_sent_again(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(os, "urandom", lambda size: b"x" * size)
+        server = Server(lost(), None)
+        for _ in range(100):
+            append_once(server, timeout=timedelta(seconds=10))
+        assert server.stamps[0] == server.stamps[1]
+        assert len({stamp.nonce for stamp in server.stamps}) == 100
 
 
 class TestBucket:

@@ -55,7 +55,7 @@ class TestPut:
         assert spilled.holds(ORDERS)
 
     def test_undecided_append_keeps_its_stamp(self, spilled: Spill) -> None:
-        stamp = Stamp("producer", 7)
+        stamp = Stamp("producer", 7, "nonce")
         put(spilled, b"1", stamp=stamp)
         put(spilled, b"2")
         receiver = Receiver()
@@ -75,6 +75,44 @@ class TestPut:
                 put(spilled, str(number).encode())
                 spilled.forward(ORDERS, receiver)
         assert receiver.events == [b"0", b"1", b"2", b"3"]
+
+    def test_copies_of_the_file_store_their_common_appends_once(
+        self, folder: Path, tmp_path: Path
+    ) -> None:
+        """A machine was copied while the spill had events, for example from a snapshot."""
+        receiver = Receiver()
+        with closing(Spill(folder)) as spilled:
+            for number in range(200):
+                put(spilled, str(number).encode())
+        shutil.copytree(folder, tmp_path / "copy")
+        for place in (folder, tmp_path / "copy"):
+            with closing(Spill(place)) as spilled:
+                put(spilled, str(place).encode())
+                spilled.forward(ORDERS, receiver, limit=50)
+                spilled.forward(ORDERS, receiver)
+        common = [str(number).encode() for number in range(200)]
+        own = [str(place).encode() for place in (folder, tmp_path / "copy")]
+        assert receiver.events == [*common, *own]
+
+    def test_appends_share_producers(self, spilled: Spill) -> None:
+        """Each costs Redis a key for a day."""
+        for number in range(250):
+            put(spilled, str(number).encode())
+        receiver = Receiver()
+        spilled.forward(ORDERS, receiver)
+        assert len({stamp.producer for stamp in receiver.stamps}) == 3
+
+    def test_undecided_append_whose_producer_a_copy_has_used_is_sent_again(
+        self, spilled: Spill, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        put(spilled, b"0")
+        put(spilled, b"1", stamp=Stamp("producer", 7, "nonce"))
+        put(spilled, b"2")
+        receiver = Receiver()
+        receiver([b"copy"], Stamp("producer", 7, "another"))
+        spilled.forward(ORDERS, receiver)
+        assert receiver.events == [b"copy", b"0", b"1", b"2"]
+        assert caplog.text.count("may be stored twice") == 1
 
     def test_past_its_bytes_is_refused_whole(self, spilled: Spill) -> None:
         spilled.put(ORDERS, [b"x" * 80], stamp=None, max_bytes=100)

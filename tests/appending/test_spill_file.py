@@ -34,6 +34,31 @@ class TestFile:
         assert modes
         assert set(modes.values()) == {0o600}
 
+    def test_file_of_an_older_version_is_brought_up_to_date(
+        self, folder: Path, spilled: Spill
+    ) -> None:
+        folder.mkdir()
+        with closing(sqlite3.connect(folder / FILE)) as older:
+            older.executescript(
+                "CREATE TABLE appends (id INTEGER PRIMARY KEY AUTOINCREMENT, bucket TEXT NOT NULL,"
+                "producer TEXT NOT NULL, sequence INTEGER NOT NULL, events BLOB NOT NULL);"
+                "CREATE TABLE sizes (bucket TEXT PRIMARY KEY, bytes INTEGER NOT NULL);"
+                f"INSERT INTO appends VALUES (1, '{ORDERS}', 'p', 7, CAST('[1]\n1' AS BLOB));"
+                f"INSERT INTO sizes VALUES ('{ORDERS}', 5);"
+            )
+            (folder / FILE).chmod(0o600)
+            put(spilled, b"2")
+            older.execute(
+                "INSERT INTO appends (bucket, producer, sequence, events) VALUES (?, 'q', 8, ?)",
+                [ORDERS, b"[1]\n3"],
+            )
+            older.commit()
+        receiver = Receiver()
+        spilled.forward(ORDERS, receiver)
+        assert receiver.events == [b"1", b"2", b"3"]
+        first, _, last = receiver.stamps
+        assert (first, last) == (Stamp("p", 7, ""), Stamp("q", 8, ""))
+
     def test_many_threads(self, spilled: Spill) -> None:
         def put_some() -> None:
             for number in range(50):
@@ -187,7 +212,7 @@ import os, sys
 from django_jsonbuffer.appending.spill import Spill
 out = os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 def send(events, stamp):
-    line = "%s %d %s\\n" % (stamp.producer, stamp.sequence, b",".join(events).decode())
+    line = "%s,%d,%s %s\\n" % (*stamp, b",".join(events).decode())
     os.write(out, line.encode())
 spill = Spill(sys.argv[1])
 while True:
@@ -281,8 +306,9 @@ class TestProcesses:
             kill(forwarding)
         receiver = Receiver()
         for line in sent.read_text().splitlines():
-            producer, sequence, events = line.split()
-            receiver([events.encode()], Stamp(producer, int(sequence)))
+            stamp, events = line.split()
+            producer, sequence, nonce = stamp.split(",")
+            receiver([events.encode()], Stamp(producer, int(sequence), nonce))
         spilled.forward(ORDERS, receiver)
         assert receiver.events == [str(number).encode() for number in range(3000)]
 

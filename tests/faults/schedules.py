@@ -101,7 +101,7 @@ class Past:
     stored: dict[Stamp, list[int]] = field(default_factory=dict)
     dropped: dict[Stamp, list[int]] = field(default_factory=dict)
     """Events that an append dropped, as the newest ones."""
-    last: dict[str, int] = field(default_factory=dict)
+    last: dict[str, Stamp] = field(default_factory=dict)
     """The last sequence number of each producer."""
     batches: dict[str, Batch] = field(default_factory=dict)
     gone: Counter[str] = field(default_factory=Counter)
@@ -131,17 +131,22 @@ class AppendCall(NamedTuple):
     max_pending_bytes: int
     overflow: str
     sequence: int
+    nonce: str
     parts: list[list[int]]
     """The events of each splice."""
+
+    @property
+    def stamp(self) -> Stamp:
+        return Stamp(self.producer, self.sequence, self.nonce)
 
     @property
     def events(self) -> list[int]:
         return [event for part in self.parts for event in part]
 
-    def expected(self, before: State, held: set[str], *, last: int) -> Outcome:
+    def expected(self, before: State, held: set[str], *, last: Stamp | None) -> Outcome:
         unchanged = Outcome("repeated", before.row, before.open, [])
-        if self.sequence <= last:
-            return unchanged
+        if last is not None and self.sequence <= last.sequence:
+            return unchanged if last == self.stamp else unchanged._replace(outcome="overtaken")
         batches, open_, dropped = dict(before.batches), [*before.open], list[int]()
         free = [id for id in batches if id not in held]
         while not self._fits(batches, open_, held):
@@ -281,12 +286,11 @@ class Judge:
         check(before.dead == after.dead, "dead letters were changed")
 
     def _after_append(self, before: State, after: State, args: Any, reply: Any) -> None:
-        producer, limits, sequence, _, _, *splices = args
+        producer, limits, sequence, nonce, _, _, *splices = args
         parts = [json.loads(b"[" + splice[1:]) for splice in splices]
-        call = AppendCall._make([producer, *limits.args, int(sequence), parts])
-        stamp = Stamp(call.producer, call.sequence)
+        call = AppendCall._make([producer, *limits.args, int(sequence), nonce.decode(), parts])
         held = {id for id in before.batches if self._is_held(id)}
-        expected = call.expected(before, held, last=self.past.last.get(call.producer, 0))
+        expected = call.expected(before, held, last=self.past.last.get(call.producer))
         outcome, *_, dropped = reply if isinstance(reply, list) else (reply, 0)
         check(outcome.decode() == expected.outcome, f"an append was not {expected.outcome}")
         check(dropped == len(expected.dropped), "what was dropped was counted wrong")
@@ -294,14 +298,14 @@ class Judge:
         check(after.open == expected.open, "a batch was sealed too early, or too late")
         check(before.dead == after.dead, "dead letters were changed")
         if outcome in (b"stored", b"dropped"):
-            check(stamp not in self.past.stored, "an append was stored twice")
-            self.past.last[call.producer] = call.sequence
+            check(call.stamp not in self.past.stored, "an append was stored twice")
+            self.past.last[call.producer] = call.stamp
         if outcome == b"stored":
-            self.past.stored[stamp] = call.events
+            self.past.stored[call.stamp] = call.events
             self.past.oldest |= set(expected.dropped)
             self.past.gone["oldest"] += dropped
         elif outcome == b"dropped":
-            self.past.dropped[stamp] = call.events
+            self.past.dropped[call.stamp] = call.events
             self.past.gone["newest"] += dropped
 
     def _after_claim(self, before: State, after: State, args: Any, reply: Any) -> None:

@@ -16,6 +16,7 @@ from django_jsonbuffer.exceptions import (
     BufferUnavailable,
     EventTooLarge,
     KeyOccupied,
+    StampOvertaken,
 )
 from django_jsonbuffer.options import MAX_APPEND_BYTES, Limits
 from django_jsonbuffer.stamps import Stamp
@@ -141,15 +142,44 @@ class TestRepeat:
         first, second = producer.next_stamp(), producer.next_stamp()
         self.send(store, first, 1)
         self.send(store, second, 2)
-        self.send(store, first, 1)
+        with pytest.raises(StampOvertaken):
+            self.send(store, first, 1)
         assert pending.take(store) == [b"[1,2]"]
+
+    @pytest.mark.parametrize("sequence", [6, 7])
+    def test_of_a_copy_of_the_producer_writes_nothing(
+        self, store: Store, client_of_server: Redis, prefix: str, sequence: int
+    ) -> None:
+        self.send(store, Stamp("p", 7, "a"), 1)
+        before = dump(client_of_server, prefix)
+        with pytest.raises(StampOvertaken, match="'orders'"):
+            self.send(store, Stamp("p", sequence, "b"), 2)
+        assert dump(client_of_server, prefix) == before
+        self.send(store, Stamp("p", 8, "b"), 3)
+        assert pending.take(store) == [b"[1,3]"]
+
+    @pytest.mark.parametrize(("last", "sequence"), [("7", 7), ("7 ", 7), ("7 ", 6), ("7", 6)])
+    def test_without_a_nonce_is_one_if_its_number_is_lower(
+        self, store: Store, client_of_server: Redis, last: str, sequence: int
+    ) -> None:
+        """Older versions have no nonce. Nor has the spill, if no copy has the producer."""
+        client_of_server.set(f"{store.keys.open}{PRODUCER}p", last)
+        self.send(store, Stamp("p", sequence, ""), 1)
+        assert pending.take(store) == []
+
+    def test_that_an_older_version_stored_is_known(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        client_of_server.set(f"{store.keys.open}{PRODUCER}p", "7")
+        self.send(store, Stamp("p", 7, "a"), 1)
+        assert pending.take(store) == []
 
     def test_of_another_producer_or_bucket_is_none(self, store: Store) -> None:
         other = Store("others", configuration())
         stamp = a_stamp()
         self.send(store, stamp, 1)
         self.send(other, stamp, 1)
-        self.send(store, Stamp("another", stamp.sequence), 1)
+        self.send(store, stamp._replace(producer="another"), 1)
         assert (pending.take(store), pending.take(other)) == ([b"[1,1]"], [b"[1]"])
 
     def test_of_what_was_refused_is_stored(self, store: Store) -> None:
