@@ -26,4 +26,4 @@ def new_nonce() -> str:
 
     A copy may continue with the same random numbers, but not at the same nanosecond.
     """
-    return f"{int.from_bytes(os.urandom(8)) ^ time.time_ns():016x}"
+    return f"{os.urandom(8).hex()}{time.time_ns()}"

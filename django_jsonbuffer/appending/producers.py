@@ -50,35 +50,33 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_idle.clear)
 
 
-def append_once(send: Callable[[Stamp], None], *, timeout: timedelta) -> None:
+def append_once(
+    send: Callable[[Stamp], None], *, timeout: timedelta, producer: Producer | None = None
+) -> None:
     """Send one append, and send it again while its reply is lost. It is stored once.
 
     Raises the error of the first call to `send` if this error shows that nothing was stored. Raises
     :class:`AppendUndecided` if it is not known at the `timeout` whether the append was stored.
     """
-    try:
-        _append_as(_borrow(), send, timeout)
-    except StampOvertaken:
-        # A snapshot of this process was resumed twice, so another process has all these producers.
-        _idle.clear()
-        _append_as(Producer(), send, timeout)
-
-
-def _append_as(producer: Producer, send: Callable[[Stamp], None], timeout: timedelta) -> None:
-    is_decided = True
+    is_borrowed, is_decided = producer is None, True
+    producer = producer or _borrow()
     stamp, began = producer.next_stamp(), time.monotonic()
     try:
         try:
             send(stamp)
         except JSONBufferError as error:
             _Sending(send, stamp, timeout).decide(error, began=began)
+    except StampOvertaken:
+        is_decided = False
+        if not is_borrowed:
+            raise
+        # A snapshot of this process was resumed twice: another process has all these producers.
+        _idle.clear()
+        append_once(send, timeout=timeout, producer=Producer())
     except BaseException as error:
-        # Undecided, or interrupted. This producer must not stamp other appends. Otherwise a later
-        # retry of this append would have a lower number than they have. The script would answer
-        # "overtaken", and it could not be found out whether this append was stored.
-        is_decided = isinstance(error, Exception) and not isinstance(
-            error, AppendUndecided | StampOvertaken
-        )
+        # Undecided, or interrupted. This producer must not stamp other appends, because a retry of
+        # this append would have a lower number than they have. Nobody could tell if it was stored.
+        is_decided = isinstance(error, Exception) and not isinstance(error, AppendUndecided)
         raise
     finally:
         if is_decided and producer.process == os.getpid():

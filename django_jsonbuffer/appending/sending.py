@@ -142,9 +142,9 @@ def _send_group(group: Group) -> None:
     timeout = timedelta(0) if options.on_unavailable == "spill" else options.append_timeout
     began = time.monotonic()
     try:
-        append_once(
-            partial(store.append, events, limits=options.limits, size=size), timeout=timeout
-        )
+        patience = options.append_timeout
+        append = partial(store.append, events, limits=options.limits, size=size, patience=patience)
+        append_once(append, timeout=timeout)
     except BaseException as error:
         breaker.learn(error, seconds=time.monotonic() - began)
         raise

@@ -6,7 +6,7 @@ from typing import Any, Final
 from django_jsonbuffer.conf import Configuration
 from django_jsonbuffer.exceptions import JSONBufferError
 
-from .errors import asking, not_redis
+from .errors import ask, not_redis
 from .keys import Identity, catalog_key
 
 logger = logging.getLogger("django_jsonbuffer")
@@ -24,8 +24,7 @@ def write(bucket: Identity) -> None:
     cluster the catalog is on another node.
     """
     key = catalog_key(bucket.prefix)
-    with asking(bucket.cache, bucket.name, key=key) as client:
-        client.sadd(key, bucket.name)
+    ask(bucket.cache, lambda client: client.sadd(key, bucket.name), bucket.name, key=key)
     if len(written) >= _MOST_WRITTEN:
         written.clear()
     written.add(bucket)
@@ -46,9 +45,8 @@ def write_again(bucket: Identity) -> None:
 def names(configuration: Configuration) -> set[str]:
     """The name of every bucket that was ever appended to."""
     key = catalog_key(configuration.prefix)
+    members: Any = ask(configuration.cache, lambda client: client.smembers(key), key=key)
     try:
-        with asking(configuration.cache, key=key) as client:
-            members: Any = client.smembers(key)
         return {
             member.decode(errors="replace") if isinstance(member, bytes) else member
             for member in members

@@ -1,9 +1,11 @@
-"""Errors of redis-py become errors of this app, here and nowhere else."""
+"""Calls to the client. Their errors become errors of this app, here and nowhere else."""
 
+import random
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import redis.exceptions
 
@@ -20,6 +22,11 @@ from .clients import clients, misconfigured_option
 if TYPE_CHECKING:
     from redis import Redis
 
+Answer = TypeVar("Answer")
+
+PATIENCE: Final = timedelta(seconds=5)
+"""How long a call waits for a connection if all connections of the pool are in use."""
+
 DRIVER_ERRORS: Final = (redis.exceptions.RedisError, redis.exceptions.RedisClusterException)
 
 _ARGUMENTS: Final = ", with args beginning with"
@@ -29,23 +36,43 @@ password. Servers send it for a command that they do not know."""
 _PERMISSIONS: Final = " `manage.py redis_acl` prints the permissions that the user needs."
 
 
-@contextmanager
-def asking(cache: str, name: str | None = None, *, key: str = "") -> "Iterator[Redis]":
-    """Yields the client of a cache. Errors of redis-py in the block become errors of this app.
+def ask(
+    cache: str, question: Callable[["Redis"], Answer], name: str | None = None, *, key: str = ""
+) -> Answer:
+    """The answer to a question that is put to the client of a cache.
 
-    `name` is the name of the bucket. `key` is the key that the block uses if it is not a key of a
-    bucket. Both are for the messages of the errors.
+    `name` is the name of the bucket. `key` is the key that the question uses if it is not a key of
+    a bucket. Both are for the messages of the errors.
     """
-    client, around = clients[cache], sys.exception()
-    try:
-        yield client
-    except BaseException as error:
-        raise_ours(error, client, cache, name, key=key, around=around)
-        raise
+    client = clients[cache]
+    return call(lambda: question(client), client, cache, name, key=key)
 
 
-def raise_ours(
+def call(
+    question: Callable[[], Answer],
+    client: "Redis",
+    cache: str,
+    name: str | None = None,
+    *,
+    key: str = "",
+    patience: timedelta = PATIENCE,
+) -> Answer:
+    """The answer to a question that uses the client. Each error becomes an error of this app.
+
+    If all connections of the pool are in use, waits for one. `patience` is how long.
+    """
+    around, pauses = sys.exception(), None
+    while True:
+        try:
+            return question()
+        except BaseException as error:  # noqa: BLE001  (raised again as an error of this app)
+            pauses = pauses or pauses_of(patience)
+            wait_or_raise(error, pauses, client, cache, name, key=key, around=around)
+
+
+def wait_or_raise(
     error: BaseException,
+    pauses: Iterator[bool],
     client: "Redis",
     cache: str,
     name: str | None = None,
@@ -53,10 +80,41 @@ def raise_ours(
     key: str = "",
     around: BaseException | None,
 ) -> None:
-    """Raise this app's error for an error of redis-py. Returns for any other error.
+    """Return after a pause if all connections are in use. Otherwise raise this app's error.
 
-    `around` is the exception, if any, that was already being handled when the call to Redis began.
+    `pauses` is the result of :func:`pauses_of` for this call. `around` is the exception, if any,
+    that was already being handled when the call began.
     """
+    if redis_internals.may_wait(error) and next(pauses, False):
+        return
+    if isinstance(error, Exception):
+        ours = _ours(error, client, cache, name, key=key, around=around)
+        raise ours from None if _ARGUMENTS in str(error) else error
+    # The interrupt may have come before the reply to a command was read. The next user of the
+    # connection would read this old reply.
+    redis_internals.close_idle(client)
+    raise error
+
+
+def pauses_of(patience: timedelta) -> Iterator[bool]:
+    """Sleeps at each step, a little longer each time, until the patience is over."""
+    ends_at, pause_seconds = time.monotonic() + patience.total_seconds(), 0.001
+    while time.monotonic() < ends_at:
+        time.sleep(pause_seconds * random.uniform(0.5, 1))
+        yield True
+        pause_seconds = min(pause_seconds * 2, 0.02)
+
+
+def _ours(
+    error: Exception,
+    client: "Redis",
+    cache: str,
+    name: str | None,
+    *,
+    key: str,
+    around: BaseException | None,
+) -> JSONBufferError:
+    """This app's error for an error of a call."""
     if isinstance(error, DRIVER_ERRORS):
         ours = translated(error, name, key=key)
         if isinstance(ours, BufferUnavailable):
@@ -64,12 +122,19 @@ def raise_ours(
             ours.may_be_done = not (
                 ours.may_be_repeated and redis_internals.was_not_sent(error, around=around)
             )
-        raise ours from None if _ARGUMENTS in str(error) else error
+        return ours
     if option := redis_internals.wrong_option(error):
-        raise misconfigured_option(cache, option) from error
-    # The error may have come before the reply to a command was read. The next user of the
-    # connection would read this old reply.
+        return misconfigured_option(cache, option)
+    # Another thread has closed the connection, or the reply has no known form. The next user of the
+    # connection would read what is left of the reply.
     redis_internals.close_idle(client)
+    bucket = f" for bucket {name!r}" if name else ""
+    unavailable = BufferUnavailable(
+        f"A call to Redis{bucket} failed with {type(error).__qualname__}. Perhaps another thread "
+        "closed its connection, or the server is not Redis."
+    )
+    unavailable.may_be_done = True
+    return unavailable
 
 
 def translated(error: Exception, name: str | None = None, *, key: str = "") -> JSONBufferError:

@@ -28,7 +28,8 @@ _PIECE_BYTES: Final = 1024 * 1024
 
 _REFUSALS: Final = (AuthenticationError, BusyLoadingError, ResponseError)
 
-_ALL_IN_USE: Final = ("Too many connections", "No connection available.")
+_WAITED_IN_VAIN: Final = "No connection available."
+_ALL_IN_USE: Final = ("Too many connections", _WAITED_IN_VAIN)
 """Messages of redis-py when all connections of a pool are in use. A BlockingConnectionPool has one
 in every version, other pools only before redis-py 6.3, which has an exception class for this."""
 
@@ -153,6 +154,11 @@ def is_pool_exhausted(error: BaseException) -> bool:
     return isinstance(error, MaxConnectionsError) or (
         isinstance(error, RedisConnectionError) and str(error) in _ALL_IN_USE
     )
+
+
+def may_wait(error: BaseException) -> bool:
+    """Whether all connections of a pool are in use that does not wait itself for one."""
+    return is_pool_exhausted(error) and str(error) != _WAITED_IN_VAIN
 
 
 def close_idle(client: "Redis") -> None:

@@ -8,7 +8,7 @@ from redis.exceptions import ResponseError
 
 from django_jsonbuffer.conf import Configuration
 
-from .errors import asking, not_redis
+from .errors import ask, not_redis
 
 OLDEST_VERSION: Final = (6, 2)
 """The first version with ``XPENDING … IDLE`` and with exclusive ranges of ids."""
@@ -26,12 +26,8 @@ class ServerFacts:
 
 def server_facts(configuration: Configuration) -> ServerFacts:
     """Read the facts from Redis. Raises :class:`BufferUnavailable` if that is not possible."""
-    saves: Any = {}
+    info, saves = ask(configuration.cache, _info)
     try:
-        with asking(configuration.cache) as client:
-            info: Any = client.info()
-            with suppress(ResponseError):  # hosted servers have no CONFIG
-                saves = client.config_get("save")
         return ServerFacts(
             version=tuple(int(part) for part in str(info["redis_version"]).split(".")[:2]),
             eviction_policy=info.get("maxmemory_policy", "noeviction"),
@@ -40,3 +36,10 @@ def server_facts(configuration: Configuration) -> ServerFacts:
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise not_redis() from error
+
+
+def _info(client: Any) -> tuple[Any, Any]:
+    info = client.info()
+    with suppress(ResponseError):  # hosted servers have no CONFIG
+        return info, client.config_get("save")
+    return info, {}

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from redis.exceptions import NoScriptError
@@ -10,7 +11,7 @@ from redis.exceptions import NoScriptError
 from django_jsonbuffer.conf import Configuration
 from django_jsonbuffer.exceptions import BufferUnavailable, JSONBufferError
 
-from .errors import asking, not_redis, translated
+from .errors import ask, not_redis, translated
 from .redis_internals import AS_BYTES
 from .replies import shape_of
 from .scripts import MILLISECOND, STATUS
@@ -131,11 +132,7 @@ def statuses(
     Raises :class:`BufferUnavailable` if Redis is unreachable, or refuses all of them.
     """
     stores = [Store(name, configuration) for name in names]
-    with asking(configuration.cache) as client:
-        replies = _replies(client, stores)
-        if any(isinstance(reply, NoScriptError) for reply in replies):
-            client.script_load(STATUS.source)
-            replies = _replies(client, stores)
+    replies = ask(configuration.cache, partial(_replies, stores=stores))
     if not all(
         isinstance(reply, Exception) or shape_of(reply) in STATUS.replies for reply in replies
     ):
@@ -152,6 +149,15 @@ def statuses(
 
 
 def _replies(client: Any, stores: Iterable[Store]) -> list[Any]:
+    replies = _replies_if_known(client, stores)
+    if any(isinstance(reply, NoScriptError) for reply in replies):
+        client.script_load(STATUS.source)
+        replies = _replies_if_known(client, stores)
+    return replies
+
+
+def _replies_if_known(client: Any, stores: Iterable[Store]) -> list[Any]:
+    """The replies, or errors if the server does not know the script."""
     with client.pipeline(transaction=False) as pipeline:
         queue: Callable[..., Any] = pipeline.execute_command
         for store in stores:

@@ -13,6 +13,7 @@ from django_jsonbuffer.stamps import Stamp
 from . import calls, catalog_entries, scripts
 from .appends import Outcome, outcome, packed_limits, size_of, splices
 from .claims import Burial, Claim
+from .errors import PATIENCE
 from .keys import PRODUCER, Identity, bucket_keys
 from .redis_internals import Packed
 from .scripts import MILLISECOND, Script
@@ -42,14 +43,20 @@ class Store:
         self._packed_limits: tuple[Limits, Packed] | None = None
 
     def append(
-        self, events: Sequence[bytes], stamp: Stamp, limits: Limits, *, size: int | None = None
+        self,
+        events: Sequence[bytes],
+        stamp: Stamp,
+        limits: Limits,
+        *,
+        size: int | None = None,
+        patience: timedelta = PATIENCE,
     ) -> None:
         """Append encoded events in their order, once for each stamp. Full batches are sealed.
 
-        `size` is the result of :func:`size_of`, if known. Raises :class:`EventTooLarge` if the
-        events have too many bytes or fill too many batches for one call. Raises
-        :class:`BucketFull` if the bucket has no room, and :class:`StampOvertaken` if another append
-        has the stamp.
+        `size` is the result of :func:`size_of`, if known. `patience` is how long to wait if all
+        connections are in use. Raises :class:`EventTooLarge` if the events have too many bytes or
+        fill too many batches for one call, :class:`BucketFull` if the bucket has no room, and
+        :class:`StampOvertaken` if another append has the stamp.
         """
         size = size_of(events) if size is None else size
         room = min(limits.batch_bytes, MAX_APPEND_BYTES)
@@ -62,8 +69,10 @@ class Store:
         if (known := self._packed_limits) is None or known[0] is not limits:
             known = self._packed_limits = limits, packed_limits(limits)
         keys = [*self.event_keys, self.keys.attempts, self.keys.open + PRODUCER + stamp.producer]
-        first = (b"%d" % stamp.sequence, stamp.nonce.encode(), calls.new_token().encode())
-        reply = self.run_once(scripts.APPEND, keys, known[1], *first, counts, *texts)
+        first = (b"%d" % stamp.sequence, stamp.nonce.encode(), calls.new_token())
+        reply = self.run_once(
+            scripts.APPEND, keys, known[1], *first, counts, *texts, patience=patience
+        )
         if reply != b"stored":
             self._report(outcome(reply, events, self.name))
 
@@ -183,9 +192,11 @@ class Store:
         """The reply of a script, as bytes even if the client decodes replies."""
         return calls.run(self.identity, script, keys, args)
 
-    def run_once(self, script: Script, keys: list[str], *args: bytes | Packed) -> Any:
+    def run_once(
+        self, script: Script, keys: list[str], *args: bytes | Packed, patience: timedelta = PATIENCE
+    ) -> Any:
         """The reply of a script without the retries of the client. The caller must check it."""
-        return calls.run_once(self.identity, script, keys, args)
+        return calls.run_once(self.identity, script, keys, args, patience=patience)
 
     def _run_held(self, script: Script, keys: list[str], claim: Claim, *args: str | int) -> Any:
         """Run a script that does nothing and returns nothing unless the worker holds the claim."""

@@ -2,6 +2,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -233,7 +234,7 @@ def test_connections_that_are_all_in_use_are_no_outage(
 ) -> None:
     path = private_server.get_connection_kwargs()["path"]
     pool = clients[use_cache(f"unix://{path}?db=0", OPTIONS=options)].connection_pool
-    bucket = Bucket("orders")
+    bucket = Bucket("orders", append_timeout=timedelta(milliseconds=20))
     bucket.append(1)
     connection = pool.get_connection()
     with pytest.raises(BufferUnavailable) as caught:

@@ -41,8 +41,11 @@ TESTS: Final = [
 _NO_STATEMENT: Final = re.compile(r"\s*(--.*|end[,)]*|else|[})]+,?|)")
 
 BY_HAND: Final = [
-    ("append.lua", "sequence <= (whole(last) or 0)", "sequence < (whole(last) or 0)"),
-    ("append.lua", "sequence <= (whole(last) or 0)", "sequence == (whole(last) or 0)"),
+    ("append.lua", "last_sequence >= tonumber(sequence)", "last_sequence > tonumber(sequence)"),
+    ("append.lua", "last_sequence >= tonumber(sequence)", "last_sequence == tonumber(sequence)"),
+    ("append.lua", "last == stamp or last == sequence", "last == sequence"),
+    ("append.lua", "last == stamp or last == sequence", "last == stamp"),
+    ("append.lua", "nonce == '' and", "false and"),
     ("append.lua", "pending > max_pending", "pending >= max_pending"),
     ("append.lua", "if is_claimed or not events then", "if not events then"),
     ("append.lua", "#splice - 1 > batch_bytes", "#splice - 1 > batch_bytes * 2"),

@@ -200,7 +200,7 @@ class Network(Store):
     def run(self, script: Script, keys: list[str], *args: Any) -> Any:
         return self._send(script, keys, *args)
 
-    def run_once(self, script: Script, keys: list[str], *args: Any) -> Any:
+    def run_once(self, script: Script, keys: list[str], *args: Any, **options: Any) -> Any:
         return self._send(script, keys, *args)
 
     def _send(self, script: Script, keys: list[str], *args: Any) -> Any:

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from traceback import format_exception
 from typing import Any
@@ -16,7 +17,8 @@ from django_jsonbuffer.exceptions import (
     JSONBufferError,
     KeyOccupied,
 )
-from django_jsonbuffer.store.errors import asking, not_redis
+from django_jsonbuffer.store.clients import clients
+from django_jsonbuffer.store.errors import ask, call, not_redis
 from example_project.embedded_redis import EmbeddedRedis
 from tests import server
 from tests.faults.proxy import Cut, Fault, Hold, Proxy, at_first
@@ -29,16 +31,19 @@ OURS = "jsonbuffer"
 
 def raised_by(*command: object, cache: str = OURS, **asked: Any) -> JSONBufferError:
     """The error of a command that Redis refuses or that does not reach it."""
-    with pytest.raises(JSONBufferError) as caught, asking(cache, **asked) as client:
-        client.execute_command(*command)
+    with pytest.raises(JSONBufferError) as caught:
+        ask(cache, lambda client: client.execute_command(*command), **asked)
     return caught.value
 
 
-class TestAsking:
+def raise_(error: BaseException) -> None:
+    raise error
+
+
+class TestAsk:
     def test_gives_the_client(self, client_of_server: Redis, prefix: str) -> None:
         client_of_server.sadd(f"{prefix}:buckets", "orders")
-        with asking(OURS) as client:
-            assert client.smembers(f"{prefix}:buckets") == {b"orders"}
+        assert ask(OURS, lambda client: client.smembers(f"{prefix}:buckets")) == {b"orders"}
 
     def test_keeps_the_error_of_the_driver_as_the_cause(self) -> None:
         error = raised_by("GET")
@@ -71,22 +76,53 @@ class TestAsking:
     def test_of_an_option_that_redis_does_not_know(self, use_cache: Callable[..., str]) -> None:
         separator = "&" if "?" in server.APP_URL else "?"
         alias = use_cache(f"{server.APP_URL}{separator}sokcet_timeout=5")
-        with pytest.raises(BufferMisconfigured, match="'sokcet_timeout'"), asking(alias) as client:
-            client.ping()
+        with pytest.raises(BufferMisconfigured, match="'sokcet_timeout'"):
+            ask(alias, lambda client: client.ping())
 
-    @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-    def test_lets_any_other_error_through_and_closes_what_is_idle(
-        self, private_server: Redis, error: type[BaseException]
+    def test_turns_any_other_error_into_one_of_ours(self) -> None:
+        """A connection that another thread closes raises an AttributeError, or anything else."""
+        cause = AttributeError("'NoneType' object has no attribute 'sendall'")
+        with pytest.raises(BufferUnavailable, match="failed with AttributeError") as caught:
+            ask(OURS, lambda client: raise_(cause), "orders")
+        assert caught.value.__cause__ is cause
+        assert caught.value.may_be_done
+        assert caught.value.may_be_repeated
+        assert not caught.value.is_unreachable
+
+    @pytest.mark.parametrize(
+        ("error", "raised"),
+        [(ValueError(), BufferUnavailable), (KeyboardInterrupt(), KeyboardInterrupt)],
+        ids=repr,
+    )
+    def test_closes_what_is_idle_after_any_other_error(
+        self, private_server: Redis, error: BaseException, raised: type[BaseException]
     ) -> None:
         """A reply may be on its way, which the next user of the connection would read."""
         Bucket("orders").append(1)
         ids = {each["id"] for each in private_server.client_list()}
         others = ids - {str(private_server.client_id())}
         assert others
-        with pytest.raises(error), asking(configuration().cache):
-            raise error
+        with pytest.raises(raised):
+            ask(configuration().cache, lambda client: raise_(error))
         wait_until(lambda: others.isdisjoint(each["id"] for each in private_server.client_list()))
         assert Bucket("orders").peek() == [1]
+
+
+class TestCall:
+    def test_waits_for_a_connection(self, use_cache: Callable[..., str]) -> None:
+        with EmbeddedRedis() as embedded:
+            alias = use_cache(f"{embedded.url}&max_connections=1")
+            client: Any = clients[alias]
+            taken = [client.connection_pool.get_connection()]
+
+            def question() -> Any:
+                try:
+                    return client.ping()
+                finally:
+                    while taken:
+                        client.connection_pool.release(taken.pop())
+
+            assert call(question, client, alias, patience=timedelta(minutes=1))
 
 
 class TestMayBeDone:
@@ -144,10 +180,12 @@ class TestMayBeDone:
     ) -> None:
         with EmbeddedRedis() as embedded:
             alias = use_cache(f"{embedded.url}&max_connections=1")
-            with asking(alias) as client:
-                taken = client.connection_pool.get_connection()
-                error = self.fail(alias)
-                client.connection_pool.release(taken)
+            client = clients[alias]
+            taken = client.connection_pool.get_connection()
+            with pytest.raises(BufferUnavailable) as caught:
+                call(client.ping, client, alias, patience=timedelta(milliseconds=10))
+            error = caught.value
+            client.connection_pool.release(taken)
         assert not error.may_be_done
         assert not error.is_unreachable
 

@@ -22,6 +22,7 @@ from django_jsonbuffer.store.redis_internals import (
     execute_once,
     has_timeout,
     is_pool_exhausted,
+    may_wait,
     packed,
     parts_of_url,
     was_not_sent,
@@ -368,6 +369,7 @@ class TestIsPoolExhausted:
         taken = client.connection_pool.get_connection()
         error = failure_of(lambda: incremented(client))
         assert is_pool_exhausted(error)
+        assert may_wait(error)
         assert was_not_sent(error, around=None)
         client.connection_pool.release(taken)
         assert incremented(client) == 1
@@ -379,6 +381,7 @@ class TestIsPoolExhausted:
             taken = pool.get_connection()
             error = failure_of(lambda: incremented(client))
             assert is_pool_exhausted(error)
+            assert not may_wait(error)
             assert was_not_sent(error, around=None)
             pool.release(taken)
             assert incremented(client) == 1
