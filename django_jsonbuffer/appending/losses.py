@@ -21,25 +21,30 @@ _lock = threading.RLock()
 
 
 def lose(store: Store, count: int, error: BaseException, *, of: str = "") -> None:
-    """Log lost events, and count them. `of` is the label of the recorded model, if there is one."""
+    """Log lost events in one line, and count them. `of` is the label of the recorded model, if any.
+
+    Level DEBUG also has the traceback of an error that is not ours.
+    """
     _add(store, count)
-    is_ours = isinstance(error, JSONBufferError)
-    reason: object = error if is_ours else repr(error)
-    if isinstance(error, InvalidEvent) and error.__cause__ is not None:
+    cause = error.__cause__ if isinstance(error, InvalidEvent) else None
+    if cause is not None:
         # The message of the cause may quote the event.
         reason = (
-            f"An event {f'of {of} ' if of else ''}was refused with "
-            f"{type(error.__cause__).__qualname__} at "
-            f"{_place(error.__cause__)}. The error itself is logged at level DEBUG."
+            f"An event {f'of {of} ' if of else ''}was refused with {type(cause).__qualname__} at "
+            f"{_place(cause)}. The error itself is logged at level DEBUG."
         )
+    elif isinstance(error, JSONBufferError):
+        reason = str(error)
+    else:
+        reason = f"{error!r} at {_place(error)}. Its traceback is logged at level DEBUG."
+    if cause is not None or not isinstance(error, JSONBufferError):
         logger.debug("Bucket %s:", store.name, exc_info=error)
     logger.error(
         "Bucket %s: %d events %s lost. %s",
         store.name,
         count,
         "may be" if isinstance(error, AppendUndecided) else "are",
-        reason,
-        exc_info=None if is_ours else error,
+        " ".join(reason.split()),
     )
 
 

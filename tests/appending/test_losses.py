@@ -18,33 +18,43 @@ from tests.threads import at_once
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
 
+class Unprintable(Exception):
+    def __repr__(self) -> str:
+        return "two\nlines"
+
+
 UNDECIDED = AppendUndecided("perhaps", stamp=a_stamp(), retry=lambda: None)
 
 
 class TestLose:
     @pytest.mark.parametrize(
-        ("error", "text", "has_traceback"),
+        ("error", "text", "is_ours"),
         [
-            (BufferUnavailable("away"), "Bucket orders: 3 events are lost. away", False),
-            (UNDECIDED, "Bucket orders: 3 events may be lost. perhaps", False),
-            (OSError("x"), "Bucket orders: 3 events are lost. OSError('x')", True),
-            (KeyboardInterrupt(), "3 events are lost. KeyboardInterrupt()", True),
+            (BufferUnavailable("away\n now"), "Bucket orders: 3 events are lost. away now", True),
+            (UNDECIDED, "Bucket orders: 3 events may be lost. perhaps", True),
+            (OSError("x"), f"Bucket orders: 3 events are lost. OSError('x') at {__file__}:", False),
+            (Unprintable(), "3 events are lost. two lines at ", False),
+            (KeyboardInterrupt(), "3 events are lost. KeyboardInterrupt() at ", False),
         ],
-        ids=repr,
+        ids=["refusal", "undecided", "unforeseen", "of two lines", "interrupt"],
     )
-    def test_logs_how_many_and_why(
+    def test_logs_in_one_line_how_many_and_why_and_where(
         self,
         bucket: Bucket,
         caplog: pytest.LogCaptureFixture,
         error: BaseException,
         text: str,
-        has_traceback: bool,
+        is_ours: bool,
     ) -> None:
-        losses.lose(bucket._definition.parts.store, 3, error)
-        [record] = caplog.records
+        with pytest.raises(type(error)):
+            raise error
+        with caplog.at_level("DEBUG", "django_jsonbuffer"):
+            losses.lose(bucket._definition.parts.store, 3, error)
+        *details, record = caplog.records
         assert (record.levelname, record.name) == ("ERROR", "django_jsonbuffer")
         assert text in record.getMessage()
-        assert bool(record.exc_info) == has_traceback
+        assert "\n" not in caplog.handler.format(record)
+        assert [bool(detail.exc_info) for detail in details] == ([] if is_ours else [True])
 
     def test_shows_the_cause_of_a_refused_event_for_debugging_alone(
         self, bucket: Bucket, caplog: pytest.LogCaptureFixture
