@@ -4,7 +4,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 
 from django_jsonbuffer.exceptions import (
@@ -16,7 +15,7 @@ from django_jsonbuffer.exceptions import (
 from django_jsonbuffer.stamps import Stamp
 
 from . import spill_rows
-from .spill_file import FILE, LOCK_FILE, Identity, SpillFile
+from .spill_file import Identity, SpillFile
 from .spill_rows import Row, pack, unpack
 
 logger = logging.getLogger("django_jsonbuffer")
@@ -216,16 +215,3 @@ def forward(
     if forwarded:
         logger.info("Bucket %s: %d spilled events were forwarded to Redis.", bucket, forwarded)
     return forwarded
-
-
-def is_writable(folder: str | os.PathLike[str]) -> bool:
-    """Whether events can be spilled to the folder. A missing folder counts if it can be made."""
-    path = Path(folder)
-    if not path.exists():
-        return os.access(path.parent, os.W_OK | os.X_OK)
-    files = [path / FILE, path / LOCK_FILE]
-    return (
-        path.is_dir()
-        and os.access(path, os.W_OK | os.X_OK)
-        and all(os.access(file, os.R_OK | os.W_OK) for file in files if file.exists())
-    )

@@ -6,16 +6,14 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from django_jsonbuffer.exceptions import SpillUnavailable
 
+from .spill_access import FILE, LOCK_FILE, make_private
 from .spill_rows import make_tables
-
-FILE: Final = "jsonbuffer.sqlite3"
-LOCK_FILE: Final = "jsonbuffer-forwarding.sqlite3"
 
 _BUSY_SECONDS: Final = 10.0
 
@@ -86,8 +84,9 @@ class SpillFile:
                 return False
             _opened.add(self)
             try:
+                make_private(self._lock_path)
                 self._forwarding_lock = _locked(self._lock_path)
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OSError) as error:
                 raise SpillUnavailable(
                     f"{self._lock_path} cannot be locked: {error}. Check the owner of the file, "
                     "or delete it. It contains no events."
@@ -115,7 +114,6 @@ class SpillFile:
             # The file was moved away, and rows that are put into it would not be found.
             self.close()
         if self._connection is None:
-            _create(self._lock_path)
             self._connection = _connect(self.path)
             self.identity, self._process = _identity(self.path), os.getpid()
             _opened.add(self)
@@ -173,16 +171,8 @@ def _identity(path: Path) -> Identity:
     return found.st_dev, found.st_ino
 
 
-def _create(path: Path) -> None:
-    """Create the file with a private mode, because it holds events. -wal and -shm get this mode."""
-    path.parent.mkdir(exist_ok=True)
-    # An existing file is not opened, because closing it would release this process's locks.
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-
-
 def _connect(path: Path) -> sqlite3.Connection:
-    _create(path)
+    make_private(path)
     connection = sqlite3.connect(
         path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )

@@ -10,6 +10,7 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.checks import Warning as CheckWarning
 
 from django_jsonbuffer import catalog, middleware
+from django_jsonbuffer.appending.spill_access import is_writable
 from django_jsonbuffer.conf import Configuration, configuration
 from django_jsonbuffer.declarations import Declaration, declared
 from django_jsonbuffer.exceptions import JSONBufferError
@@ -121,14 +122,12 @@ def _check_spill_folders() -> Iterator[CheckMessage]:
             continue  # reported as E001 or E004
         if folder is None:
             continue
-        # Only projects that spill import SQLite.
-        from django_jsonbuffer.appending.spill import is_writable
-
         if not is_writable(folder):
             yield CheckWarning(
                 f"Bucket {bucket.name!r} spills to {os.fspath(folder)!r}, but this process cannot "
-                "write to such a folder, so events would be lost while Redis is unavailable.",
-                hint="Create the folder, and let the user that runs the site own it.",
+                "use this folder or the files in it, so events would be lost while Redis is "
+                "unavailable.",
+                hint="Create the folder, and let the user that runs the site own it and its files.",
                 obj=bucket,
                 id="django_jsonbuffer.W010",
             )

@@ -1,4 +1,3 @@
-import os
 import shutil
 import sqlite3
 import time
@@ -12,8 +11,8 @@ import pytest
 
 from django_jsonbuffer import Bucket
 from django_jsonbuffer.acl import ROLES
-from django_jsonbuffer.appending.spill import Spill, _spills, is_writable, spill
-from django_jsonbuffer.appending.spill_file import FILE, LOCK_FILE
+from django_jsonbuffer.appending.spill import Spill, _spills, spill
+from django_jsonbuffer.appending.spill_access import FILE, LOCK_FILE
 from django_jsonbuffer.catalog import options_of
 from django_jsonbuffer.exceptions import (
     BucketFull,
@@ -381,22 +380,3 @@ class TestBucket:
     def test_needs_a_folder(self, given: Any) -> None:
         with pytest.raises(BufferMisconfigured, match="spill_dir"):
             Bucket("orders", on_unavailable="spill", **given)
-
-
-class TestIsWritable:
-    def test_folder_or_one_that_can_be_made(self, tmp_path: Path) -> None:
-        assert is_writable(tmp_path)
-        assert is_writable(tmp_path / "missing")
-        assert not (tmp_path / "missing").exists()
-
-    def test_file_of_another_user(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        (tmp_path / FILE).touch()
-        assert is_writable(tmp_path)
-        monkeypatch.setattr(os, "access", lambda path, mode: Path(path) == tmp_path)
-        assert not is_writable(tmp_path)
-
-    def test_what_is_none(self, tmp_path: Path) -> None:
-        (tmp_path / "file").touch()
-        assert not is_writable(tmp_path / "file")
-        assert not is_writable(tmp_path / "missing" / "folder")
-        assert not is_writable("/proc/1")

@@ -17,7 +17,7 @@ import pytest
 
 from django_jsonbuffer.appending import spill_file
 from django_jsonbuffer.appending.spill import Spill
-from django_jsonbuffer.appending.spill_file import FILE, LOCK_FILE
+from django_jsonbuffer.appending.spill_access import FILE, LOCK_FILE
 from django_jsonbuffer.exceptions import SpillUnavailable
 from django_jsonbuffer.stamps import Stamp
 from tests.spilling import ORDERS, Receiver, put
@@ -28,12 +28,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarn
 
 
 class TestFile:
-    def test_file_is_its_owners_alone(self, spilled: Spill) -> None:
-        put(spilled, b"1")
-        modes = {path.name: path.stat().st_mode & 0o777 for path in spilled.path.parent.iterdir()}
-        assert modes
-        assert set(modes.values()) == {0o600}
-
     def test_file_of_an_older_version_is_brought_up_to_date(
         self, folder: Path, spilled: Spill
     ) -> None:
