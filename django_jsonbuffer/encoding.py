@@ -22,6 +22,7 @@ from django.utils.module_loading import import_string
 from .exceptions import BufferMisconfigured, EventTooLarge, InvalidEvent
 from .json_arrays import is_deeper_than
 from .options import Options
+from .plain_values import as_plain, is_plain
 
 MAX_DEPTH: Final = 100
 """Most levels of arrays and objects in one event. It is well below the about 1,000 levels at which
@@ -43,7 +44,7 @@ class JSONEncoder:
             allow_nan=False,
             ensure_ascii=False,
             separators=(",", ":"),
-            default=self.default,
+            default=self._stand_in,
         ).encode
 
     def default(self, value: object) -> object:
@@ -92,7 +93,12 @@ class JSONEncoder:
         return encoded
 
     def _to_bytes(self, event: object) -> bytes:
-        return self._dumps(event).encode()
+        return self._dumps(as_plain(event)).encode()
+
+    def _stand_in(self, value: object) -> object:
+        """A value of JSON's own types for a value that the encoder library does not know."""
+        known = type(value) in _CONVERSIONS or is_plain(value)
+        return as_plain(self.default(value) if known else value)
 
     def decode(self, array: bytes) -> list[Any]:
         """The events of a batch. Raises ``ValueError`` if the bytes are not a JSON array."""
@@ -112,25 +118,21 @@ class OrjsonEncoder(JSONEncoder):
         import orjson
 
         self._orjson = orjson
-        self._options = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+        self._options = (
+            orjson.OPT_PASSTHROUGH_DATETIME
+            | orjson.OPT_PASSTHROUGH_DATACLASS
+            | orjson.OPT_PASSTHROUGH_SUBCLASS
+        )
 
     def _to_bytes(self, event: object) -> bytes:
         try:
-            encoded = self._orjson.dumps(event, self.default, self._options)
+            encoded = self._orjson.dumps(event, self._stand_in, self._options)
         except self._orjson.JSONEncodeError:
             # The standard library accepts integers over 64 bits and keys that are not text. Its
             # error says what is wrong with any other value.
             return super()._to_bytes(event)
         # orjson writes NaN and Infinity as null. The standard library refuses them.
         return super()._to_bytes(event) if b"null" in encoded else encoded
-
-    def default(self, value: object) -> object:
-        # orjson calls this for subclasses of float and tuple (a namedtuple). json needs no help.
-        if isinstance(value, tuple):
-            return list(value)
-        if isinstance(value, float):
-            return float(value)
-        return super().default(value)
 
     def decode(self, array: bytes) -> list[Any]:
         # orjson reads integers over 64 bits as floats, and refuses lone surrogates.
@@ -218,6 +220,7 @@ def _iso_utc(value: datetime | time) -> str:
 
 
 _CONVERSIONS: Final[Mapping[type, Callable[[Any], object]]] = {
+    Enum: lambda member: member.value,  # first, because an Enum may also be one of the others
     datetime: _iso_utc,  # before date, because it is a subclass of date
     date: date.isoformat,
     time: _iso_utc,
@@ -225,7 +228,6 @@ _CONVERSIONS: Final[Mapping[type, Callable[[Any], object]]] = {
     Decimal: str,
     UUID: str,
     Promise: str,
-    Enum: lambda member: member.value,
 }
 
 
