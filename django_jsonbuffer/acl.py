@@ -40,12 +40,13 @@ _DRAINER: Final = Role(
         scripts.BEAT,
         scripts.RETIRE,
         scripts.STATUS,
+        scripts.NOTE_COUNT,
     ),
-    ("SADD", "SCRIPT|LOAD"),
+    ("SADD", "SCRIPT|LOAD", "GETRANGE"),
 )
 _OPERATOR: Final = Role(
     tuple(value for value in vars(scripts).values() if isinstance(value, Script)),
-    ("SADD", "SCRIPT|LOAD", "SMEMBERS", "LRANGE", "INFO", "CONFIG|GET"),
+    ("SADD", "SCRIPT|LOAD", "GETRANGE", "SMEMBERS", "LRANGE", "INFO", "CONFIG|GET"),
 )
 ROLES: Final = {"producer": _PRODUCER, "drainer": _DRAINER, "operator": _OPERATOR}
 

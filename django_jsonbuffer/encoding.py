@@ -20,7 +20,7 @@ from django.utils.functional import Promise
 from django.utils.module_loading import import_string
 
 from .exceptions import BufferMisconfigured, EventTooLarge, InvalidEvent
-from .json_arrays import is_deeper_than
+from .json_arrays import DECODER, MAX_DEPTH_OF_A_BATCH, is_deeper_than
 from .options import Options
 from .plain_values import as_plain, is_plain
 
@@ -103,9 +103,9 @@ class JSONEncoder:
     def decode(self, array: bytes) -> list[Any]:
         """The events of a batch. Raises ``ValueError`` if the bytes are not a JSON array."""
         try:
-            return _as_list(_DECODER.decode(array.decode()))
+            return _as_list(DECODER.decode(array.decode()))
         except RecursionError:
-            if is_deeper_than(_MAX_DEPTH_OF_A_BATCH, array):
+            if is_deeper_than(MAX_DEPTH_OF_A_BATCH, array):
                 raise ValueError("a batch must not be so deep") from None
             raise
 
@@ -229,16 +229,6 @@ _CONVERSIONS: Final[Mapping[type, Callable[[Any], object]]] = {
     UUID: str,
     Promise: str,
 }
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
-
-_MAX_DEPTH_OF_A_BATCH: Final = 200
-"""The scripts accept values of another client up to this depth, with the array itself."""
 
 
 def _as_list(value: object) -> list[Any]:

@@ -1,5 +1,6 @@
-"""Where the events of a JSON array begin and end in its bytes, found without decoding them."""
+"""Where the events of a JSON array begin and end in its bytes, and how many there are."""
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -7,7 +8,20 @@ from typing import Final, NamedTuple
 _STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _STRING_OR_BRACKET: Final = re.compile(_STRING + rb"|[\[\]{}]", re.DOTALL)
 _STRING_BRACKET_OR_COMMA: Final = re.compile(_STRING + rb"|[\[\]{},]", re.DOTALL)
+_SPACE: Final = re.compile(r"[ \t\r\n]*")
 _OR_HALF_A_STRING: Final = re.compile(_STRING_BRACKET_OR_COMMA.pattern + rb'|"', re.DOTALL)
+
+
+MAX_DEPTH_OF_A_BATCH: Final = 200
+"""The scripts accept values of another client up to this depth, with the array itself."""
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
+"""Decodes what the scripts accept, apart from the depth."""
 
 
 class _Span(NamedTuple):
@@ -49,6 +63,18 @@ def leading_events(array: bytes) -> Iterator[tuple[bytes, bool]]:
         yield rest, False
 
 
+def count_events(array: bytes) -> int | None:
+    """The number of events, or None if this is not a JSON array of events.
+
+    Agrees with the scripts about what one is. Keeps none of the events in memory.
+    """
+    try:
+        text = array.decode()
+        return _count_events(text) if text.startswith("[") else None
+    except (ValueError, RecursionError):
+        return None
+
+
 def is_deeper_than(limit: int, encoded: bytes) -> bool:
     """Whether more than `limit` arrays and objects are nested in each other."""
     # Each level has two brackets, so a text with few bytes or brackets need not be searched.
@@ -63,6 +89,28 @@ def is_deeper_than(limit: int, encoded: bytes) -> bool:
         elif token[0] in b"]}":
             depth -= 1
     return False
+
+
+def _count_events(text: str) -> int:
+    """Raises ``ValueError`` or ``RecursionError`` if this is not a JSON array of events."""
+    count, at = 0, _behind_space(text, 1)
+    if text[at : at + 2] == "]":
+        return 0
+    while True:
+        _, end = DECODER.raw_decode(text, at)
+        if is_deeper_than(MAX_DEPTH_OF_A_BATCH - 1, text[at:end].encode()):
+            raise ValueError("an event is too deep")
+        count += 1
+        at = _behind_space(text, end)
+        if text[at : at + 2] == "]":
+            return count
+        if text[at : at + 1] != ",":
+            raise ValueError("a comma or the last bracket is missing")
+        at = _behind_space(text, at + 1)
+
+
+def _behind_space(text: str, at: int) -> int:
+    return _SPACE.match(text, at).end()  # type: ignore[union-attr]  # it matches anywhere
 
 
 def _spans(array: bytes, tokens: re.Pattern[bytes]) -> Iterator[_Span]:

@@ -18,6 +18,7 @@ from django_jsonbuffer.options import Limits
 from django_jsonbuffer.states import State, read_states
 from django_jsonbuffer.store import pending
 from django_jsonbuffer.store.server import server_facts
+from django_jsonbuffer.store.status import BucketStatus
 from django_jsonbuffer.store.store import Store
 from tests.prepared import keys_of, store_of
 from tests.server import Redis
@@ -89,6 +90,8 @@ def drain(plain: Redis) -> None:
     for value in ("[1,2,3]", " [5] ", "rubbish", "[]"):
         plain.set(key, value)
         bucket.drain()
+    plain.set(key, json.dumps(["x" * 20_000]))
+    assert bucket.status().pending == 1
     plain.set(key, "[1,2]")
     plain.xadd(batches, {"foreign": "x"})
     bucket.drain()
@@ -184,6 +187,19 @@ class TestRole:
             ):
                 with pytest.raises(redis.ResponseError, match=r"(?i)permission|access"):
                     user.execute_command(*command)
+
+
+def test_status_of_a_user_that_may_not_write(
+    become: Callable[..., None], private_server: Redis
+) -> None:
+    bucket = Bucket("orders")
+    become("operator", without="hset")
+    private_server.set(bucket.key, json.dumps(["x" * 20_000, 1]))
+    assert [bucket.status().pending for _ in range(2)] == [2, 2]
+    [status] = statuses([bucket])
+    assert isinstance(status, BucketStatus)
+    assert (status.pending, status.bytes) == (2, 20_007)
+    assert not private_server.exists(keys_of("orders").stats)
 
 
 def test_operator_of_one_bucket_sees_it_beside_those_that_it_may_not_read(

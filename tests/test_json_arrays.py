@@ -5,13 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_jsonbuffer.json_arrays import is_deeper_than, leading_events, spans
+from django_jsonbuffer.json_arrays import count_events, is_deeper_than, leading_events, spans
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, width=32),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=20,
 )
+
+
+def has_no_infinity(value: Any) -> bool:
+    return "Infinity" not in json.dumps(value)
 
 
 class TestLeadingEvents:
@@ -35,6 +39,36 @@ class TestLeadingEvents:
         found = [event for event, _ in leading_events(b"[ NaN , x y ,]")]
         assert found == [b"NaN", b"x y", b""]
         assert list(leading_events(b"")) == []
+
+
+class TestCountEvents:
+    @given(
+        st.lists(JSON.filter(has_no_infinity), max_size=5),
+        st.sampled_from(["", " ", "\n\t", "\r "]),
+    )
+    def test_of_an_array(self, values: list[Any], space: str) -> None:
+        events = f"{space},{space}".join(map(json.dumps, values))
+        assert count_events(f"[{space}{events}{space}]".encode()) == len(values)
+
+    @given(st.lists(JSON, min_size=1, max_size=5), st.data())
+    def test_of_an_array_that_was_cut(self, values: list[Any], data: st.DataObject) -> None:
+        array = json.dumps(values).encode()
+        assert count_events(array[: data.draw(st.integers(0, len(array) - 1))]) is None
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *[b"", b"{}", b"1", b" [1]", b"[1] ", b"[1][2]", b"[1,]", b"[,1]", b"[1 2]", b"[1}"],
+            *[b"[NaN]", b"[01]", b'["\xff"]', b"\xef\xbb\xbf[1]", b"[" + b"9" * 4301 + b"]"],
+            *[b"[" * 201 + b"]" * 201, b"[" * 100_000 + b"]" * 100_000],
+        ],
+        ids=lambda text: text[:9],
+    )
+    def test_of_what_is_no_array_of_events(self, text: bytes) -> None:
+        assert count_events(text) is None
+
+    def test_of_an_event_as_deep_as_allowed(self) -> None:
+        assert count_events(b"[" * 200 + b"]" * 200) == 1
 
 
 class TestSpans:

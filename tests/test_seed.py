@@ -410,13 +410,19 @@ JSON_PARTS = [
 ]
 
 
+FIRST = ["", f'"{"x" * 20_000}",']
+"""Begins an array. The second is so long that the client counts the events for a status."""
+
+
 class TestScanner:
     """Accepts exactly the texts that json.loads makes a list of, and counts as many values."""
 
-    @given(parts=st.lists(st.sampled_from(JSON_PARTS), max_size=9))
+    @given(parts=st.lists(st.sampled_from(JSON_PARTS), max_size=9), first=st.sampled_from(FIRST))
     @settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    def test_any_text(self, bucket: Bucket, client_of_server: Redis, parts: list[str]) -> None:
-        text = "[" + "".join(parts) + "]"
+    def test_any_text(
+        self, bucket: Bucket, client_of_server: Redis, parts: list[str], first: str
+    ) -> None:
+        text = "[" + first + "".join(parts) + "]"
         expected = events_in(text)
         client_of_server.set(bucket.key, text)
         assert bucket.status().pending == len(expected or [])
@@ -436,15 +442,30 @@ class TestScanner:
             "[1\r]\t",
             *["[\x7f]", '[" \x1f"]', "\x0b[1]", "\x0c[1]", "[1]\x0b", "{\x0b}", "[1 \x0b]"],
             *['["\\u"]', '["\\u12"]', '["\\u123"]', '["\\u123x"]', '["\\uabcd","\\u0"]'],
-            *["[-01]", "[1e5.5]", '[{"a":1 "b":2}]', '[{"a":1]}'],
+            *["[-01]", "[1e5.5]", '[{"a":1 "b":2}]', '[{"a":1]}', "[1}", "[1,]", "[,]", "[1][2]"],
+            *[f"[{'9' * 4300}]", f"[{'9' * 4301}]", f"[-{'9' * 4301}]", f"[1.{'9' * 4301}]"],
+            *["[NaN]", "[1e999]", "[ ]", "[", "]", "[1"],
         ],
+        ids=lambda text: text[:20],
     )
-    def test_text(self, bucket: Bucket, client_of_server: Redis, text: str) -> None:
+    @pytest.mark.parametrize("first", FIRST, ids=["short", "long"])
+    def test_text(self, bucket: Bucket, client_of_server: Redis, text: str, first: str) -> None:
+        if first and events_in(text) != []:
+            text = text.replace("[", f"[{first}", 1)
         expected = events_in(text)
         client_of_server.set(bucket.key, text)
         assert bucket.status().pending == len(expected or [])
         assert bucket._definition.parts.store.seal()[1] == (expected is None)
         assert bucket.take() == (expected or [])
+
+    @pytest.mark.parametrize("depth", [199, 200, 201, 1000, 100_000])
+    @pytest.mark.parametrize("first", FIRST, ids=["short", "long"])
+    def test_depth(self, bucket: Bucket, client_of_server: Redis, depth: int, first: str) -> None:
+        text = f"[{first}{'[' * (depth - 1)}{']' * depth}"
+        client_of_server.set(bucket.key, text)
+        is_accepted = depth <= 200
+        assert bucket.status().pending == is_accepted * (2 if first else 1)
+        assert bucket._definition.parts.store.seal()[1] == (not is_accepted)
 
     def test_every_kind_of_utf8_and_what_is_none(
         self, bucket: Bucket, client_of_server: Redis

@@ -13,7 +13,7 @@
 --
 -- Returns how many workers have a heartbeat.
 
--- @needs clock look_open look_sealed numbers permissions take_samples totals
+-- @needs clock look_open_briefly look_sealed numbers permissions take_samples totals
 
 local FORGOTTEN_MS = 24 * 60 * 60 * 1000
 
@@ -37,8 +37,9 @@ end
 redis.call('HSET', workers, worker, now)
 -- An error of the sample must not end the script, because a lease is worth more than the history.
 pcall(function()
-  if is_sample_due(history) then
-    take_sample(history, look_open(open, stats).count + look_sealed(batches, stats).sealed,
+  local batch = is_sample_due(history) and look_open_briefly(open, stats)
+  if batch then -- or the sample must wait until a client has counted the events
+    take_sample(history, batch.count + look_sealed(batches, stats).sealed,
       redis.call('XLEN', dead), total_of(stats, 'appended'), total_of(stats, 'processed'))
   end
 end)

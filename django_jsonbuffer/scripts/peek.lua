@@ -9,9 +9,10 @@
 -- ARGV[2]  bytes    most bytes that the caller wants; 0 for any number
 --
 -- Returns JSON arrays, oldest first: as many as have `limit` events together. The last array is cut
--- when there are too many bytes. Writes nothing.
+-- when there are too many bytes. A long array from another client may turn out to be invalid further
+-- on. Writes nothing.
 
--- @needs entries look_open
+-- @needs entries look_open_briefly
 
 local open, batches, stats = KEYS[1], KEYS[2], KEYS[3]
 local limit, bytes = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -26,7 +27,9 @@ each_entry(batches, 1, function(entry, is_claimed)
   end
   return total >= limit or bytes == 0
 end)
-if total < limit and bytes > 0 and look_open(open, stats).count > 0 then
-  table.insert(arrays, redis.call('GETRANGE', open, 0, bytes == math.huge and -1 or bytes - 1))
+local batch = look_open_briefly(open, stats)
+if total < limit and bytes > 0 and not (batch and batch.count == 0) then
+  local events = redis.call('GETRANGE', open, 0, bytes == math.huge and -1 or bytes - 1)
+  if batch or string.find(events, '^[ \t\r\n]*%[') then table.insert(arrays, events) end
 end
 return arrays

@@ -10,8 +10,11 @@
 -- KEYS[6]  workers   HASH of the workers, and when (ms) each wrote its last heartbeat
 -- KEYS[7]  history   LIST of samples of the bucket's counters
 -- KEYS[8]  paused    STRING, since when (ms) the bucket is paused
+-- ARGV[1]  counted   events that the client has counted in the open batch, or -1
+-- ARGV[2]  length    bytes of these events as an array, or 0
 --
--- Returns 26 values:
+-- Returns 26 values, or {0} when the client must count the events of the open batch first, because
+-- another client has changed it and it is long:
 --    1  events in the open batch
 --    2  events that are sealed and not claimed
 --    3  events that are claimed
@@ -41,12 +44,14 @@
 --   26  class of the exception that the oldest failing batch last failed with, or ''
 -- Writes nothing.
 
--- @needs attempts clock entries group look_open look_sealed numbers read_samples totals undelivered
+-- @needs attempts clock entries group look_open_briefly look_sealed numbers opened_at
+-- @needs read_samples totals undelivered
 
 local HEARD_OF_MS = 30 * 1000 -- a worker writes a heartbeat every 10 s
 
 local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local attempts, workers, history, paused = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local counted, length = tonumber(ARGV[1]), tonumber(ARGV[2])
 
 local now = now_ms()
 local function ms_since(ms) return ms and math.max(0, now - ms) or -1 end
@@ -94,7 +99,11 @@ local function count_workers()
   return count
 end
 
-local batch, held = look_open(open, stats), look_sealed(batches, stats)
+local batch, held = look_open_briefly(open, stats), look_sealed(batches, stats)
+if not batch then
+  if counted < 0 then return { 0 } end
+  batch = { count = counted, bytes = length, opened = counted > 0 and opened_at(stats, counted) }
+end
 redis.call('HLEN', attempts) -- a key of another type must fail here
 local opened, claimed, failing, attempt, error = batch.opened, 0, 0, 0, ''
 if held.entries > 0 then

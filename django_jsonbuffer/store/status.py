@@ -12,6 +12,7 @@ from django_jsonbuffer.conf import Configuration
 from django_jsonbuffer.exceptions import BufferUnavailable, JSONBufferError
 
 from .errors import ask, not_redis, translated
+from .open_counts import UNCOUNTED, count_open
 from .redis_internals import AS_BYTES
 from .replies import shape_of
 from .scripts import MILLISECOND, STATUS
@@ -39,7 +40,11 @@ class Drops(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BucketStatus:
-    """The figures of a bucket at one moment, read in one round trip."""
+    """The figures of a bucket at one moment, read in one round trip.
+
+    It takes more round trips if another client has changed a long open batch, since this process
+    then counts its events.
+    """
 
     pending: int
     """Events that wait: open, or sealed and not claimed."""
@@ -121,14 +126,15 @@ class BucketStatus:
 
 
 def read_status(store: Store) -> BucketStatus:
-    return _status(store.run(STATUS, _keys(store)))
+    return _status(store, store.run(STATUS, _keys(store), *UNCOUNTED))
 
 
 def statuses(
     names: Sequence[str], configuration: Configuration
 ) -> list[BucketStatus | JSONBufferError]:
-    """The status of each bucket, or the error if that bucket cannot be read, in one round trip.
+    """The status of each bucket, or the error if that bucket cannot be read.
 
+    This takes one round trip, and more for each bucket with a long open batch of another client.
     Raises :class:`BufferUnavailable` if Redis is unreachable, or refuses all of them.
     """
     stores = [Store(name, configuration) for name in names]
@@ -137,15 +143,21 @@ def statuses(
         isinstance(reply, Exception) or shape_of(reply) in STATUS.replies for reply in replies
     ):
         raise not_redis()
-    outcomes = [
-        translated(reply, name) if isinstance(reply, Exception) else _status(reply)
-        for name, reply in zip(names, replies, strict=True)
-    ]
+    outcomes = [*map(_outcome, stores, replies)]
     refusals = [outcome for outcome in outcomes if isinstance(outcome, BufferUnavailable)]
     # If only some buckets fail, this user of Redis may not read the keys of these buckets.
     if refusals and not any(isinstance(outcome, BucketStatus) for outcome in outcomes):
         raise refusals[0]
     return outcomes
+
+
+def _outcome(store: Store, reply: Any) -> BucketStatus | JSONBufferError:
+    if isinstance(reply, Exception):
+        return translated(reply, store.name)
+    try:
+        return _status(store, reply)
+    except JSONBufferError as error:  # of a script that counts the events
+        return error
 
 
 def _replies(client: Any, stores: Iterable[Store]) -> list[Any]:
@@ -162,7 +174,7 @@ def _replies_if_known(client: Any, stores: Iterable[Store]) -> list[Any]:
         queue: Callable[..., Any] = pipeline.execute_command
         for store in stores:
             keys = _keys(store)
-            queue("EVALSHA", STATUS.sha, len(keys), *keys, **AS_BYTES)
+            queue("EVALSHA", STATUS.sha, len(keys), *keys, *UNCOUNTED, **AS_BYTES)
         replies: list[Any] = pipeline.execute(raise_on_error=False)
         return replies
 
@@ -187,7 +199,9 @@ _AS_THEY_ARE: Final = (
 )
 
 
-def _status(reply: list[Any]) -> BucketStatus:
+def _status(store: Store, reply: list[Any]) -> BucketStatus:
+    if len(reply) == 1:  # the script leaves it to this process to count the events
+        reply = store.run(STATUS, _keys(store), *count_open(store))
     found = dict(zip(_RESULTS, reply, strict=True))
     since_ms = found["since_ms"]
     return BucketStatus(

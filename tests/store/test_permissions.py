@@ -215,6 +215,13 @@ def letters(store: Store) -> list[str]:
     return dead_letters.dead_ids(store, 10, last="+")
 
 
+def note_count(plain: Redis, store: Store) -> Call:
+    append(store, 1)
+    plain.set(store.keys.open, "[1,2]")
+    args = (2, len("[1,2]"), "[1,2]")
+    return partial(store.run, scripts.NOTE_COUNT, [store.keys.open, store.keys.stats], *args)
+
+
 CALLS: dict[Script, Callable[[Redis, Store], Call]] = {
     scripts.SEAL: seal,
     scripts.CLAIM: claim,
@@ -232,6 +239,7 @@ CALLS: dict[Script, Callable[[Redis, Store], Call]] = {
     scripts.LOSE: lambda plain, store: partial(pending.count_lost, store, 3),
     scripts.REPLAY: lambda plain, store: partial(dead_letters.replay, store, letters(store)),
     scripts.DISCARD: lambda plain, store: partial(dead_letters.discard, store, letters(store)),
+    scripts.NOTE_COUNT: note_count,
 }
 """For each script that writes but append: prepares a bucket, and returns a call of the script."""
 

@@ -118,8 +118,7 @@ def test_renew_ships_little() -> None:
 def test_status_numbers_its_results() -> None:
     header, _ = parts("status")
     numbers = [int(number) for number in re.findall(r"^(\d+)  ", header, re.MULTILINE)]
-    [shape] = scripts.STATUS.replies
-    assert isinstance(shape, tuple)
+    [shape] = (each for each in scripts.STATUS.replies if isinstance(each, tuple) and len(each) > 1)
     assert numbers == [*range(1, len(shape) + 1)]
     assert f"Returns {len(shape)} values" in header
 

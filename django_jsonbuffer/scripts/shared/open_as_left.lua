@@ -13,7 +13,8 @@ local function open_as_left(open, stats)
   local count, bytes, tail, opened = whole(known[1]), whole(known[2]), known[3], whole(known[4])
   if not (count and bytes and tail and opened) or (count == 0) ~= (bytes == 0) then return nil end
   local from = math.max(bytes - TAIL, 0)
-  if #tail ~= bytes - from or redis.pcall('GETRANGE', open, from, -1) ~= tail then return nil end
+  -- One byte more than the tail shows that the open batch has grown, however long it is.
+  if #tail ~= bytes - from or redis.pcall('GETRANGE', open, from, bytes) ~= tail then return nil end
   return {
     count = count, bytes = bytes, tail = tail, opened = count > 0 and opened or nil,
     appended = whole(known[5]),

@@ -1,5 +1,5 @@
 -- Shared: what the open batch holds, if it is not as the last script left it.
--- @needs clock json_arrays numbers
+-- @needs json_arrays opened_at
 
 local function without_padding(text)
   local first, last = string.find(text, '[^ \t\r\n]') or 1, #text
@@ -20,9 +20,5 @@ local function read_open(open, stats)
     or (string.byte(text, 1) == 91 and count_events(text))
   if not found then return { count = 0, bytes = 0, text = '', is_foreign = true } end
   if found == 0 then return { count = 0, bytes = 0, text = '' } end
-  local known = redis.call('HMGET', stats, 'open', 'opened')
-  local count, opened = whole(known[1]), whole(known[2])
-  -- A batch that has grown still has its first event, and so the same age.
-  if not (count and opened and count > 0 and found > count) then opened = now_ms() end
-  return { count = found, bytes = #text, opened = opened, text = text }
+  return { count = found, bytes = #text, opened = opened_at(stats, found), text = text }
 end
