@@ -20,10 +20,14 @@ class Role:
 
     def permissions(self) -> list[str]:
         """The rules of ACL SETUSER that allow the commands of this role, and deny all others."""
+        return ["-@all", *(f"+{command.lower()}" for command in sorted(self.all_commands()))]
+
+    def all_commands(self) -> set[str]:
+        """The commands of this role in upper case, a subcommand behind a bar."""
         used = {"EVAL", "EVALSHA", "SELECT", *self.commands}
         for script in self.scripts:
             used |= {*commands_of(script.source)}
-        return ["-@all", *(f"+{command.lower()}" for command in sorted(used))]
+        return used
 
 
 _PRODUCER: Final = Role((scripts.APPEND, scripts.LOSE), ("SADD",))
@@ -49,6 +53,10 @@ _OPERATOR: Final = Role(
     ("SADD", "SCRIPT|LOAD", "GETRANGE", "SMEMBERS", "LRANGE", "INFO", "CONFIG|GET"),
 )
 ROLES: Final = {"producer": _PRODUCER, "drainer": _DRAINER, "operator": _OPERATOR}
+
+DISPENSABLE: Final = frozenset({"CONFIG|GET", "SELECT"})
+"""Commands without which each role works. Hosted servers have no CONFIG, and a client of database 0
+sends no SELECT."""
 
 
 def key_patterns(prefix: str, names: Iterable[str]) -> list[str]:

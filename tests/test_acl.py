@@ -137,7 +137,7 @@ def operate(plain: Redis) -> None:
     assert len(history) == 240
     pending.set_aside(store_of("orders"), [b"x"], error="no")
     known_buckets()
-    server_facts(configuration())
+    assert server_facts(configuration()) is not None
 
 
 TOLERATED = {

@@ -11,23 +11,43 @@ from django_jsonbuffer.exceptions import BufferMisconfigured, JSONBufferError
 from django_jsonbuffer.store import server as redis_server
 from django_jsonbuffer.store.server import ServerFacts
 
+from .permissions import check_permissions
+
 
 @register(Tags.caches, deploy=True)
 def check_server(**kwargs: Any) -> list[CheckMessage]:
-    """Check that Redis is recent enough, and keeps the events."""
+    """Check that Redis serves this site, is recent enough, and keeps the events."""
     try:
         server = redis_server.server_facts(configuration())
+        of_user = [*check_permissions(configuration())]
     except BufferMisconfigured:
         return []  # check_cache reports it
     except JSONBufferError as error:
         return [
-            CheckWarning(
-                f"The buffer's Redis could not be asked: {error}",
-                hint="Run this check where the site runs, while Redis is running.",
-                id="django_jsonbuffer.W005",
+            Error(
+                f"The buffer's Redis cannot be used: {error}",
+                hint="Start Redis, or correct LOCATION and OPTIONS of the cache. Run this check "
+                "where the site runs.",
+                id="django_jsonbuffer.E007",
             )
         ]
-    return [*_check_version(server), *_check_eviction(server), *_check_persistence(server)]
+    return [*(_check_facts(server) if server else [_missing_facts()]), *of_user]
+
+
+def _missing_facts() -> CheckMessage:
+    return CheckWarning(
+        "The Redis user of this site may not use INFO, so version, eviction and persistence of "
+        "Redis are not checked.",
+        hint="Run this check as a user with the permissions of 'manage.py redis_acl operator', or "
+        "silence it.",
+        id="django_jsonbuffer.W005",
+    )
+
+
+def _check_facts(server: ServerFacts) -> Iterator[CheckMessage]:
+    yield from _check_version(server)
+    yield from _check_eviction(server)
+    yield from _check_persistence(server)
 
 
 def _check_version(server: ServerFacts) -> Iterator[CheckMessage]:

@@ -14,6 +14,10 @@ def are_texts(reply: Any) -> bool:
     return type(reply) is list and all(type(text) is bytes for text in reply)
 
 
+def are_numbers(reply: Any) -> bool:
+    return type(reply) is list and all(type(number) is int for number in reply)
+
+
 def are_letters(reply: Any) -> bool:
     """Whether the reply is a list of dead letters: an id, and a list of names and values."""
     return type(reply) is list and all(

@@ -6,7 +6,7 @@ from datetime import timedelta
 from types import NoneType
 from typing import Any, Final
 
-from .replies import are_deliveries, are_letters, are_texts
+from .replies import are_deliveries, are_letters, are_numbers, are_texts
 from .script_files import assemble
 
 MILLISECOND: Final = timedelta(milliseconds=1)
@@ -57,3 +57,4 @@ LIST_DEAD: Final = Script("list_dead", check=are_letters)
 LIST_DEAD_IDS: Final = Script("list_dead", check=are_texts)
 REPLAY: Final = Script("replay", int)
 DISCARD: Final = Script("discard", int)
+REFUSALS: Final = Script("refusals", check=are_numbers)

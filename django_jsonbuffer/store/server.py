@@ -4,7 +4,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from django_jsonbuffer.conf import Configuration
 
@@ -24,9 +24,14 @@ class ServerFacts:
     has_snapshots: bool
 
 
-def server_facts(configuration: Configuration) -> ServerFacts:
-    """Read the facts from Redis. Raises :class:`BufferUnavailable` if that is not possible."""
-    info, saves = ask(configuration.cache, _info)
+def server_facts(configuration: Configuration) -> ServerFacts | None:
+    """Read the facts from Redis. None if its user of this site may not read them.
+
+    Raises :class:`BufferUnavailable` if Redis is unavailable.
+    """
+    if (found := ask(configuration.cache, _info)) is None:
+        return None
+    info, saves = found
     try:
         return ServerFacts(
             version=tuple(int(part) for part in str(info["redis_version"]).split(".")[:2]),
@@ -38,8 +43,11 @@ def server_facts(configuration: Configuration) -> ServerFacts:
         raise not_redis() from error
 
 
-def _info(client: Any) -> tuple[Any, Any]:
-    info = client.info()
+def _info(client: Any) -> tuple[Any, Any] | None:
+    try:
+        info = client.info()
+    except NoPermissionError:
+        return None
     with suppress(ResponseError):  # hosted servers have no CONFIG
         return info, client.config_get("save")
     return info, {}

@@ -1,10 +1,15 @@
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+from redis.client import Pipeline
+from redis.exceptions import BusyLoadingError
 
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.store import server
-from tests.checks.messages import found
+from tests.checks.messages import APP, found
 from tests.server import Redis
 
 
@@ -13,7 +18,34 @@ class TestServer:
         assert found() == {}
 
     def test_that_cannot_be_reached(self, unreachable: str) -> None:
-        assert "could not be asked" in found(deploy=True)["W005"].msg
+        messages = found(deploy=True)
+        assert list(messages) == ["E007"]
+        assert "cannot be reached" in messages["E007"].msg
+
+    @pytest.mark.usefixtures("unreachable")
+    def test_that_cannot_be_reached_fails_the_command(self) -> None:
+        with pytest.raises(SystemCheckError, match="E007"):
+            call_command("check", APP.label, "--deploy")
+
+    @pytest.mark.parametrize("login", ["nobody:s3cret@", "", ":s3cret@"])
+    def test_that_refuses_the_login(
+        self, private_server: Redis, use_cache: Callable[..., str], login: str
+    ) -> None:
+        private_server.execute_command("ACL SETUSER default resetpass >other")
+        path = private_server.get_connection_kwargs()["path"]
+        use_cache(f"unix://{login}{path}?db=1")
+        messages = found(deploy=True)
+        assert list(messages) == ["E007"]
+        assert "refuses the login" in messages["E007"].msg
+        assert "s3cret" not in str(messages["E007"])
+
+    @pytest.mark.usefixtures("private_server")
+    def test_that_is_loading(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def load(*args: Any, **options: Any) -> list[Any]:
+            return [BusyLoadingError("Redis is loading the dataset in memory")] * 9
+
+        monkeypatch.setattr(Pipeline, "execute", load)
+        assert "is loading" in found(deploy=True)["E007"].msg
 
     def test_is_not_asked_when_the_settings_are_at_fault(
         self, configure: Callable[..., None]
@@ -51,6 +83,7 @@ class TestServer:
 
     @pytest.mark.usefixtures("private_server")
     def test_that_is_just_new_enough(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        version = server.server_facts(configuration()).version
-        monkeypatch.setattr(server, "OLDEST_VERSION", version)
+        facts = server.server_facts(configuration())
+        assert facts is not None
+        monkeypatch.setattr(server, "OLDEST_VERSION", facts.version)
         assert "E006" not in found(deploy=True)

@@ -245,7 +245,7 @@ CALLS: dict[Script, Callable[[Redis, Store], Call]] = {
 
 READERS = {
     *(scripts.PEEK, scripts.STATUS, scripts.DELIVERIES),
-    *(scripts.LIST_DEAD, scripts.LIST_DEAD_IDS),
+    *(scripts.LIST_DEAD, scripts.LIST_DEAD_IDS, scripts.REFUSALS),
 }
 
 
