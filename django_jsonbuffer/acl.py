@@ -41,6 +41,7 @@ _DRAINER: Final = Role(
         scripts.RELEASE,
         scripts.SPLIT,
         scripts.BURY,
+        scripts.EXPIRE,
         scripts.BEAT,
         scripts.RETIRE,
         scripts.STATUS,

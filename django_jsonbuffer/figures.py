@@ -45,6 +45,8 @@ class Figures:
     replayed: str
     lost: str
     dropped: str
+    expired: str
+    """Dead letters that expired. They are part of `dropped`."""
 
     @classmethod
     def of(cls, *statuses: BucketStatus) -> Self:
@@ -76,6 +78,7 @@ class Figures:
             replayed=total("replayed"),
             lost=total("lost"),
             dropped=format_count(sum(sum(status.dropped) for status in statuses)),
+            expired=format_count(sum(status.dropped.expired for status in statuses)),
         )
 
 

@@ -29,11 +29,12 @@ _MOST: Final[Mapping[str, int]] = {
     "max_attempts": 1_000_000,
     "max_pending": _MOST_COUNTED,
     "max_pending_bytes": _MOST_COUNTED,
+    "max_dead": _MOST_COUNTED,
 }
 """The options that count something, and the largest value of each."""
 
-_MAY_BE_NONE: Final = {"batch_size", "max_pending", "max_pending_bytes"}
-_DURATIONS: Final = ("linger", "lease", "append_timeout", "behind_after")
+_MAY_BE_NONE: Final = {"batch_size", "max_pending", "max_pending_bytes", "max_dead", "dead_after"}
+_DURATIONS: Final = ("linger", "lease", "append_timeout", "behind_after", "dead_after")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,13 @@ class Options:
     """Which events are given up when the bucket is full. ``"raise"``: none; the append raises
     :class:`~django_jsonbuffer.exceptions.BucketFull`. ``"drop_newest"``: all events of the append.
     ``"drop_oldest"``: the oldest pending batches, whole. Dropped events are counted."""
+
+    max_dead: int | None = None
+    """Most dead letters that are kept. The oldest of the others expire: they are removed for ever
+    when a worker starts, and then once a minute. None: all are kept."""
+
+    dead_after: timedelta | None = None
+    """How long a dead letter is kept before it expires. None: for ever."""
 
     max_event_bytes: int = 1024 * 1024
     """Most bytes of one event, as JSON."""
@@ -154,6 +162,8 @@ class Options:
     def _check_durations(self) -> None:
         for option in _DURATIONS:
             value = getattr(self, option)
+            if option in _MAY_BE_NONE and value is None:
+                continue
             if not isinstance(value, timedelta) or value < timedelta(0):
                 raise BufferMisconfigured(
                     f"{option} must be a timedelta, and not negative. It is {value!r}."

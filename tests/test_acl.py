@@ -17,6 +17,7 @@ from django_jsonbuffer.exceptions import BucketFull, BufferUnavailable
 from django_jsonbuffer.options import Limits
 from django_jsonbuffer.states import State, read_states
 from django_jsonbuffer.store import pending
+from django_jsonbuffer.store.dead_letters import expire
 from django_jsonbuffer.store.server import server_facts
 from django_jsonbuffer.store.status import BucketStatus
 from django_jsonbuffer.store.store import Store
@@ -113,6 +114,7 @@ def drain(plain: Redis) -> None:
     held.retire("another", lease=NOW)
     bucket.status()
     bucket.drain()
+    assert expire(held, max_dead=1, dead_after=NOW) > 0
     plain.set(key, "[1]")
     held.seal()
     statuses([bucket])

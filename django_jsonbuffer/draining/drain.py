@@ -22,6 +22,7 @@ from .batches import Batch, Processed
 from .failures import DEATHS_TO_SPLIT, OUTAGES_TO_STOP, DrainReport, Failures
 from .leases import Lease
 from .processor_transactions import run_processor
+from .retention import Retention
 
 logger = logging.getLogger("django_jsonbuffer")
 
@@ -57,6 +58,7 @@ class Drain:
         self._lease = Lease(store, self._worker, duration=options.lease)
         self._failures = Failures(store, options, self.report)
         self._acks = Acks(store, options, self.report, self._failures)
+        self._retention = Retention(store, options)
         self._process_id = os.getpid()
         self._has_joined = False
         self._last: str | None = None
@@ -103,6 +105,7 @@ class Drain:
             return True
         if self._failures.outages and self._failures.stop(watch=self._watch):
             return False
+        self._retention.apply()
         if (claim := self._claim()) is None:
             return False
         if claim.deaths >= DEATHS_TO_SPLIT and self._failures.isolate_killer(claim):

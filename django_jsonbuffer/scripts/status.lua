@@ -13,7 +13,7 @@
 -- ARGV[1]  counted   events that the client has counted in the open batch, or -1
 -- ARGV[2]  length    bytes of these events as an array, or 0
 --
--- Returns 26 values, or {0} when the client must count the events of the open batch first, because
+-- Returns 27 values, or {0} when the client must count the events of the open batch first, because
 -- another client has changed it and it is long:
 --    1  events in the open batch
 --    2  events that are sealed and not claimed
@@ -41,7 +41,8 @@
 --   23  total of events dropped as the oldest
 --   24  total of purged events
 --   25  total of discarded dead letters
---   26  class of the exception that the oldest failing batch last failed with, or ''
+--   26  total of expired dead letters
+--   27  class of the exception that the oldest failing batch last failed with, or ''
 -- Writes nothing.
 
 -- @needs attempts clock entries group look_open_briefly look_sealed numbers opened_at
@@ -72,7 +73,7 @@ local function oldest_sealed()
   return opened and halves_opened and math.min(opened, halves_opened) or opened
 end
 
--- The values 5, 11, 12 and 26.
+-- The values 5, 11, 12 and 27.
 local function deliveries()
   local summary = deliveries_of(batches)
   local claimed, failing, attempt, error = summary[1] or 0, 0, 0, ''
@@ -129,9 +130,10 @@ return {
   -- 17 to 21: totals
   total_of(stats, 'appended'), total_of(stats, 'processed'), total_of(stats, 'buried'),
   total_of(stats, 'replayed'), total_of(stats, 'lost'),
-  -- 22 to 25: totals of dropped events
+  -- 22 to 26: totals of dropped events
   total_of(stats, 'dropped_newest'), total_of(stats, 'dropped_oldest'),
   total_of(stats, 'dropped_purged'), total_of(stats, 'dropped_discarded'),
-  -- 26: error of the oldest failing batch
+  total_of(stats, 'dropped_expired'),
+  -- 27: error of the oldest failing batch
   error,
 }

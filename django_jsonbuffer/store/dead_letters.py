@@ -1,11 +1,15 @@
 """The dead letters of a bucket, as Redis holds them."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from datetime import timedelta
+from typing import Final, NamedTuple
 
 from .calls import new_token
-from .scripts import DISCARD, LIST_DEAD, LIST_DEAD_IDS, REPLAY
+from .scripts import DISCARD, EXPIRE, LIST_DEAD, LIST_DEAD_IDS, MILLISECOND, REPLAY
 from .store import Store
+
+_PORTION: Final = 1000
+"""Most dead letters that one call removes, so that no call blocks Redis for long."""
 
 
 class Letter(NamedTuple):
@@ -54,6 +58,18 @@ def replay(store: Store, ids: Sequence[str]) -> int:
 def discard(store: Store, ids: Sequence[str]) -> int:
     """Remove dead letters. Returns how many were found."""
     return store.run(DISCARD, [store.keys.dead, store.keys.stats], *ids)  # type: ignore[no-any-return]
+
+
+def expire(store: Store, *, max_dead: int | None, dead_after: timedelta | None) -> int:
+    """Remove a portion of the oldest dead letters: beyond the newest `max_dead`, or as old as
+    `dead_after`. Returns how many. If that is not 0, there may be more.
+
+    The age is measured by the clock of Redis at the burial and at this moment.
+    """
+    most = -1 if max_dead is None else max_dead
+    age_ms = -1 if dead_after is None else dead_after // MILLISECOND
+    keys = [store.keys.dead, store.keys.stats]
+    return store.run(EXPIRE, keys, most, age_ms, _PORTION)  # type: ignore[no-any-return]
 
 
 def _letter(reply: tuple[bytes, list[bytes]]) -> Letter:

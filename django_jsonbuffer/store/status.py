@@ -37,6 +37,9 @@ class Drops(NamedTuple):
     discarded: int = 0
     """Dead letters that were discarded."""
 
+    expired: int = 0
+    """Dead letters that expired, by ``max_dead`` or ``dead_after``."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BucketStatus:
@@ -189,7 +192,8 @@ _RESULTS: Final = (
     *("workers", "paused_ms", "failing", "attempt", "sampled_ms"),
     *("since_ms", "appended_then", "processed_then"),
     *("appended", "processed", "buried", "replayed", "lost"),
-    *("dropped_newest", "dropped_oldest", "dropped_purged", "dropped_discarded", "error"),
+    *("dropped_newest", "dropped_oldest", "dropped_purged", "dropped_discarded"),
+    *("dropped_expired", "error"),
 )
 """The results of status.lua, in the order in which its header numbers them."""
 

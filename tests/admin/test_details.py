@@ -63,6 +63,17 @@ class TestBucketPage:
         assert shown["overflow"] == "drop_oldest"
         assert shown["lease"] == "0.020 seconds"
 
+    def test_shows_the_retention_and_what_expired(
+        self, admin_client: Client, configure: Callable[..., None]
+    ) -> None:
+        bury(1, 2, 3)
+        configure(BUCKETS={"orders": {"max_dead": 1, "dead_after": timedelta(days=2)}})
+        Bucket("orders").drain()
+        shown = figures_of(admin_client.get(BUCKET))
+        assert (shown["Dead letters"], shown["Expired dead letters"]) == ("1", "2")
+        assert shown["Dropped in total"] == "2"
+        assert (shown["max_dead"], shown["dead_after"]) == ("1", "2 days")
+
     def test_of_no_bucket_is_not_found(self, admin_client: Client) -> None:
         assert admin_client.get(BUCKET).status_code == 404
 

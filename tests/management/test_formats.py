@@ -103,7 +103,8 @@ class TestJson:
         assert 0 <= shown["orders"]["oldest_seconds"] < 60
         assert (shown["mails"]["state"], shown["mails"]["dead"]) == ("paused", 1)
         assert 0 <= shown["mails"]["paused_seconds"] < 60
-        assert shown["mails"]["dropped"] == {"newest": 0, "oldest": 0, "purged": 0, "discarded": 0}
+        reasons = ("newest", "oldest", "purged", "discarded", "expired")
+        assert shown["mails"]["dropped"] == dict.fromkeys(reasons, 0)
 
     def test_has_rates(self, client_of_server: Redis) -> None:
         put_history(client_of_server, "orders", pending=[1, 2, 3])

@@ -215,6 +215,12 @@ def letters(store: Store) -> list[str]:
     return dead_letters.dead_ids(store, 10, last="+")
 
 
+def expire(plain: Redis, store: Store) -> Call:
+    letters(store)
+    letters(store)
+    return partial(dead_letters.expire, store, max_dead=1, dead_after=None)
+
+
 def note_count(plain: Redis, store: Store) -> Call:
     append(store, 1)
     plain.set(store.keys.open, "[1,2]")
@@ -239,6 +245,7 @@ CALLS: dict[Script, Callable[[Redis, Store], Call]] = {
     scripts.LOSE: lambda plain, store: partial(pending.count_lost, store, 3),
     scripts.REPLAY: lambda plain, store: partial(dead_letters.replay, store, letters(store)),
     scripts.DISCARD: lambda plain, store: partial(dead_letters.discard, store, letters(store)),
+    scripts.EXPIRE: expire,
     scripts.NOTE_COUNT: note_count,
 }
 """For each script that writes but append: prepares a bucket, and returns a call of the script."""
