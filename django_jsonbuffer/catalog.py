@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from .appending.spill_size import SpillSize, spill_size
 from .buckets import Bucket
 from .conf import configuration
 from .declarations import declared
@@ -39,6 +40,15 @@ def histories(buckets: Sequence[Bucket]) -> list[list[Sample]]:
 def options_of(bucket: Bucket) -> Options:
     """The options of the bucket, from its declaration and the settings."""
     return bucket._definition.parts.options
+
+
+def spilled(bucket: Bucket) -> SpillSize | None:
+    """What the bucket has in the spill of this machine; None if it has no ``spill_dir``.
+
+    Does not ask Redis. Raises :class:`SpillUnavailable` if the file cannot be read.
+    """
+    folder = options_of(bucket).spill_dir
+    return spill_size(folder, bucket.key) if folder else None
 
 
 def has_processor(bucket: Bucket) -> bool:

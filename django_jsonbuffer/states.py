@@ -9,11 +9,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from . import catalog
+from .appending.spill_size import SpillSize
 from .buckets import Bucket
 from .escapes import escape_invisible
 from .exceptions import BufferMisconfigured, JSONBufferError
 from .figures import format_count, format_duration
 from .options import Options
+from .spilled import describe_spill
 from .store.status import BucketStatus
 
 
@@ -70,15 +72,21 @@ class BucketState:
     """The reasons for the state, and anything else that needs attention: sentences in the
     visitor's language."""
 
+    spilled: SpillSize | None
+    """What is spilled on this machine. None if the bucket has no ``spill_dir``, or if the spill
+    cannot be read."""
+
     @classmethod
     def of(cls, bucket: Bucket, outcome: BucketStatus | JSONBufferError) -> Self:
+        spilled, about_spill = describe_spill(bucket)
         if isinstance(outcome, JSONBufferError):
-            reasons = [escape_invisible(str(outcome))]
-            return cls(bucket=bucket, status=None, state=State.UNREADABLE, reasons=reasons)
-        options = _options_of(bucket)
-        state = _choose_state(outcome, options)
-        reasons = [*_reasons(bucket, outcome, options, state)]
-        return cls(bucket=bucket, status=outcome, state=state, reasons=reasons)
+            status, state, reasons = None, State.UNREADABLE, [escape_invisible(str(outcome))]
+        else:
+            options = _options_of(bucket)
+            status, state = outcome, _choose_state(outcome, options, is_spilled=bool(spilled))
+            reasons = [*_reasons(bucket, outcome, options, state)]
+        reasons += about_spill
+        return cls(bucket=bucket, status=status, state=state, reasons=reasons, spilled=spilled)
 
 
 def read_states(buckets: Sequence[Bucket]) -> list[BucketState]:
@@ -118,7 +126,7 @@ def _options_of(bucket: Bucket) -> Options:
         return Options()  # a system check reports the mistake
 
 
-def _choose_state(status: BucketStatus, options: Options) -> State:
+def _choose_state(status: BucketStatus, options: Options, *, is_spilled: bool) -> State:
     if status.paused is not None:
         return State.PAUSED
     waits_too_long = _waits_too_long(status, options)
@@ -128,7 +136,9 @@ def _choose_state(status: BucketStatus, options: Options) -> State:
         return State.FAILING
     if waits_too_long:
         return State.BEHIND
-    if status.pending or status.in_flight or (status.workers and _has_traffic(status)):
+    if status.pending or status.in_flight or is_spilled:
+        return State.FLOWING
+    if status.workers and _has_traffic(status):
         return State.FLOWING
     return State.EMPTY
 

@@ -11,6 +11,7 @@ from django.db.models.signals import m2m_changed, post_delete, post_save, pre_de
 from pytest_django import Settings
 
 from django_jsonbuffer.appending import losses
+from django_jsonbuffer.appending.spill import Spill, _spills, spill
 from django_jsonbuffer.declarations import declared
 from django_jsonbuffer.recording import registry
 from tests import server
@@ -103,6 +104,16 @@ def private_server(use_cache: Callable[..., str]) -> Iterator[Redis]:
             yield plain
     finally:
         embedded.stop()
+
+
+@pytest.fixture
+def spilling(tmp_path: Path, configure: Callable[..., None]) -> Iterator[Spill]:
+    """The spill of the bucket `orders`."""
+    configure(BUCKETS={"orders": {"spill_dir": tmp_path}})
+    opened = spill(tmp_path)
+    yield opened
+    opened.close()
+    _spills.clear()
 
 
 @pytest.fixture

@@ -15,8 +15,10 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from django_jsonbuffer import Bucket
+from django_jsonbuffer.appending.spill import Spill
 from tests import server
 from tests.server import Redis
+from tests.spilling import put
 
 pytestmark = pytest.mark.usefixtures("nothing_declared")
 
@@ -70,6 +72,19 @@ class TestRefusals:
     def test_redis_that_is_away(self, unreachable: str) -> None:
         message, code = refused()
         assert "Redis cannot be reached" in message
+        assert code == 3
+
+    def test_redis_that_is_away_says_what_is_spilled(
+        self, spilling: Spill, use_cache: Callable[..., str], tmp_path: Path
+    ) -> None:
+        Bucket("orders").processor(print)
+        put(spilling, b"1", bucket=Bucket("orders").key)
+        use_cache(f"unix://{tmp_path}/nobody.sock?db=0")
+        message, code = refused()
+        first, second = message.splitlines()
+        assert "Redis cannot be reached" in first
+        assert second.startswith("orders: 1 append (")
+        assert second.endswith("is spilled on this machine and waits for Redis.")
         assert code == 3
 
     def test_unusable_settings(self, configure: Callable[..., None]) -> None:

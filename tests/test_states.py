@@ -5,11 +5,14 @@ from typing import Any
 import pytest
 
 from django_jsonbuffer import Bucket
+from django_jsonbuffer.appending.spill import Spill
+from django_jsonbuffer.appending.spill_size import SpillSize
 from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.states import State, count_states, is_for_other_clients, read_states
 from django_jsonbuffer.store.status import read_status
 from tests.prepared import keys_of, make_old, put_history, store_of
 from tests.server import Redis
+from tests.spilling import put
 
 pytestmark = pytest.mark.usefixtures("nothing_declared")
 
@@ -178,6 +181,33 @@ class TestState:
         Bucket("orders").append(1)
         Bucket("orders").take()
         assert state_and_reasons() == (State.EMPTY, ["1 dead letter waits for a decision."])
+
+    def test_of_spilled_events_is_not_empty(self, spilling: Spill) -> None:
+        assert state_and_reasons() == (State.EMPTY, [])
+        put(spilling, b"1", b"2", bucket=Bucket("orders").key)
+        assert state_and_reasons() == (
+            State.FLOWING,
+            ["1 append (9 bytes) is spilled on this machine and waits for Redis."],
+        )
+        put(spilling, b"1", bucket=Bucket("orders").key)
+        [one, other] = read_states([Bucket("orders"), Bucket("others")])
+        assert (one.spilled, other.spilled) == (SpillSize(2, 14), None)
+
+    def test_of_a_spill_that_cannot_be_read_says_so(self, spilling: Spill) -> None:
+        spilling.path.write_bytes(b"no database" * 1000)
+        state, [reason] = state_and_reasons()
+        assert state == State.EMPTY
+        assert reason.startswith("What is spilled on this machine is not known. ")
+        assert "not a database" in reason
+
+    def test_of_a_bucket_that_cannot_be_read_has_its_spill_too(
+        self, client_of_server: Redis, spilling: Spill
+    ) -> None:
+        client_of_server.lpush(Bucket("orders").key, "theirs")
+        put(spilling, b"1", bucket=Bucket("orders").key)
+        state, reasons = state_and_reasons()
+        assert (state, len(reasons)) == (State.UNREADABLE, 2)
+        assert "is spilled on this machine" in reasons[1]
 
     def test_of_options_that_are_unusable(self, configure: Callable[..., None]) -> None:
         Bucket("orders").append(1)

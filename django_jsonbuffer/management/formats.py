@@ -50,15 +50,17 @@ def _cells(status: BucketStatus | None) -> list[str]:
 
 
 def format_json(bucket_states: Sequence[BucketState]) -> str:
-    """An array for scripts, in one line. An unreadable bucket has its state and reasons only."""
+    """An array for scripts, in one line. An unreadable bucket has no figures of Redis."""
     return json.dumps([_facts(bucket_state) for bucket_state in bucket_states]) + "\n"
 
 
 def _facts(bucket_state: BucketState) -> dict[str, Any]:
+    spilled = bucket_state.spilled
     facts = {
         "bucket": bucket_state.bucket.name,
         "state": bucket_state.state.value,
         "reasons": [*bucket_state.reasons],
+        "spilled_on_this_machine": None if spilled is None else spilled._asdict(),
     }
     if (status := bucket_state.status) is None:
         return facts

@@ -1,8 +1,9 @@
 """The metrics of each bucket in the text format of Prometheus, version 0.0.4."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from django_jsonbuffer.appending.spill_size import SpillSize
 from django_jsonbuffer.states import BucketState, State
 from django_jsonbuffer.store.status import BucketStatus
 
@@ -78,7 +79,7 @@ METRICS: Final = (
 
 
 def format_prometheus(bucket_states: Sequence[BucketState]) -> str:
-    """All metrics of the buckets. An unreadable bucket has its state only."""
+    """All metrics of the buckets. An unreadable bucket has its state and its spill only."""
     lines = []
     for name, kind, description, values in METRICS:
         lines += [f"# HELP jsonbuffer_{name} {description}", f"# TYPE jsonbuffer_{name} {kind}"]
@@ -89,6 +90,7 @@ def format_prometheus(bucket_states: Sequence[BucketState]) -> str:
             for labels, value in values(bucket_state.status).items()
         ]
     lines += [
+        *_spill_lines(bucket_states),
         "# HELP jsonbuffer_state 1 for the present state of the bucket, 0 for all others.",
         "# TYPE jsonbuffer_state gauge",
     ]
@@ -98,3 +100,14 @@ def format_prometheus(bucket_states: Sequence[BucketState]) -> str:
             labels = f'bucket="{name}",state="{state.value}"'
             lines.append(f"jsonbuffer_state{{{labels}}} {int(state == bucket_state.state)}")
     return "\n".join(lines) + "\n"
+
+
+def _spill_lines(bucket_states: Sequence[BucketState]) -> Iterator[str]:
+    """The metrics of the buckets whose spill can be read. No line if there is none."""
+    spilled = {each.bucket.name: each.spilled for each in bucket_states if each.spilled is not None}
+    for figure in SpillSize._fields if spilled else ():
+        name = f"jsonbuffer_spilled_{figure}"
+        yield f"# HELP {name} {figure.capitalize()} that are spilled on this machine."
+        yield f"# TYPE {name} gauge"
+        for bucket, size in spilled.items():
+            yield f'{name}{{bucket="{bucket}"}} {getattr(size, figure)}'

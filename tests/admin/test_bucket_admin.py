@@ -4,7 +4,10 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
+from django_jsonbuffer import Bucket
+from django_jsonbuffer.appending.spill import Spill
 from tests.admin.pages import PAGE, content
+from tests.spilling import put
 
 # Events that are appended in the transaction of a test would wait for its commit.
 pytestmark = [
@@ -85,6 +88,17 @@ class TestUnavailable:
         assert "Redis cannot be reached" in page
         assert "Check that Redis is running" in page
         assert f'<a href="{PAGE}">Try again</a>' in page
+
+    def test_redis_that_is_away_says_what_is_spilled(
+        self, admin_client: Client, spilling: Spill, use_cache: Callable[..., str]
+    ) -> None:
+        Bucket("orders").processor(print)
+        put(spilling, b"1", bucket=Bucket("orders").key)
+        use_cache(f"unix://{spilling.path.parent}/nobody.sock?db=0")
+        response = admin_client.get(PAGE)
+        assert response.status_code == 503
+        page = response.content.decode().replace("\xa0", " ")
+        assert "orders: 1 append (5 bytes) is spilled on this machine and waits for Redis." in page
 
     def test_unusable_settings_are_said_with_status_503(
         self, admin_client: Client, configure: Callable[..., None]

@@ -16,10 +16,12 @@ from django.utils.formats import date_format
 from pytest_django import Settings
 
 from django_jsonbuffer import Batch, Bucket
+from django_jsonbuffer.appending.spill import Spill
 from django_jsonbuffer.options import Options
 from tests.admin.pages import BUCKET, PAGE, content, crumbs, figures_of, texts
 from tests.prepared import bury, put_history
 from tests.server import Redis
+from tests.spilling import put
 
 # Events that are appended in the transaction of a test would wait for its commit.
 pytestmark = [
@@ -73,6 +75,26 @@ class TestBucketPage:
         assert (shown["Dead letters"], shown["Expired dead letters"]) == ("1", "2")
         assert shown["Dropped in total"] == "2"
         assert (shown["max_dead"], shown["dead_after"]) == ("1", "2 days")
+
+    def test_shows_what_is_spilled_on_this_machine(
+        self, admin_client: Client, spilling: Spill
+    ) -> None:
+        Bucket("orders").append(1)
+        put(spilling, b"1", bucket=Bucket("orders").key)
+        response = admin_client.get(BUCKET)
+        assert figures_of(response)["Spilled on this machine"] == "5 bytes"
+        sentence = "1 append (5 bytes) is spilled on this machine and waits for Redis."
+        assert sentence in content(response).replace("\xa0", " ")
+        assert sentence in content(admin_client.get(PAGE)).replace("\xa0", " ")
+        spilling.close()
+        spilling.path.write_bytes(b"no database" * 1000)
+        response = admin_client.get(BUCKET)
+        assert "What is spilled on this machine is not known." in content(response)
+        assert "Spilled on this machine" not in figures_of(response)
+
+    def test_does_not_show_the_spill_of_a_bucket_without_one(self, admin_client: Client) -> None:
+        Bucket("orders").append(1)
+        assert "Spilled on this machine" not in figures_of(admin_client.get(BUCKET))
 
     def test_of_no_bucket_is_not_found(self, admin_client: Client) -> None:
         assert admin_client.get(BUCKET).status_code == 404

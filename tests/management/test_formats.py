@@ -6,9 +6,11 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from django_jsonbuffer import Bucket
+from django_jsonbuffer.appending.spill import Spill
 from django_jsonbuffer.conf import configuration
 from tests.prepared import keys_of, make_old, put_history
 from tests.server import Redis
+from tests.spilling import put
 from tests.test_show_buckets import bury, facts, show
 from tests.test_states import fail
 
@@ -34,6 +36,13 @@ class TestTable:
         assert re.fullmatch(
             r"orders \| flowing \| 1,234 \| \d+ seconds? \| - \| - \| 0 \| 0 \| 2 \| 4.9 KB \| 0",
             orders,
+        )
+
+    def test_says_what_is_spilled_on_this_machine(self, spilling: Spill) -> None:
+        Bucket("orders").append(1)
+        put(spilling, b"1", bucket=Bucket("orders").key)
+        assert show().splitlines()[-1] == (
+            "  1 append (5 bytes) is spilled on this machine and waits for Redis."
         )
 
     def test_of_no_bucket_is_a_heading(self) -> None:
@@ -105,6 +114,14 @@ class TestJson:
         assert 0 <= shown["mails"]["paused_seconds"] < 60
         reasons = ("newest", "oldest", "purged", "discarded", "expired")
         assert shown["mails"]["dropped"] == dict.fromkeys(reasons, 0)
+
+    def test_has_what_is_spilled_on_this_machine(self, spilling: Spill) -> None:
+        for name in ("orders", "mails"):
+            Bucket(name).append(1)
+        put(spilling, b"1", bucket=Bucket("orders").key)
+        shown = facts()
+        assert shown["orders"]["spilled_on_this_machine"] == {"appends": 1, "bytes": 5}
+        assert shown["mails"]["spilled_on_this_machine"] is None
 
     def test_has_rates(self, client_of_server: Redis) -> None:
         put_history(client_of_server, "orders", pending=[1, 2, 3])

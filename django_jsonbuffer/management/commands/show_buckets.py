@@ -4,11 +4,13 @@ from typing import Any, Final
 
 from django.core.management.base import CommandError, CommandParser
 
+from django_jsonbuffer.escapes import escape_invisible
 from django_jsonbuffer.exceptions import JSONBufferError
 from django_jsonbuffer.management.arguments import named_buckets, natural_int, positive_seconds
 from django_jsonbuffer.management.command import BufferCommand
 from django_jsonbuffer.management.formats import FORMATS
 from django_jsonbuffer.management.limits import Limits
+from django_jsonbuffer.spilled import spills_of_declared_buckets
 from django_jsonbuffer.states import BucketState, read_states, sorted_by_urgency
 
 LIMIT_CROSSED: Final = 1
@@ -78,7 +80,12 @@ class Command(BufferCommand):
             with suppress(KeyboardInterrupt):
                 self._watch(options)
             return
-        shown = self._show(options)
+        try:
+            shown = self._show(options)
+        except JSONBufferError as error:
+            text = "\n".join([str(error), *spills_of_declared_buckets()])
+            text = escape_invisible(text, keep="\n")
+            raise CommandError(text, returncode=UNREADABLE) from error
         if unreadable := [
             bucket_state.bucket.name for bucket_state in shown if bucket_state.status is None
         ]:
