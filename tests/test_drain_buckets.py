@@ -1,10 +1,12 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from django_jsonbuffer import Batch, Bucket
+from django_jsonbuffer.appending.spill import Spill
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.declarations import declared
 from django_jsonbuffer.exceptions import BufferUnavailable
@@ -21,6 +24,7 @@ from tests import server
 from tests.declaring.buckets import done_key, for_a_foreign_consumer, page_views, scripted
 from tests.draining.drains import claim_and_die
 from tests.server import Redis
+from tests.spilling import put
 from tests.threads import at_once
 
 # The command renews database connections before each batch.
@@ -185,6 +189,58 @@ class TestFailure:
         code, message = exit_code()
         assert code == 1
         assert "gone" in message
+
+
+class TestSpilled:
+    @pytest.fixture(autouse=True)
+    def _page_views_spill(self, spilling: Spill, configure: Callable[..., None]) -> None:
+        configure(BUCKETS={"page-views": {"spill_dir": spilling.path.parent}})
+        put(spilling, b"1", bucket=page_views.key)
+
+    def spoil(self, spilling: Spill) -> None:
+        with closing(sqlite3.connect(spilling.path)) as other, other:
+            other.execute("UPDATE appends SET events = x'00'")
+
+    def test_events_are_forwarded_and_drained(self, spilling: Spill) -> None:
+        assert "page-views: 1 event in 1 batch" in drain()
+        assert not spilling.holds(page_views.key)
+
+    def test_events_that_cannot_be_forwarded_are_no_success(self, spilling: Spill) -> None:
+        self.spoil(spilling)
+        page_views.append(2)
+        code, message = exit_code()
+        assert code == 3
+        assert message.startswith(
+            "Spilled events of bucket page-views could not be forwarded (1 append, 5 bytes): Row 1"
+        )
+        assert page_views.status().pending == 0
+
+    def test_events_of_a_bucket_that_is_not_drained_do_not_count(self, spilling: Spill) -> None:
+        self.spoil(spilling)
+        drain("scripted")
+
+    def test_events_that_another_process_forwards_still_wait(self, spilling: Spill) -> None:
+        assert spilling._file.begin_forwarding()
+        try:
+            code, message = exit_code()
+        finally:
+            spilling._file.end_forwarding()
+        assert (code, "another process" in message) == (3, True)
+
+    def test_watch_reports_them_in_the_log_only(
+        self, spilling: Spill, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        self.spoil(spilling)
+        caplog.clear()
+        drain("--watch", "--interval", "0.01", "--max-seconds", "0.2")
+        assert caplog.text.count("still wait") == 1
+
+    def test_failed_batches_are_said_beside_them(self, spilling: Spill) -> None:
+        self.spoil(spilling)
+        scripted.append({"fail": "no"})
+        code, message = exit_code()
+        assert code == 3
+        assert [line.split()[0] for line in message.splitlines()] == ["Some", "Spilled"]
 
 
 COMMAND = [sys.executable, "-W", "error", "-m", "django", "drain_buckets"]

@@ -20,6 +20,7 @@ from django_jsonbuffer.store.store import Store
 from .acks import Acks
 from .batches import Batch, Processed
 from .failures import DEATHS_TO_SPLIT, OUTAGES_TO_STOP, DrainReport, Failures
+from .forwarding import Forwarding
 from .leases import Lease
 from .processor_transactions import run_processor
 from .retention import Retention
@@ -58,6 +59,7 @@ class Drain:
         self._lease = Lease(store, self._worker, duration=options.lease)
         self._failures = Failures(store, options, self.report)
         self._acks = Acks(store, options, self.report, self._failures)
+        self.forwarding = Forwarding(store, options)
         self._retention = Retention(store, options)
         self._process_id = os.getpid()
         self._has_joined = False
@@ -119,7 +121,7 @@ class Drain:
         """Claim the next batch. None if there is none, or if the drain has ended."""
         places = [self._last]
         if self._watch or self._last is None:
-            self._forward()
+            self.forwarding.forward()
         if not self._watch:
             if self._last is None:
                 self._newest, foreign = self._store.seal()
@@ -149,22 +151,6 @@ class Drain:
         if half := self._failures.newest_half:
             self._newest = newest = max(newest, half, key=position)
         return position(last) >= position(newest)
-
-    def _forward(self) -> None:
-        """Forward the spilled events of this machine. Raises only if Redis is unreachable."""
-        if (folder := self._options.spill_dir) is None:
-            return
-        from django_jsonbuffer.appending.spill import forward  # only buckets that spill need SQLite
-
-        send = partial(self._store.append, limits=self._options.limits)
-        try:
-            forward(folder, self._store.keys.open, send, bucket=self.bucket)
-        except JSONBufferError as error:
-            if isinstance(error, BufferUnavailable) and error.is_unreachable:
-                raise
-            logger.warning(
-                "Bucket %s: spilled events still wait in the spill. %s", self.bucket, error
-            )
 
     def _process(self, claim: Claim) -> Processed | None:
         """Call the processor. None if the batch failed, and was released, halved or buried."""

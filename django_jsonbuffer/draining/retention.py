@@ -44,9 +44,7 @@ class Retention:
         except JSONBufferError as error:
             if isinstance(error, BufferUnavailable) and error.is_unreachable:
                 raise
-            logger.warning(
-                "Bucket %s: dead letters could not expire. %s", self._store.name, error
-            )
+            logger.warning("Bucket %s: dead letters could not expire. %s", self._store.name, error)
 
     def _expire(self) -> None:
         total = 0

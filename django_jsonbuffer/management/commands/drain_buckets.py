@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from django_jsonbuffer.management.wording import format_counted
 from django_jsonbuffer.store.status import BucketStatus
 
 MISCONFIGURED_OR_UNREACHABLE: Final = 1
-SOME_BATCH_FAILED: Final = 3
+EVENTS_ARE_KEPT: Final = 3
 STOPPED: Final = 130
 
 PROGRESS_FROM_EVENTS: Final = 10_000
@@ -33,7 +33,8 @@ class Command(BufferCommand):
         "Process all pending events of the buckets, and exit. With --watch, continue until SIGTERM "
         "or SIGINT: the first lets the batch in hand be finished, a second one stops at once. "
         "Exit codes: 0 done, 1 misconfigured or Redis unreachable, 2 wrong usage, "
-        "3 some batch failed and is kept for another attempt, 130 stopped before it was done."
+        "3 some batch failed and is kept for another attempt, or (without --watch) spilled events "
+        "of this machine could not be forwarded, 130 stopped before it was done."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -79,11 +80,8 @@ class Command(BufferCommand):
             raise CommandError(
                 "Stopped at once. A batch in hand will be delivered again.", returncode=STOPPED
             ) from None
-        if failing := [drain.bucket for drain in drains if drain.failing or drain in rounds.broken]:
-            raise CommandError(
-                f"Some batches of {', '.join(failing)} failed. They are kept. See the log.",
-                returncode=SOME_BATCH_FAILED,
-            )
+        if kept := [*_describe_kept(drains, rounds, watch=options["watch"])]:
+            raise CommandError("\n".join(kept), returncode=EVENTS_ARE_KEPT)
         if stop.is_set and not options["watch"]:
             raise CommandError(
                 "Stopped. The rest is still pending and waits for the next run.", returncode=STOPPED
@@ -134,6 +132,14 @@ class Command(BufferCommand):
                 rest = f"{pending} pending and {status.in_flight:,} in flight are left"
                 paused = ": the bucket is paused" if status.paused is not None else ""
                 self.report(f"{bucket.name}: {rest}{paused}")
+
+
+def _describe_kept(drains: Sequence[Drain], rounds: Rounds, *, watch: bool) -> Iterator[str]:
+    """A line for each kind of event that the command could not process, and that is kept."""
+    if failing := [drain.bucket for drain in drains if drain.failing or drain in rounds.broken]:
+        yield f"Some batches of {', '.join(failing)} failed. They are kept. See the log."
+    if not watch:
+        yield from filter(None, (drain.forwarding.describe_stuck() for drain in drains))
 
 
 def _selected_buckets(patterns: Sequence[str]) -> list[Bucket]:

@@ -1,0 +1,65 @@
+"""Forwarding: a worker sends the spilled events of its machine to Redis."""
+
+import logging
+from functools import partial
+
+from django_jsonbuffer.appending.spill_size import spill_size
+from django_jsonbuffer.exceptions import BufferUnavailable, JSONBufferError, SpillUnavailable
+from django_jsonbuffer.options import Options
+from django_jsonbuffer.store.store import Store
+
+logger = logging.getLogger("django_jsonbuffer")
+
+
+class Forwarding:
+    """Forwards the spilled events of one bucket for one worker, and remembers a failure."""
+
+    def __init__(self, store: Store, options: Options) -> None:
+        self._store = store
+        self._folder = options.spill_dir
+        self._limits = options.limits
+        self._has_tried = False
+        self._failure: JSONBufferError | None = None
+        """The last error, until all events are forwarded."""
+
+    def forward(self) -> None:
+        """Forward the spilled events of this machine.
+
+        Raises only if Redis is unreachable, because another failure does not stop the drain. A
+        failure is logged when it begins and when it is over, however often this is called.
+        """
+        if self._folder is None:
+            return
+        from django_jsonbuffer.appending.spill import forward  # only buckets that spill need SQLite
+
+        self._has_tried = True
+        send = partial(self._store.append, limits=self._limits)
+        try:
+            forward(self._folder, self._store.keys.open, send, bucket=self._store.name)
+        except JSONBufferError as error:
+            if isinstance(error, BufferUnavailable) and error.is_unreachable:
+                raise
+            if self._failure is None:
+                text = "Bucket %s: spilled events still wait in the spill. %s"
+                logger.warning(text, self._store.name, error)
+            self._failure = error
+            return
+        # For a second after a failure, forward() may take a file that it cannot read for empty.
+        if self._failure is not None and not self.describe_stuck():
+            logger.warning("Bucket %s: no spilled events wait any more.", self._store.name)
+            self._failure = None
+
+    def describe_stuck(self) -> str:
+        """What this machine has in the spill after the last attempt, and why; empty if nothing."""
+        if self._folder is None or not self._has_tried:
+            return ""
+        events = f"Spilled events of bucket {self._store.name} could not be forwarded"
+        try:
+            size = spill_size(self._folder, self._store.keys.open)
+        except SpillUnavailable as error:
+            return f"{events}: {self._failure or error}"
+        if not size:
+            return ""
+        reason = self._failure or "another process forwards them, or spilled them meanwhile."
+        appends = "1 append" if size.appends == 1 else f"{size.appends:,} appends"
+        return f"{events} ({appends}, {size.bytes:,} bytes): {reason}"
