@@ -216,4 +216,6 @@ def _failures(status: BucketStatus) -> Iterator[str]:
         last = _("The oldest batch failed with %(error)s at attempt %(attempt)s.")
     else:
         last = _("A worker died with the oldest batch at attempt %(attempt)s.")
-    yield last % {"error": escape_invisible(status.error), "attempt": format_count(status.attempt)}
+    # Without the message, which may quote an event: more people see the state than see events.
+    kind = status.error.partition(":")[0]
+    yield last % {"error": escape_invisible(kind), "attempt": format_count(status.attempt)}

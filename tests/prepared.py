@@ -1,6 +1,7 @@
 """Prepares buckets for tests: old ones, with a history, with dead letters."""
 
 import time
+from datetime import timedelta
 from typing import Any
 
 from django_jsonbuffer import Batch, Bucket
@@ -51,3 +52,12 @@ def bury(*events: Any, reason: str | BaseException = "no good") -> Bucket:
     orders.drain()
     orders.processor(lambda batch: None)
     return orders
+
+
+def release_failed(name: str, *, error: str, backoff: timedelta = timedelta(0)) -> str:
+    """Let the oldest batch fail with this error. Returns its id."""
+    store, lease = store_of(name), timedelta(minutes=1)
+    claim, _ = store.claim("worker", lease=lease, linger=timedelta(0), after=None)
+    assert claim is not None
+    store.release(claim, lease=lease, backoff=backoff, failed=True, error=error)
+    return claim.id

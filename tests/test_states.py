@@ -10,7 +10,7 @@ from django_jsonbuffer.appending.spill_size import SpillSize
 from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.states import State, count_states, is_for_other_clients, read_states
 from django_jsonbuffer.store.status import read_status
-from tests.prepared import keys_of, make_old, put_history, store_of
+from tests.prepared import keys_of, make_old, put_history, release_failed, store_of
 from tests.server import Redis
 from tests.spilling import put
 
@@ -27,10 +27,7 @@ def state_and_reasons(name: str = "orders", **options: Any) -> tuple[State, list
 
 
 def fail(*, error: str = "KeyError") -> None:
-    store = store_of("orders")
-    claim, _ = store.claim("worker", lease=MINUTE, linger=NOW, after=None)
-    assert claim is not None
-    store.release(claim, lease=MINUTE, backoff=NOW, failed=True, error=error)
+    release_failed("orders", error=error)
 
 
 class TestState:
@@ -140,6 +137,12 @@ class TestState:
         Bucket("orders").processor(lambda batch: None)
         Bucket("orders").drain()
         assert state_and_reasons()[0] == State.EMPTY
+
+    def test_does_not_show_the_message_of_an_error(self) -> None:
+        Bucket("orders").append(1)
+        fail(error="KeyError: 'card 4711'")
+        _, reasons = state_and_reasons()
+        assert reasons[-1] == "The oldest batch failed with KeyError at attempt 1."
 
     def test_is_failing_when_a_worker_died(self) -> None:
         Bucket("orders").append(1)

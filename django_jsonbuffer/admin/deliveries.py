@@ -5,14 +5,19 @@ from typing import Any, Final
 
 from django_jsonbuffer import catalog
 from django_jsonbuffer.buckets import Bucket
+from django_jsonbuffer.escapes import escape_invisible
 from django_jsonbuffer.figures import Age
 from django_jsonbuffer.store.deliveries import Delivery
 
 DELIVERIES_SHOWN: Final = 100
 
 
-def describe_deliveries(bucket: Bucket, *, lease: timedelta) -> dict[str, Any]:
-    """A row for each worker, and one for each released batch."""
+def describe_deliveries(bucket: Bucket, *, lease: timedelta, with_messages: bool) -> dict[str, Any]:
+    """A row for each worker, and one for each released batch.
+
+    Without `with_messages`, only the class of an error is shown, because its message may quote an
+    event.
+    """
     deliveries = catalog.deliveries(bucket, DELIVERIES_SHOWN)
     held = {delivery.worker: delivery for delivery in deliveries.batches if delivery.worker}
     names = sorted({*deliveries.workers, *held})
@@ -22,7 +27,11 @@ def describe_deliveries(bucket: Bucket, *, lease: timedelta) -> dict[str, Any]:
             for name in names
         ],
         "released": [
-            {"batch": batch, "retry_in": Age.of(max(lease - batch.idle, timedelta(0)))}
+            {
+                "batch": batch,
+                "error": escape_invisible(batch.error if with_messages else batch.error_kind),
+                "retry_in": Age.of(batch.retry_in(lease)),
+            }
             for batch in deliveries.batches
             if not batch.worker
         ],

@@ -44,7 +44,11 @@ def read_details(
         "figures": Figures.of(bucket_state.status),
         "newest_letter": bucket.dead.newest(),
         "options": describe_options(options),
-        **describe_deliveries(bucket, lease=options.lease),
+        **describe_deliveries(
+            bucket,
+            lease=options.lease,
+            with_messages=with_events and options.redact is None,
+        ),
     }
     if with_events:
         details["events"] = _read_events(bucket)

@@ -35,7 +35,16 @@ class Delivery:
     """How many workers let the lease of the batch run out."""
 
     error: str
-    """The class of the last exception. Empty if there was none."""
+    """The last exception. Empty if there was none."""
+
+    @property
+    def error_kind(self) -> str:
+        """The class of the last exception, without the message, which may quote an event."""
+        return self.error.partition(":")[0]
+
+    def retry_in(self, lease: timedelta) -> timedelta:
+        """How long the batch still waits for its next attempt, if it was released."""
+        return max(lease - self.idle, timedelta(0))
 
 
 class Deliveries(NamedTuple):

@@ -19,7 +19,7 @@ from django_jsonbuffer import Batch, Bucket
 from django_jsonbuffer.appending.spill import Spill
 from django_jsonbuffer.options import Options
 from tests.admin.pages import BUCKET, PAGE, content, crumbs, figures_of, texts
-from tests.prepared import bury, put_history
+from tests.prepared import bury, put_history, release_failed
 from tests.server import Redis
 from tests.spilling import put
 
@@ -138,6 +138,18 @@ class TestBucketPage:
         assert "1 batch has failed and will be retried." in page
         assert "<td>ZeroDivisionError</td>" in page
         assert "Batches that will be retried" in page
+
+    def test_shows_the_message_of_an_error_to_those_who_may_see_events(
+        self, admin_client: Client, viewer_client: Client, configure: Callable[..., None]
+    ) -> None:
+        Bucket("orders").append(1)
+        release_failed("orders", error="KeyError: '\x1b[2J4711'")
+        shown = "<td>KeyError: &#x27;\\x1b[2J4711&#x27;</td>"
+        assert shown in content(admin_client.get(BUCKET))
+        assert "<td>KeyError</td>" in content(viewer_client.get(BUCKET))
+        assert "4711" not in content(viewer_client.get(BUCKET))
+        configure(BUCKETS={"orders": {"redact": lambda event: event}})
+        assert "<td>KeyError</td>" in content(admin_client.get(BUCKET))
 
     def test_shows_charts(self, admin_client: Client, client_of_server: Redis) -> None:
         put_history(client_of_server, "orders", pending=[5, 40, 10])

@@ -1,6 +1,8 @@
 import time
 from datetime import timedelta
 
+import pytest
+
 from django_jsonbuffer.store.deliveries import Deliveries, read_deliveries
 from django_jsonbuffer.store.store import Store
 from tests.server import Redis
@@ -44,10 +46,19 @@ class TestDeliveries:
         [batch] = read_deliveries(store, 10).batches
         assert (batch.worker, batch.failures, batch.error) == ("", 1, "KeyError")
         assert MINUTE <= batch.idle < 2 * MINUTE
+        assert batch.retry_in(MINUTE) == NOW
+        assert NOW < batch.retry_in(5 * MINUTE) <= 4 * MINUTE
         again = claimed(store, "another")
         store.release(again, lease=MINUTE, backoff=NOW, failed=False, error="Operational\nError")
         [batch] = read_deliveries(store, 10).batches
         assert (batch.attempt, batch.failures, batch.error) == (2, 1, "Operational Error")
+
+    @pytest.mark.parametrize("error", ["KeyError", "KeyError: 'a: b'", "f.<locals>.Fault: x"])
+    def test_tell_the_class_of_an_error_alone(self, store: Store, error: str) -> None:
+        append(store, 1)
+        store.release(claimed(store), lease=MINUTE, backoff=NOW, failed=True, error=error)
+        [batch] = read_deliveries(store, 10).batches
+        assert (batch.error, batch.error_kind) == (error, error.split(":")[0])
 
     def test_tell_how_many_workers_died(self, store: Store) -> None:
         append(store, 1)

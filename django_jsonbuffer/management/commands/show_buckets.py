@@ -10,6 +10,7 @@ from django_jsonbuffer.management.arguments import named_buckets, natural_int, p
 from django_jsonbuffer.management.command import BufferCommand
 from django_jsonbuffer.management.formats import FORMATS
 from django_jsonbuffer.management.limits import Limits
+from django_jsonbuffer.management.retries import describe_retries
 from django_jsonbuffer.spilled import spills_of_declared_buckets
 from django_jsonbuffer.states import BucketState, read_states, sorted_by_urgency
 
@@ -113,5 +114,8 @@ class Command(BufferCommand):
     def _show(self, options: dict[str, Any]) -> list[BucketState]:
         shown = sorted_by_urgency(read_states(named_buckets(options["bucket"])))
         self.stdout.write(FORMATS[options["format"]](shown), ending="")
+        if options["verbosity"] > 1 and options["format"] == "table":
+            for line in describe_retries(shown):
+                self.stdout.write(line)
         self.stdout.flush()
         return shown
