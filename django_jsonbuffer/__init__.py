@@ -5,7 +5,7 @@ from .buckets import Bucket
 from .cloudevents import event_attributes
 from .dead_letters import DeadLetter
 from .draining.batches import Batch
-from .draining.failures import DrainReport
+from .draining.report import DrainReport
 from .recording.actors import acting_as
 from .recording.suppression import not_recorded
 from .store.status import BucketStatus

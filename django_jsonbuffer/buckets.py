@@ -15,8 +15,8 @@ from .dead_letters import DeadLetters
 from .declarations import Definition, Processor, declared
 from .draining.batches import Batch
 from .draining.drain import Drain
-from .draining.failures import DrainReport
-from .encoding import encode_events
+from .draining.report import DrainReport
+from .encoding import encode_events, is_single_event
 from .exceptions import InvalidEvent
 from .recording import bulk, hooks, registry
 from .recording.destination import Destination
@@ -72,7 +72,7 @@ class Bucket:
 
     def extend(self, events: Iterable[Any], *, using: str | None = None, now: bool = False) -> None:
         """Append events in their order, all or none, in one round trip. Otherwise like append."""
-        if _is_single(events):
+        if is_single_event(events):
             raise InvalidEvent("extend() takes several events. For a single one use append().")
         self._append(events, using, now)
 
@@ -189,18 +189,20 @@ class Bucket:
         rollback would lose them.
         """
         with self.drain_steps() as drain:
-            while drain.step():
+            while drain.step() or drain.wait():
                 pass
         return drain.report
 
-    def drain_steps(self, *, watch: bool = False) -> Drain:
+    def drain_steps(
+        self, *, watch: bool = False, on_timeout: Callable[[], object] | None = None
+    ) -> Drain:
         """A drain whose ``step()`` processes one batch, for callers that stop in between.
 
         With `watch`, it never ends: it also takes later batches, and open ones after ``linger``.
+        Another thread calls `on_timeout` after a call of the processor has reached its timeout.
         """
-        _, options, store, encoder = self._definition.parts
-        processor = declared.processor_of(self.name)
-        return Drain(store, options, decode=encoder.decode, processor=processor, watch=watch)
+        parts, processor = self._definition.parts, declared.processor_of(self.name)
+        return Drain(parts, processor, watch=watch, on_timeout=on_timeout)
 
     @property
     def dead(self) -> DeadLetters:
@@ -243,9 +245,3 @@ class Bucket:
         Batches that a worker holds and dead letters stay.
         """
         return pending.purge(self._definition.parts.store)
-
-
-def _is_single(events: object) -> bool:
-    """Whether the value is one event: a dict or a text is one, although it can be iterated."""
-    is_text_or_dict = isinstance(events, Mapping | str | bytes | bytearray | memoryview)
-    return is_text_or_dict or not isinstance(events, Iterable) or hasattr(events, "model_dump")

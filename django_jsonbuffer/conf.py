@@ -37,6 +37,10 @@ class Configuration:
     slash and the package of ``ROOT_URLCONF``. A function is called without arguments for each
     event, for example to name a tenant."""
 
+    log_errors: bool = True
+    """Whether the log and the figures of a bucket contain the message of a processor's exception,
+    which may quote events. Otherwise, and for a bucket with ``redact``, they name its class."""
+
     buckets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Options by bucket name. They override the options of the declaration."""
 
@@ -77,12 +81,12 @@ def _read(raw: object) -> Configuration:
             f"{SETTING} has no key {', '.join(map(repr, unknown))}.{suggest(unknown, known)} "
             f"The keys are {', '.join(known)}."
         )
-    _check_strings(raw)
+    _check_values(raw)
     _check_buckets(raw.get("BUCKETS", {}))
     return Configuration(**{known[key]: value for key, value in raw.items()})
 
 
-def _check_strings(raw: Mapping[str, Any]) -> None:
+def _check_values(raw: Mapping[str, Any]) -> None:
     for key in ("CACHE", "PREFIX", "ENCODER"):
         if key in raw and not (isinstance(raw[key], str) and raw[key]):
             raise BufferMisconfigured(f"{SETTING}[{key!r}] must be a string, not {raw[key]!r}.")
@@ -91,6 +95,8 @@ def _check_strings(raw: Mapping[str, Any]) -> None:
             f"{SETTING}['PREFIX'] must be 1 to 100 ASCII letters, digits and _ . : / -. Braces are "
             "not allowed, because they mark the bucket's name in a key."
         )
+    if not isinstance(log_errors := raw.get("LOG_ERRORS", True), bool):
+        raise BufferMisconfigured(f"{SETTING}['LOG_ERRORS'] must be a bool, not {log_errors!r}.")
     if not callable(source := raw.get("SOURCE", "/")):
         _check_source(source, "must be")
 

@@ -164,6 +164,12 @@ def encode_events(
     return encoded
 
 
+def is_single_event(events: object) -> bool:
+    """Whether the value is one event: a dict or a text is one, although it can be iterated."""
+    is_text_or_dict = isinstance(events, Mapping | str | bytes | bytearray | memoryview)
+    return is_text_or_dict or not isinstance(events, Iterable) or hasattr(events, "model_dump")
+
+
 @cache
 def encoder(name: str) -> JSONEncoder:
     """The encoder with this name in ``JSONBUFFER["ENCODER"]``. It is made once."""

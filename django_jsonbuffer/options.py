@@ -67,14 +67,19 @@ class Options:
     worker renews its lease. The lease is also the longest backoff after a failure."""
 
     max_attempts: int = 10
-    """Failures of a batch after which it is halved. The halves are halved again, until an event
-    that fails stands alone. Then that event becomes a dead letter. A batch of several events is
-    also halved after this number of counted outages."""
+    """Failures of an event that stands alone after which it becomes a dead letter. A batch that
+    fails is halved first. A failure counts only if the processor has succeeded with other events
+    since the event first failed."""
 
     outage_errors: tuple[type[BaseException], ...] = ()
     """Exceptions that mean an outage: the place where the processor stores events is unreachable.
-    They do not count as failures. Django's ``OperationalError`` and ``InterfaceError``, Python's
-    ``ConnectionError`` and ``TimeoutError``, and ``BufferUnavailable`` always mean an outage."""
+    A batch that fails with one is not halved, and comes again after a backoff. Django's
+    ``OperationalError`` and ``InterfaceError``, Python's ``ConnectionError`` and ``TimeoutError``,
+    and ``BufferUnavailable`` always mean an outage."""
+
+    processor_timeout: timedelta | None = None
+    """How long the processor may work on one batch. After that, the worker logs where the processor
+    hangs and gives the batch up, and ``drain_buckets`` exits. None: for any time."""
 
     max_pending: int | None = None
     """Most events that may be pending. None: any number."""
@@ -168,6 +173,11 @@ class Options:
                 raise BufferMisconfigured(
                     f"{option} must be a timedelta, and not negative. It is {value!r}."
                 )
+        timeout = self.processor_timeout
+        if timeout is not None and (not isinstance(timeout, timedelta) or timeout <= timedelta(0)):
+            raise BufferMisconfigured(
+                f"processor_timeout must be None or a timedelta above 0, not {timeout!r}."
+            )
 
     def _check_unavailable(self) -> None:
         if self.on_unavailable not in (None, "raise", "drop", "spill"):

@@ -29,7 +29,8 @@ class State(Enum):
     """Events wait too long, or a dead worker holds events, and no worker is active."""
 
     FAILING = "failing"
-    """A batch has failed, or its worker has died, and the batch has not succeeded since."""
+    """A batch has failed, or its worker has died, and the batch has not succeeded since. Or the
+    processor succeeds with nothing."""
 
     BEHIND = "behind"
     """A worker is active, but events wait too long."""
@@ -132,7 +133,7 @@ def _choose_state(status: BucketStatus, options: Options, *, is_spilled: bool) -
     waits_too_long = _waits_too_long(status, options)
     if (waits_too_long or status.in_flight) and not _is_attended(status, options):
         return State.STALLED
-    if status.failing:
+    if status.failing or status.outage is not None:
         return State.FAILING
     if waits_too_long:
         return State.BEHIND
@@ -178,6 +179,9 @@ def _reasons(bucket: Bucket, status: BucketStatus, options: Options, state: Stat
             status.workers,
         )
         yield workers % {"number": format_count(status.workers)}
+    if status.outage is not None:
+        outage = _("The processor has only failed for %(time)s. All events are kept.")
+        yield outage % {"time": format_duration(status.outage)}
     if status.failing:
         yield from _failures(status)
     if status.dead:
@@ -216,6 +220,6 @@ def _failures(status: BucketStatus) -> Iterator[str]:
         last = _("The oldest batch failed with %(error)s at attempt %(attempt)s.")
     else:
         last = _("A worker died with the oldest batch at attempt %(attempt)s.")
-    # Without the message, which may quote an event: more people see the state than see events.
+    # Only the class: the message may quote an event, which not everybody may see.
     kind = status.error.partition(":")[0]
     yield last % {"error": escape_invisible(kind), "attempt": format_count(status.attempt)}

@@ -15,6 +15,7 @@ from django_jsonbuffer.appending.spill import Spill, _spills, spill
 from django_jsonbuffer.declarations import declared
 from django_jsonbuffer.recording import registry
 from tests import server
+from tests.clock import Clock, server_with_clock
 from tests.server import Redis
 
 # No deadline for an example: it waits for a server, on a machine that may be busy.
@@ -114,6 +115,14 @@ def spilling(tmp_path: Path, configure: Callable[..., None]) -> Iterator[Spill]:
     yield opened
     opened.close()
     _spills.clear()
+
+
+@pytest.fixture
+def clock(use_cache: Callable[..., str]) -> Iterator[Clock]:
+    """The clock of a server that only this test uses. The buffer uses the server too."""
+    with server_with_clock() as (embedded, clock):
+        use_cache(embedded.url)
+        yield clock
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Prepares buckets for tests: old ones, with a history, with dead letters."""
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -39,6 +40,20 @@ def put_history(plain: Redis, name: str, *, pending: list[int]) -> None:
     plain.sadd(f"{configuration().prefix}:buckets", name)
 
 
+def bury_by_failures(bucket: Bucket, event: Any, processor: Callable[[Batch], object]) -> None:
+    """Let the processor fail with an event until it is a dead letter. Others succeed meanwhile.
+
+    The bucket must have a lease of 0, so that it needs no time, and ``max_attempts=1``.
+    """
+    bucket.append(event)
+    bucket.processor(processor)
+    bucket.drain()
+    bucket.append("another")
+    bucket.processor(lambda batch: None if "another" in batch else processor(batch))
+    bucket.drain()
+    bucket.drain()
+
+
 def bury(*events: Any, reason: str | BaseException = "no good") -> Bucket:
     """Let these events become dead letters of the bucket `orders`."""
     orders = Bucket("orders")
@@ -57,7 +72,7 @@ def bury(*events: Any, reason: str | BaseException = "no good") -> Bucket:
 def release_failed(name: str, *, error: str, backoff: timedelta = timedelta(0)) -> str:
     """Let the oldest batch fail with this error. Returns its id."""
     store, lease = store_of(name), timedelta(minutes=1)
-    claim, _ = store.claim("worker", lease=lease, linger=timedelta(0), after=None)
+    claim = store.claim("worker", lease=lease, linger=timedelta(0)).claim
     assert claim is not None
-    store.release(claim, lease=lease, backoff=backoff, failed=True, error=error)
+    store.release(claim, lease=lease, backoff=backoff, error=error)
     return claim.id

@@ -17,6 +17,7 @@ from django_jsonbuffer.exceptions import BucketFull, BufferUnavailable
 from django_jsonbuffer.options import Limits
 from django_jsonbuffer.states import State, read_states
 from django_jsonbuffer.store import pending
+from django_jsonbuffer.store.claims import Reason
 from django_jsonbuffer.store.dead_letters import expire
 from django_jsonbuffer.store.server import server_facts
 from django_jsonbuffer.store.status import BucketStatus
@@ -91,8 +92,9 @@ def drain(plain: Redis) -> None:
     for value in ("[1,2,3]", " [5] ", "rubbish", "[]"):
         plain.set(key, value)
         bucket.drain()
+    bucket.drain()
     plain.set(key, json.dumps(["x" * 20_000]))
-    assert bucket.status().pending == 1
+    assert bucket.status().open == 1
     plain.set(key, "[1,2]")
     plain.xadd(batches, {"foreign": "x"})
     bucket.drain()
@@ -100,15 +102,15 @@ def drain(plain: Redis) -> None:
     plain.set(key, "[1]")
     held = store_of("orders")
     held.seal()
-    claim, _ = held.claim("worker", lease=NOW, linger=None, after=None)
+    claim = held.claim("worker", lease=NOW, linger=None).claim
     assert claim is not None
     held.renew(claim)
-    held.release(claim, lease=NOW, backoff=NOW, failed=True)
-    held.claim("another", lease=NOW, linger=None, after=None)
-    held.beat("another")
+    held.release(claim, lease=NOW, backoff=NOW, reason=Reason.FAILURE)
+    held.claim("another", lease=NOW, linger=None)
+    held.beat("another", lease=NOW)
     plain.hset(held.keys.workers, "gone", 1)
     plain.rpush(held.keys.history, *["1 0 0 0 0"] * 300)
-    held.beat("another")
+    held.beat("another", lease=NOW)
     assert len(set(plain.lrange(held.keys.history, 0, -1))) == 2
     assert plain.llen(held.keys.history) == 240
     held.retire("another", lease=NOW)

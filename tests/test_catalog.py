@@ -18,7 +18,7 @@ from django_jsonbuffer.catalog import (
 from django_jsonbuffer.exceptions import KeyOccupied
 from django_jsonbuffer.store.status import BucketStatus
 from tests.server import Redis
-from tests.store.steps import claimed
+from tests.store.steps import MINUTE, claimed
 
 
 class TestRegister:
@@ -31,7 +31,7 @@ class TestRegister:
         Bucket("user-1").append(1)
         client_of_server.sadd(f"{prefix}:buckets", "not a name", b"\xff", "<script>")
         assert [bucket.name for bucket in known_buckets()] == [
-            *["foreign", "page-views", "scripted", "user-1"]
+            *["foreign", "page-views", "scripted", "timed", "user-1"]
         ]
 
     def test_statuses_of_several(self) -> None:
@@ -75,7 +75,7 @@ class TestBucket:
     def test_histories_of_several_are_in_their_order(self) -> None:
         busy = Bucket("busy")
         busy.append(1)
-        busy._definition.parts.store.beat("worker")
+        busy._definition.parts.store.beat("worker", lease=MINUTE)
         none, [sample] = histories([Bucket("empty"), busy])
         assert (none, sample.pending) == ([], 1)
 

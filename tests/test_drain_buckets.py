@@ -14,14 +14,20 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from django_jsonbuffer import Batch, Bucket
+from django_jsonbuffer import Batch, Bucket, catalog
 from django_jsonbuffer.appending.spill import Spill
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.declarations import declared
 from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.store.store import Store
 from tests import server
-from tests.declaring.buckets import done_key, for_a_foreign_consumer, page_views, scripted
+from tests.declaring.buckets import (
+    done_key,
+    for_a_foreign_consumer,
+    page_views,
+    scripted,
+    timed,
+)
 from tests.draining.drains import claim_and_die
 from tests.server import Redis
 from tests.spilling import put
@@ -144,8 +150,8 @@ class TestFailure:
         assert code == 3
         assert "scripted" in message
         assert "page-views" not in message
-        assert seen(client_of_server) == [1, {"n": 9}]
-        assert scripted.status().pending == 10
+        assert [1] + [{"n": n} for n in range(10)] == sorted(seen(client_of_server), key=str)
+        assert scripted.peek() == [{"fail": "no"}]
         assert "bucket scripted" in caplog.text.lower()
 
     def test_that_succeeded_since_is_none(self) -> None:
@@ -162,6 +168,14 @@ class TestFailure:
         out = drain("page-views", "--watch", "--interval", "0.05", "--max-batches", "2")
         assert attempts == [1, 2]
         assert "1 event in 1 batch, 1 attempt failed" in out
+
+    def test_waits_for_the_end_of_an_outage(self) -> None:
+        scripted.extend([{"fail": "no"}] * 20)
+        assert exit_code("scripted")[0] == 3
+        code, message = exit_code("scripted")
+        assert code == 3
+        assert "They are kept" in message
+        assert scripted.status().pending == 20
 
     def test_redis_that_is_away(self, unreachable: str) -> None:
         code, message = exit_code()
@@ -281,3 +295,21 @@ def wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
+
+
+class TestTimeout:
+    @pytest.mark.parametrize("watch", [[], ["--watch"]])
+    def test_ends_the_process_and_says_where_the_processor_hangs(
+        self, client_of_server: Redis, watch: list[str]
+    ) -> None:
+        timed.extend([{"sleep": 600}, {"n": 1}])
+        process = run_command("timed", *watch)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 4
+        assert "has not returned within 0:00:00.200000" in errors
+        assert "in obey" in errors
+        [worker] = catalog.deliveries(timed, 10).batches
+        assert (worker.worker, worker.deaths) == ("", 1)
+        # The process that a supervisor starts instead begins with another batch.
+        drain("timed", "--max-batches", "1")
+        assert seen(client_of_server) == [{"n": 1}]

@@ -258,7 +258,7 @@ class TestOutOfMemory:
     @pytest.mark.usefixtures("full_server")
     def test_failed_batch_is_released(self, bucket: Bucket) -> None:
         bucket.processor(lambda batch: 1 / 0)
-        assert bucket.drain().failed == 2
+        assert bucket.drain().failed == 4
         assert bucket.status().pending == 3
 
     @pytest.mark.usefixtures("full_server")

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from django_jsonbuffer.conf import Configuration
 from django_jsonbuffer.exceptions import LeaseLost
+from django_jsonbuffer.json_arrays import spans
 from django_jsonbuffer.options import Limits
 from django_jsonbuffer.store import pending
 from django_jsonbuffer.store.claims import Claim
@@ -46,6 +47,11 @@ class ModelBatch:
     holder: str | None = None
     attempt: int = 0
     is_backing_off: bool = False
+    is_piece: bool = False
+
+    @property
+    def is_delivered(self) -> bool:
+        return self.is_piece or self.attempt > 0
 
     @property
     def is_pending(self) -> bool:
@@ -87,10 +93,10 @@ class Model:
         delivered = [
             batch
             for batch in self.batches
-            if batch.attempt
+            if batch.is_delivered
             and (lease == EXPIRED or (batch.is_pending and not batch.is_backing_off))
         ]
-        fresh = [batch for batch in self.batches if not batch.attempt]
+        fresh = [batch for batch in self.batches if not batch.is_delivered]
         if not delivered and not fresh:
             if lingers or not self.open:
                 return None
@@ -181,8 +187,8 @@ class Interleavings(RuleBasedStateMachine):
     def claim(self, number: int, lease: timedelta, lingers: bool) -> None:
         worker = self.workers[number]
         linger = LEASE if lingers else timedelta(0)
-        claim, rubbish = self.store.claim(worker, lease=lease, linger=linger, after=None)
-        assert rubbish == self.model.rubbish
+        claim, foreign, *_ = self.store.claim(worker, lease=lease, linger=linger)
+        assert foreign == self.model.rubbish
         self.model.find_rubbish()
         batch = self.model.claim(worker, lease=lease, lingers=lingers)
         if batch is None:
@@ -214,6 +220,24 @@ class Interleavings(RuleBasedStateMachine):
         self.stale.append(claim)
         batch.holder, batch.is_backing_off = None, backs_off
 
+    @precondition(lambda self: any(claim.count > 1 for claim, _ in self.claims.values()))
+    @rule(data=st.data(), keeps=st.integers(0, 2))
+    def split(self, data: st.DataObject, keeps: int) -> None:
+        """Replaces the batch by two pieces. The worker may keep one, and gets it next."""
+        large = sorted(name for name, (claim, _) in self.claims.items() if claim.count > 1)
+        worker = data.draw(st.sampled_from(large))
+        claim, batch = self.claims.pop(worker)
+        at = data.draw(st.integers(1, claim.count - 1))
+        places = spans(claim.array)
+        self.store.split(claim, places, at=at, lease=LEASE, keeps=keeps)
+        self.stale.append(claim)
+        self.model.batches.remove(batch)
+        for number, events in enumerate((batch.events[:at], batch.events[at:]), start=1):
+            piece = ModelBatch(events, is_piece=True)
+            if number == keeps:
+                piece.holder, piece.attempt = worker, 1
+            self.model.batches.append(piece)
+
     @rule(number=st.integers(0, 2))
     def crash(self, number: int) -> None:
         """A worker goes on under another name. Its batch may be acked late, or its lease ends."""
@@ -238,9 +262,10 @@ class Interleavings(RuleBasedStateMachine):
         worker = self.workers[number]
         self.store.retire(worker, lease=LEASE)
         if worker in self.claims:
-            claim, batch = self.claims.pop(worker)
-            self.stale.append(claim)
-            batch.holder, batch.is_backing_off = None, False
+            self.stale.append(self.claims.pop(worker)[0])
+        for batch in self.model.batches:
+            if batch.holder == worker:
+                batch.holder, batch.is_backing_off = None, False
 
     @rule()
     def lose_counters(self) -> None:
@@ -250,11 +275,11 @@ class Interleavings(RuleBasedStateMachine):
     def spoil_a_counter(self, field: str) -> None:
         self.plain.hset(self.store.keys.stats, field, "-1")
 
-    @precondition(lambda self: any(not batch.attempt for batch in self.model.batches))
+    @precondition(lambda self: any(not batch.is_delivered for batch in self.model.batches))
     @rule()
     def delete_a_batch_from_outside(self) -> None:
         ids = [id for id, _ in self.plain.xrange(self.store.keys.batches)]
-        at = next(at for at, batch in enumerate(self.model.batches) if not batch.attempt)
+        at = next(at for at, batch in enumerate(self.model.batches) if not batch.is_delivered)
         self.plain.xdel(self.store.keys.batches, ids[at])
         del self.model.batches[at]
 

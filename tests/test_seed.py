@@ -130,9 +130,9 @@ class TestMerge:
             bucket.append(1)
             store.seal()
         client_of_server.set(bucket.key, value)
-        found, rubbish = store.claim("worker", lease=MINUTE, linger=NOW, after=None)
-        assert [claim.array for claim in [found] if claim] == beside
-        assert rubbish == bucket.status().dead == (value == "rubbish")
+        found = store.claim("worker", lease=MINUTE, linger=NOW)
+        assert [claim.array for claim in [found.claim] if claim] == beside
+        assert found.foreign == bucket.status().dead == (value == "rubbish")
         assert not client_of_server.exists(bucket.key)
 
 

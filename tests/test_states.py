@@ -41,7 +41,7 @@ class TestState:
     def test_of_a_bucket_that_is_drained_at_once_is_flowing(self, client_of_server: Redis) -> None:
         put_history(client_of_server, "orders", pending=[0, 0])
         assert state_and_reasons()[0] == State.EMPTY
-        store_of("orders").beat("worker")
+        store_of("orders").beat("worker", lease=MINUTE)
         assert state_and_reasons()[0] == State.FLOWING
 
     def test_is_stalled_when_events_wait_and_nobody_drains(self, client_of_server: Redis) -> None:
@@ -75,7 +75,7 @@ class TestState:
         Bucket("orders").processor(print)
         Bucket("orders").extend([1, 2])
         store = store_of("orders")
-        store.claim("worker", lease=MINUTE, linger=NOW, after=None)
+        store.claim("worker", lease=MINUTE, linger=NOW)
         assert state_and_reasons() == (
             State.STALLED,
             [
@@ -83,7 +83,7 @@ class TestState:
                 "No worker is active: run drain_buckets.",
             ],
         )
-        store.beat("worker")
+        store.beat("worker", lease=MINUTE)
         assert state_and_reasons()[0] == State.FLOWING
 
     def test_is_behind_when_events_wait_though_a_worker_drains(
@@ -91,7 +91,7 @@ class TestState:
     ) -> None:
         Bucket("orders").append(1)
         make_old(client_of_server, "orders", seconds=600)
-        store_of("orders").beat("worker")
+        store_of("orders").beat("worker", lease=MINUTE)
         assert state_and_reasons() == (
             State.BEHIND,
             [
@@ -104,7 +104,7 @@ class TestState:
         Bucket("orders").append(1)
         make_old(client_of_server, "orders", seconds=600)
         store = store_of("orders")
-        store.beat("worker")
+        store.beat("worker", lease=MINUTE)
         store.retire("worker", lease=MINUTE)
         assert read_status(store).workers == 0
         assert state_and_reasons()[0] == State.BEHIND
@@ -148,8 +148,8 @@ class TestState:
         Bucket("orders").append(1)
         store = store_of("orders")
         for worker in ("one", "two"):
-            store.claim(worker, lease=NOW, linger=NOW, after=None)
-        store.beat("two")
+            store.claim(worker, lease=NOW, linger=NOW)
+        store.beat("two", lease=MINUTE)
         state, reasons = state_and_reasons()
         assert state == State.FAILING
         assert reasons[-1] == "A worker died with the oldest batch at attempt 2."

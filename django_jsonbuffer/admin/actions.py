@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 
 from django_jsonbuffer.buckets import Bucket
 from django_jsonbuffer.draining.drain import Drain
-from django_jsonbuffer.draining.failures import DrainReport
+from django_jsonbuffer.draining.report import DrainReport
 from django_jsonbuffer.exceptions import InvalidEvent, JSONBufferError, NoProcessor
 from django_jsonbuffer.figures import format_count
 from django_jsonbuffer.store.status import BucketStatus

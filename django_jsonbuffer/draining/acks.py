@@ -9,7 +9,8 @@ from django_jsonbuffer.options import Options
 from django_jsonbuffer.store.store import Store
 
 from .batches import Processed
-from .failures import DrainReport, Failures
+from .failures import Failures
+from .report import DrainReport
 
 logger = logging.getLogger("django_jsonbuffer")
 
@@ -69,9 +70,11 @@ class Acks:
         while True:
             try:
                 if batch.rejected:
-                    self._failures.bury_rejected(claim, batch)
+                    ended_outage = self._failures.bury_rejected(claim, batch)
                 else:
-                    self._store.ack(claim)
+                    ended_outage = self._store.ack(claim)
+                if ended_outage is not None:
+                    self._failures.log.outage_ended(ended_outage)
             except LeaseLost:
                 if not is_repeat:
                     raise

@@ -4,28 +4,32 @@ import logging
 import os
 import secrets
 import socket
+import time
 from asyncio import CancelledError
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Final, Self
 
-from django_jsonbuffer.declarations import Processor
+from django_jsonbuffer.declarations import Parts, Processor
 from django_jsonbuffer.exceptions import BufferUnavailable, JSONBufferError
-from django_jsonbuffer.options import Options
 from django_jsonbuffer.store.claims import Claim, position
-from django_jsonbuffer.store.store import Store
 
 from .acks import Acks
 from .batches import Batch, Processed
-from .failures import DEATHS_TO_SPLIT, OUTAGES_TO_STOP, DrainReport, Failures
+from .failures import Failures
 from .forwarding import Forwarding
 from .leases import Lease
 from .processor_transactions import run_processor
+from .report import DrainReport
 from .retention import Retention
+from .watchdog import watched
 
 logger = logging.getLogger("django_jsonbuffer")
+
+_LONGEST_WAIT_SECONDS: Final = 0.5
+"""How long one call of `wait` takes at most."""
 
 
 class Drain:
@@ -35,43 +39,50 @@ class Drain:
     group. Use the drain as a context manager, which removes that name at the end.
 
     Without `watch` the drain ends. It seals the open batch first, and stops after the batch that is
-    then the newest. If it has halved a batch, it stops after the last half. It comes to each batch
-    once, so a batch that keeps failing cannot hold it up.
+    then the newest, and after the pieces of batches that were split. It comes to each batch once,
+    so a batch that keeps failing cannot hold it up. In an outage it ends at once.
     """
 
     def __init__(
         self,
-        store: Store,
-        options: Options,
-        *,
-        decode: Callable[[bytes], list[Any]],
+        parts: Parts,
         processor: Processor,
+        *,
         watch: bool,
+        on_timeout: Callable[[], object] | None = None,
     ) -> None:
-        self.bucket = store.name
+        configuration, self._options, self._store, encoder = parts
+        self.bucket = self._store.name
         self.report = DrainReport()
-        self._store = store
-        self._options = options
-        self._decode = decode
+        self.wait_seconds = 0.0
+        """How long to wait before the next step, which may find a batch although the last one found
+        none: the lease of a worker has run out, and it gets some time to show that it lives."""
+        self._decode = encoder.decode
         self._processor = processor
         self._watch = watch
+        self._on_timeout = on_timeout
         self._worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        self._lease = Lease(store, self._worker, duration=options.lease)
-        self._failures = Failures(store, options, self.report)
-        self._acks = Acks(store, options, self.report, self._failures)
-        self.forwarding = Forwarding(store, options)
-        self._retention = Retention(store, options)
+        self._lease = Lease(self._store, self._worker, duration=self._options.lease)
+        logs_messages = configuration.log_errors and self._options.redact is None
+        self._failures = Failures(
+            self._store, self._options, self.report, logs_messages=logs_messages
+        )
+        self._acks = Acks(self._store, self._options, self.report, self._failures)
+        self.forwarding = Forwarding(self._store, self._options)
+        self._retention = Retention(self._store, self._options)
         self._process_id = os.getpid()
         self._has_joined = False
+        self._waits_for_outage = False
+        self._has_sealed = False
         self._last: str | None = None
-        """Id of the last batch that this drain claimed."""
+        """Id of the newest batch that this drain claimed."""
         self._newest: str | None = None
-        """Id of the batch after which this drain stops."""
+        """Id of the batch that was the newest when this drain began."""
 
     @property
-    def failing(self) -> set[str]:
-        """Ids of the batches that failed and have not succeeded since."""
-        return self._failures.failing
+    def is_failing(self) -> bool:
+        """Whether a batch failed and has not succeeded since, or waits for the end of an outage."""
+        return bool(self._failures.failing) or self._waits_for_outage
 
     def __enter__(self) -> Self:
         return self
@@ -105,52 +116,52 @@ class Drain:
         if self._acks.waiting is not None:
             self._acks.acknowledge(self._acks.waiting)
             return True
-        if self._failures.outages and self._failures.stop(watch=self._watch):
-            return False
         self._retention.apply()
         if (claim := self._claim()) is None:
             return False
-        if claim.deaths >= DEATHS_TO_SPLIT and self._failures.isolate_killer(claim):
-            return True
-        if done := self._process(claim):
-            self._failures.outages = 0
+        if not self._failures.replaces(claim) and (done := self._process(claim)):
+            self._failures.sees_outage = False
             self._acks.acknowledge(done)
         return True
 
+    def wait(self) -> bool:
+        """Wait a little, if the next step may find a batch after `wait_seconds`. False if not."""
+        if self.wait_seconds:
+            time.sleep(min(self.wait_seconds, _LONGEST_WAIT_SECONDS))
+        return self.wait_seconds > 0
+
     def _claim(self) -> Claim | None:
         """Claim the next batch. None if there is none, or if the drain has ended."""
-        places = [self._last]
-        if self._watch or self._last is None:
+        self.wait_seconds = 0.0
+        if self._watch or not self._has_sealed:
             self.forwarding.forward()
-        if not self._watch:
-            if self._last is None:
-                self._newest, foreign = self._store.seal()
-                self.report.buried += foreign
-            elif self._newest is not None and self._has_ended(self._last, self._newest):
-                return None
-            if self._newest is None:
-                return None
-            if self._failures.outages == OUTAGES_TO_STOP - 1:
-                places.insert(0, self._newest)
+        if not self._watch and not self._has_sealed:
+            self._newest, foreign = self._store.seal()
+            self.report.buried += foreign
+            self._has_sealed = True
+        if not self._watch and (self._newest is None or self._failures.sees_outage):
+            return None
         self._has_joined = True
         self._lease.begin()
-        linger = self._options.linger if self._watch else None
-        for after in places:
-            claim, foreign = self._store.claim(
-                self._worker, lease=self._options.lease, linger=linger, after=after
-            )
-            self.report.buried += foreign
-            if claim is not None:
-                if not self._watch and after == self._last:
-                    self._last = claim.id
-                return claim
-        return None
+        found = self._store.claim(
+            self._worker,
+            lease=self._options.lease,
+            linger=self._options.linger if self._watch else None,
+            after=None if self._watch else self._last,
+            newest=self._newest,
+        )
+        self.report.buried += found.foreign
+        self._waits_for_outage = found.reason == "outage"
+        if found.reason == "doubt" and not self._watch:
+            self.wait_seconds = found.wait.total_seconds()
+        if (claim := found.claim) is not None and not self._is_out_of_order(claim):
+            self._last = max(self._last or claim.stream_id, claim.stream_id, key=position)
+        self._failures.keeps_probe = False
+        return claim
 
-    def _has_ended(self, last: str, newest: str) -> bool:
-        """Whether the drain has come to the batch at which it stops, and to the last half."""
-        if half := self._failures.newest_half:
-            self._newest = newest = max(newest, half, key=position)
-        return position(last) >= position(newest)
+    def _is_out_of_order(self, claim: Claim) -> bool:
+        """Whether older batches may come after this one: it is a probe, or a try in an outage."""
+        return self._failures.keeps_probe or claim.row.tries > 0
 
     def _process(self, claim: Claim) -> Processed | None:
         """Call the processor. None if the batch failed, and was released, halved or buried."""
@@ -163,10 +174,14 @@ class Drain:
         length = len(batch)
         function, alias = self._processor
         confirm = partial(self._lease.confirm, claim)
+        on_late_error = partial(self._failures.failed_after_commit, claim)
         self._lease.claim = claim
         try:
             try:
-                run_processor(function, batch, atomic=alias, confirm=confirm)
+                with watched(self._options.processor_timeout, partial(self._give_up, claim)):
+                    run_processor(
+                        function, batch, atomic=alias, confirm=confirm, on_late_error=on_late_error
+                    )
             finally:
                 self._lease.claim = None
             if os.getpid() != self._process_id:
@@ -178,6 +193,15 @@ class Drain:
                 raise
             return None
         return Processed(claim, batch, length, False)
+
+    def _give_up(self, claim: Claim, stacks: str) -> None:
+        """Give up a batch whose processor hangs. Called in another thread than the processor."""
+        self._lease.claim = None
+        try:
+            self._failures.hangs(claim, stacks)
+        finally:
+            if self._on_timeout is not None:
+                self._on_timeout()
 
     def _goes_on_after(self, claim: Claim, error: BaseException) -> bool:
         """Release, halve or bury a batch that failed. False if the worker must end.

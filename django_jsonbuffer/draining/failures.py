@@ -1,28 +1,26 @@
-"""Batches that fail: retried after a backoff, halved, and at last buried event by event."""
+"""Batches that fail: halved until the event that fails stands alone, retried, and at last buried.
 
-import logging
-import random
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+An event is buried only if the processor has succeeded with others since it first failed. While
+nothing succeeds, it is an outage: all events are kept, and tries become rare.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
-from traceback import format_exception, format_exception_only, format_tb
-from typing import Final
+from typing import Any, Final
 
-from django.db import InterfaceError, OperationalError
-
-from django_jsonbuffer.exceptions import BufferUnavailable, LeaseLost
+from django_jsonbuffer.exceptions import LeaseLost
 from django_jsonbuffer.json_arrays import spans
 from django_jsonbuffer.options import Options
-from django_jsonbuffer.store.claims import Burial, Claim
+from django_jsonbuffer.store.claims import Burial, Claim, Outage, Reason
 from django_jsonbuffer.store.store import Store
 
 from .batches import Batch
+from .descriptions import described, kind_of, summary_of
+from .failure_log import FailureLog
+from .outages import Evidence, backoff_after, needs_a_probe
 from .processor_transactions import close_broken_connections
-
-logger = logging.getLogger("django_jsonbuffer")
-
-FIRST_BACKOFF: Final = timedelta(seconds=1)
+from .report import DrainReport
 
 DEATHS_TO_SPLIT: Final = 3
 """Deaths after which a batch is halved without another attempt. Each half is halved again after one
@@ -32,206 +30,210 @@ DEATHS_TO_BURY: Final = 5
 """Deaths after which a single event is buried. It takes more deaths than to halve a batch, because
 workers also die of other causes."""
 
-OUTAGES_TO_STOP: Final = 3
-"""A drain without `watch` gives up after this number of outages in a row. For the last try it
-claims a batch that was never delivered, if there is one, because an old batch may itself cause the
-error that looks like an outage."""
-
-_OUTAGE_ERRORS: Final = (
-    OperationalError,
-    InterfaceError,
-    ConnectionError,
-    TimeoutError,
-    BufferUnavailable,
-)
-
-LONGEST_TRACEBACK: Final = 20_000
-"""Characters of a traceback that are kept, from its end."""
-
-
-@dataclass(kw_only=True, slots=True)
-class DrainReport:
-    """What a drain has done."""
-
-    processed: int = 0
-    """Events that were processed and acknowledged."""
-
-    batches: int = 0
-    """Batches that were processed and acknowledged."""
-
-    failed: int = 0
-    """How often the processor raised an exception."""
-
-    buried: int = 0
-    """Events that became dead letters."""
-
 
 class Failures:
-    """Decides what happens to the failed batches of one worker: retry, halve or bury."""
+    """Decides what happens to the failed batches of one worker: halve, retry, wait or bury."""
 
-    def __init__(self, store: Store, options: Options, report: DrainReport) -> None:
+    def __init__(
+        self, store: Store, options: Options, report: DrainReport, *, logs_messages: bool
+    ) -> None:
+        self.log = FailureLog(store.name)
+        self.failing: set[str] = set()
+        """Ids of the batches that failed and have not succeeded since."""
+        self.keeps_probe = False
+        """Whether the worker holds a single event that it tries next."""
+        self.sees_outage = False
+        """Whether the last failure was one in an outage."""
         self._store = store
         self._options = options
         self._report = report
-        self.outages = 0
-        """How many batches in a row were stopped by an outage."""
-        self._resumes_at = 0.0
-        """When the backoff after the last outage ends, on the monotonic clock."""
-        self.failing: set[str] = set()
-        """Ids of the batches that failed and have not succeeded since."""
-        self.newest_half: str | None = None
-        """Id of the newest half of a batch that was halved."""
+        self._logs_messages = logs_messages
 
-    def stop(self, *, watch: bool) -> bool:
-        """Whether outages stop the drain: with `watch` until the backoff is over, else for good."""
-        if watch:
-            return time.monotonic() < self._resumes_at
-        return self.outages >= OUTAGES_TO_STOP
+    def failed(self, claim: Claim, error: BaseException) -> None:
+        """Halve, release or bury a batch whose processor raised this exception."""
+        self._report.failed += 1
+        evidence = Evidence.of(claim, error, self._options)
+        self.sees_outage = evidence.do_all_wait
+        if evidence.is_by_exception:
+            close_broken_connections()
+        with self._lease_may_be_lost():
+            if evidence.is_outage:
+                self._wait(claim, error, evidence)
+            elif claim.count > 1:
+                self._halve(claim, spans(claim.array), error, weight=evidence.weight)
+            elif not claim.others_succeeded:
+                backoff = self._backoff(claim.attempt)
+                self._release(claim, error, Reason.RETRY, backoff, weight=evidence.weight)
+                self.log.kept(claim, error, self._summary(error), backoff)
+            else:
+                self._count(claim, error, evidence.weight)
+
+    def failed_after_commit(self, claim: Claim, error: Exception) -> None:
+        """Log the error of an on-commit function. The batch has succeeded all the same."""
+        self.log.failed_after_commit(claim, error, self._summary(error))
+
+    def replaces(self, claim: Claim) -> bool:
+        """Split or bury a batch without a call of the processor, if that is due. False if not.
+
+        It is due if workers died with the batch, or if one event is enough for the next try.
+        """
+        is_killer = claim.deaths >= DEATHS_TO_SPLIT
+        if not is_killer and not needs_a_probe(claim):
+            return False
+        places = _places(claim.array)
+        with self._lease_may_be_lost():
+            if is_killer or len(places) == 1:
+                return is_killer and self._isolates_killer(claim, places)
+            # From both ends in turn, because events that fail often lie next to each other.
+            at, keeps = (1, 1) if claim.row.alone % 2 == 0 else (len(places) - 1, 2)
+            self._split(claim, places, at=at, keeps=keeps)
+            self.keeps_probe = True
+        return True
 
     def unreadable(self, claim: Claim, error: Exception) -> None:
         """Isolate the event that cannot be decoded (``ValueError``). Another error is a failure."""
         if not isinstance(error, ValueError):
             self.failed(claim, error)
             return
-        kind = kind_of(error)
-        self.isolate(claim, f"The batch cannot be read: {kind}.", kind=kind, failures=0)
-
-    def failed(self, claim: Claim, error: BaseException) -> None:
-        """Release, halve or bury a batch whose processor raised this exception."""
-        self._report.failed += 1
-        is_outage = isinstance(error, (*_OUTAGE_ERRORS, *self._options.outage_errors))
-        if is_outage:
-            close_broken_connections()
-            self.outages += 1
-            backoff = _backoff(self.outages, most=self._options.lease)
-            self._resumes_at = time.monotonic() + backoff.total_seconds()
-            failures = claim.failures
-            # `claim.outages` counts an outage only if other events were processed since the last
-            # one. A batch of one event is never buried for outages.
-            is_to_split = claim.count > 1 and claim.outages >= self._options.max_attempts
-            reason = "is halved, because outages stopped it while other events were processed"
-        else:
-            self.outages = 0
-            failures = claim.failures + 1
-            is_to_split = failures >= self._options.max_attempts
-            reason = "has used up its attempts"
-        if is_to_split:
-            self._log(claim, error, reason)
-            self.isolate(claim, *described(error), kind=kind_of(error), failures=failures)
-        else:
-            self._release(claim, error, failed=not is_outage)
-
-    def isolate_killer(self, claim: Claim) -> bool:
-        """Halve a batch whose workers died, or bury the single event. False if it is retried."""
-        if claim.count == 1 and claim.deaths < DEATHS_TO_BURY:
-            return False
-        error = (
-            f"{claim.deaths} workers died, or were silent for a lease, while they processed this "
-            "event."
-        )
-        self.isolate(claim, error, kind="", failures=claim.failures)
-        return True
-
-    def isolate(
-        self, claim: Claim, error: str, traceback: str = "", *, kind: str, failures: int
-    ) -> None:
-        """Halve the batch. Bury it if it has one event, or if its events cannot be separated."""
-        try:
-            places = spans(claim.array)
-        except ValueError:
-            places = [(0, len(claim.array))]
-        try:
+        places = _places(claim.array)
+        with self._lease_may_be_lost():
             if len(places) > 1:
-                self._split(claim, places, kind=kind, failures=failures)
+                self._halve(claim, places, error, weight=0)
             else:
-                burial = Burial(*places[0], error, traceback)
-                self._store.bury(claim, [burial], processed=0, failures=failures)
-                self._report.buried += 1
-                logger.error(
-                    "Bucket %s: batch %s cannot be halved further. It is now a dead letter.",
-                    self._store.name,
-                    claim.id,
-                )
-        except LeaseLost as lost:
-            logger.warning("%s Another worker processes the batch.", lost)
-        self.failing.discard(claim.id)
+                reason = f"The batch cannot be read: {kind_of(error)}."
+                self._bury(claim, Burial(*places[0], reason), failures=0)
 
-    def _split(
-        self, claim: Claim, places: Sequence[tuple[int, int]], *, kind: str, failures: int
-    ) -> None:
-        deaths = min(claim.deaths, DEATHS_TO_SPLIT - 1)
-        self.newest_half = self._store.split(
-            claim, places, failures=failures, deaths=deaths, outages=claim.outages, error=kind
-        )
-        logger.warning(
-            "Bucket %s: batch %s of %d events was halved, to find the event that fails.",
-            self._store.name,
-            claim.id,
-            len(places),
-        )
+    def hangs(self, claim: Claim, stack: str) -> None:
+        """Give up a batch whose processor has not returned in time, as if its worker had died.
 
-    def _release(self, claim: Claim, error: BaseException, *, failed: bool) -> None:
-        lease = self._options.lease
-        backoff = _backoff(claim.attempt, most=lease)
-        seconds = backoff.total_seconds()
-        self._log(claim, error, f"is kept, and comes again in about {seconds:.1f} s")
-        self.failing.add(claim.id)
-        kind = kind_of(error)
-        try:
-            self._store.release(claim, lease=lease, backoff=backoff, failed=failed, error=kind)
-        except LeaseLost as lost:
-            logger.warning("%s Another worker processes the batch.", lost)
+        It comes again after a whole lease. With a shorter backoff, which may be over when the
+        supervisor has restarted the worker, an event that always hangs would hold up all others.
+        """
+        self.log.hangs(claim, self._options.processor_timeout, stack)
+        with self._lease_may_be_lost():
+            self._store.release(
+                claim,
+                lease=self._options.lease,
+                backoff=self._options.lease,
+                reason=Reason.DEATH,
+                error="The processor did not return in time.",
+            )
 
-    def _log(self, claim: Claim, error: BaseException, outcome: str) -> None:
-        logger.error(
-            "Bucket %s: batch %s of %d events failed at attempt %d with %s. It %s.\n%s",
-            self._store.name,
-            claim.id,
-            claim.count,
-            claim.attempt,
-            kind_of(error),
-            outcome,
-            "".join(format_tb(error.__traceback__)).rstrip(),
-        )
-        # The message of an error may quote events, as a database quotes the row that fails.
-        logger.debug("Batch %s of bucket %s:", claim.id, self._store.name, exc_info=error)
+    def bury_rejected(self, claim: Claim, batch: Batch) -> timedelta | None:
+        """Bury the events that the processor rejected, and acknowledge the other events.
 
-    def bury_rejected(self, claim: Claim, batch: Batch) -> None:
-        """Bury the events that the processor rejected, and acknowledge the other events."""
+        Returns how long the outage was that ends with this success, if there was one.
+        """
         places = spans(claim.array)
         burials = [
             Burial(*places[place], *described(reason))
             for place, reason in sorted(batch.rejected.items())
         ]
         processed = len(batch) - len(burials)
-        self._store.bury(claim, burials, processed=processed, failures=claim.failures + 1)
-        logger.warning(
-            "Bucket %s: the processor rejected %d events of batch %s. They are dead letters.",
-            self._store.name,
-            len(burials),
-            claim.id,
+        ended = self._store.bury(claim, burials, processed=processed, failures=claim.failures + 1)
+        self.log.rejected(claim, len(burials))
+        return ended
+
+    def _wait(self, claim: Claim, error: BaseException, evidence: Evidence) -> None:
+        """Keep a batch that failed in an outage."""
+        backoff = self._backoff(claim.attempt)
+        pause = self._backoff(claim.row.tries + 1) if evidence.do_all_wait else None
+        outage = self._release(
+            claim,
+            error,
+            Reason.OUTAGE,
+            backoff,
+            weight=evidence.weight,
+            is_by_exception=evidence.is_by_exception,
+            pause=pause,
+        )
+        if outage is not None:
+            self.log.outage(
+                claim, error, self._summary(error), outage, max(backoff, pause or backoff)
+            )
+
+    def _halve(
+        self, claim: Claim, places: Sequence[tuple[int, int]], error: BaseException, *, weight: int
+    ) -> None:
+        summary = self._summary(error)
+        # The pieces of a batch that is at fault keep the error that proves it. With another error,
+        # the fault may not be theirs.
+        proof = claim.error if claim.others_succeeded else summary
+        self._split(claim, places, at=len(places) // 2, weight=weight, error=proof)
+        self.log.halved(claim, error, summary)
+
+    def _split(self, claim: Claim, places: Sequence[tuple[int, int]], **options: Any) -> None:
+        deaths = min(claim.deaths, DEATHS_TO_SPLIT - 1)
+        self._store.split(claim, places, lease=self._options.lease, deaths=deaths, **options)
+        self.failing.discard(claim.id)
+
+    def _count(self, claim: Claim, error: BaseException, weight: int) -> None:
+        """Count an attempt with a single event, while others succeed. The last one buries it."""
+        failures, most = claim.failures + 1, self._options.max_attempts
+        if failures < most:
+            backoff = self._backoff(claim.attempt)
+            self._release(claim, error, Reason.FAILURE, backoff, weight=weight)
+            self.log.counted(claim, error, self._summary(error), f"{failures} of {most}", backoff)
+        else:
+            burial = Burial(*spans(claim.array)[0], *described(error))
+            self._bury(claim, burial, failures=failures, error=error)
+
+    def _release(
+        self,
+        claim: Claim,
+        error: BaseException,
+        reason: Reason,
+        backoff: timedelta,
+        **options: Any,
+    ) -> Outage | None:
+        self.failing.add(claim.id)
+        lease, summary = self._options.lease, self._summary(error)
+        return self._store.release(
+            claim, lease=lease, backoff=backoff, reason=reason, error=summary, **options
         )
 
+    def _isolates_killer(self, claim: Claim, places: Sequence[tuple[int, int]]) -> bool:
+        """Halve a batch whose workers died, or bury the single event. False if it is retried."""
+        if len(places) > 1:
+            self._split(claim, places, at=len(places) // 2)
+            self.log.killer_halved(claim)
+            return True
+        if claim.deaths < DEATHS_TO_BURY or not claim.others_succeeded:
+            return False
+        reason = (
+            f"{claim.deaths} workers died, or were silent for a lease, while they processed this "
+            "event."
+        )
+        self._bury(claim, Burial(*places[0], reason), failures=claim.failures)
+        return True
 
-def kind_of(error: BaseException) -> str:
-    """The name of the exception's class."""
-    return type(error).__qualname__
+    def _bury(
+        self, claim: Claim, burial: Burial, *, failures: int, error: BaseException | None = None
+    ) -> None:
+        self._store.bury(claim, [burial], processed=0, failures=failures)
+        self._report.buried += 1
+        self.failing.discard(claim.id)
+        summary = burial.error if error is None else self._summary(error)
+        self.log.buried(claim, error, summary, failures=failures)
+
+    @contextmanager
+    def _lease_may_be_lost(self) -> Iterator[None]:
+        """Log a lost lease, and go on: another worker processes the batch."""
+        try:
+            yield
+        except LeaseLost as lost:
+            self.log.lease_lost(lost)
+
+    def _summary(self, error: BaseException) -> str:
+        return summary_of(error, with_message=self._logs_messages)
+
+    def _backoff(self, attempts: int) -> timedelta:
+        return backoff_after(attempts, most=self._options.lease)
 
 
-def described(reason: object) -> tuple[str, str]:
-    """The reason as a dead letter keeps it: error and traceback."""
-    if not isinstance(reason, BaseException):
-        return _as_text(str(reason)), ""
-    text = "".join(format_exception(reason)).rstrip()
-    error = "".join(format_exception_only(reason)).strip()
-    return _as_text(error), _as_text(text[-LONGEST_TRACEBACK:])
-
-
-def _as_text(text: str) -> str:
-    """The text without lone surrogates, which the name of a file may bring into an error."""
-    return text.encode(errors="backslashreplace").decode()
-
-
-def _backoff(attempt: int, *, most: timedelta) -> timedelta:
-    """The backoff doubles with each attempt. Its jitter keeps workers from retrying in step."""
-    return min(FIRST_BACKOFF * (2.0 ** min(attempt - 1, 16)) * random.uniform(0.5, 1), most)
+def _places(array: bytes) -> Sequence[tuple[int, int]]:
+    """Start and end of each event. All of it is one place if the events cannot be separated."""
+    try:
+        return spans(array)
+    except ValueError:
+        return [(0, len(array))]

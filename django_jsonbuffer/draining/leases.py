@@ -28,6 +28,7 @@ class Lease:
     def __init__(self, store: Store, worker: str, *, duration: timedelta) -> None:
         self._store = store
         self._worker = worker
+        self._duration = duration
         self._is_renewed = duration > timedelta(0)
         period = min(HEARTBEAT, duration / 3) if self._is_renewed else HEARTBEAT
         self._period_seconds = max(period, _SHORTEST_PERIOD).total_seconds()
@@ -41,7 +42,7 @@ class Lease:
     def begin(self) -> None:
         """Start the heartbeat, which goes on until `end`."""
         if self._thread is None:
-            self._store.beat(self._worker)
+            self._store.beat(self._worker, lease=self._duration)
             thread = threading.Thread(
                 target=_keep,
                 args=[weakref.ref(self), self._ended, self._period_seconds],
@@ -74,7 +75,7 @@ class Lease:
         """
         claim = self.claim
         try:
-            self._store.beat(self._worker)
+            self._store.beat(self._worker, lease=self._duration)
             if claim is not None and self._is_renewed:
                 self._store.renew(claim)
         except LeaseLost as lost:

@@ -1,6 +1,5 @@
 """Database transactions around a processor. The processor must not leave a transaction open."""
 
-import logging
 from collections.abc import Awaitable, Callable
 from inspect import isasyncgen, isawaitable, isgenerator
 
@@ -21,8 +20,6 @@ from django_jsonbuffer.exceptions import BufferMisconfigured, TransactionLeftOpe
 
 from .batches import Batch
 
-logger = logging.getLogger("django_jsonbuffer")
-
 
 def run_processor(
     function: Callable[[Batch], object],
@@ -30,11 +27,14 @@ def run_processor(
     *,
     atomic: str | None,
     confirm: Callable[[], object],
+    on_late_error: Callable[[Exception], object],
 ) -> None:
     """Call the processor, and wait for it if it is a coroutine function.
 
     With `atomic`, the alias of a database, wrap the call in a transaction. Just before the commit,
     call `confirm`, which raises if the worker has lost its lease. Raise if there is no commit.
+    Call `on_late_error` with the error of an on-commit function. This error is not raised, because
+    the processor's writes are committed by then.
 
     Raises :class:`TransactionLeftOpen` if the processor began a transaction and left it open. That
     transaction is rolled back, because otherwise its writes would be lost later, after the batch
@@ -43,7 +43,7 @@ def run_processor(
     before = open_transactions()
     try:
         if atomic is not None:
-            _run_and_commit(function, batch, connections[atomic], confirm)
+            _run_and_commit(function, batch, connections[atomic], confirm, on_late_error)
         elif (result := function(batch)) is not None:
             _finish(result)
     finally:
@@ -62,12 +62,8 @@ def _run_and_commit(
     batch: Batch,
     connection: BaseDatabaseWrapper,
     confirm: Callable[[], object],
+    on_late_error: Callable[[Exception], object],
 ) -> None:
-    """Call the processor in a transaction.
-
-    Errors of on-commit functions are logged and not raised, because the processor's writes are
-    committed by then.
-    """
     is_outermost = not is_in_atomic(connection)
     commits: list[str] = []
     try:
@@ -77,14 +73,10 @@ def _run_and_commit(
             confirm()
             if is_outermost:
                 run_first_on_commit(connection, lambda: commits.append("done"))
-    except Exception:
+    except Exception as error:
         if not commits:
             raise
-        logger.exception(
-            "The processor's transaction of the database %s is committed. A function that was to "
-            "run at this commit failed, and the functions after it were not run.",
-            connection.alias,
-        )
+        on_late_error(error)
 
 
 def _finish(result: object) -> None:

@@ -80,6 +80,7 @@ def _facts(bucket_state: BucketState) -> dict[str, Any]:
         "workers": status.workers,
         "paused_seconds": None if status.paused is None else status.paused.total_seconds(),
         "failing_batches": status.failing,
+        "outage_seconds": None if status.outage is None else status.outage.total_seconds(),
         **_totals(status),
     }
 

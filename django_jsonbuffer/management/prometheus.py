@@ -52,6 +52,12 @@ METRICS: Final = (
         "Batches that failed and have not succeeded since.",
         _plain(lambda s: s.failing),
     ),
+    Metric(
+        "outage_seconds",
+        "gauge",
+        "How long the processor has only failed, 0 if it succeeds.",
+        _plain(lambda s: s.outage.total_seconds() if s.outage else 0),
+    ),
     Metric("appended_events_total", "counter", "Events appended.", _plain(lambda s: s.appended)),
     Metric("processed_events_total", "counter", "Events processed.", _plain(lambda s: s.processed)),
     Metric(

@@ -33,6 +33,9 @@ def _describe(delivery: Delivery, lease: timedelta) -> str:
     retry_in = delivery.retry_in(lease)
     retry = f"will be retried in {format_duration(retry_in)}" if retry_in else "can be retried now"
     error = escape_invisible(delivery.error) or "its worker died"
-    return (
-        f"batch {delivery.batch} failed at attempt {delivery.attempt}, and {retry}: {error}"
-    ).replace("\xa0", " ")
+    failed = (
+        f"failed at attempt {delivery.attempt}"
+        if delivery.attempt
+        else "is a part of one that failed"
+    )
+    return f"batch {delivery.batch} {failed}, and {retry}: {error}".replace("\xa0", " ")

@@ -50,9 +50,9 @@ class Rounds:
                 if self._step(drain):
                     found_any = True
                     yield drain
-                elif not self._watch:
+                elif not self._watch and not drain.wait_seconds:
                     self._active.remove(drain)
-            if self._watch and not found_any:
+            if self._active and not found_any:
                 self._stop.wait(self._seconds_to_wait())
 
     def _is_over(self) -> bool:
@@ -63,9 +63,12 @@ class Rounds:
         )
 
     def _seconds_to_wait(self) -> float:
+        seconds = self._interval_seconds
+        if not self._watch:
+            seconds = min(seconds, *(drain.wait_seconds for drain in self._active))
         if self._deadline is None:
-            return self._interval_seconds
-        return min(self._interval_seconds, max(0, self._deadline - time.monotonic()))
+            return seconds
+        return min(seconds, max(0, self._deadline - time.monotonic()))
 
     def _step(self, drain: Drain) -> bool:
         """Process one batch of the bucket. Returns whether there was a batch."""

@@ -9,7 +9,7 @@
 -- KEYS[2]  batches   STREAM of sealed batches
 -- KEYS[3]  dead      STREAM of dead letters
 -- KEYS[4]  stats     HASH of the bucket's counters
--- KEYS[5]  attempts  HASH of each batch's failures, deaths and outages
+-- KEYS[5]  attempts  HASH of what is remembered of each batch
 -- KEYS[6]  producer  STRING, the sequence number of this producer's last append, and its nonce
 -- ARGV[1]  remembered_ms      how long the bucket remembers the producer
 -- ARGV[2]  batch_size         most events of a batch; 0 never seals
@@ -23,9 +23,9 @@
 -- ARGV[10] counts             number of events in each of the splices below, with spaces between
 -- ARGV[11…] splices           each `,<event>,<event>]`, no larger than a batch may be
 --
--- Returns `stored` in the usual case. Otherwise {outcome, 1 when the bucket had no counters before
--- (then the caller writes its name into the catalog again), 1 when a foreign value became a dead
--- letter, events dropped}. The outcome is one of these:
+-- Returns `stored` in the usual case. Otherwise {outcome, 1 when the bucket had no total of appended
+-- events (then the caller writes its name into the catalog again), 1 when a foreign value became a
+-- dead letter, events dropped}. The outcome is one of these:
 --   stored     the events are stored
 --   repeated   this call was stored or dropped before; nothing was written
 --   overtaken  another call of the producer has this sequence number or a later one: a copy of the
@@ -114,7 +114,7 @@ if refusal then return refusal end
 
 -- All reads come before the first write: a key of another type must fail here.
 batch = batch or read_open(open, stats)
-local is_new = redis.call('HLEN', stats) == 0 and 1 or 0
+local is_new = redis.call('HGET', stats, 'appended') and 0 or 1
 if not seals and batch.bytes + #first_splice > MAX_BYTES then return { 'large', 0, 0, 0 } end
 if batch.is_foreign then redis.call('XLEN', dead) end
 local held

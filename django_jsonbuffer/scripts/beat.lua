@@ -1,25 +1,27 @@
--- Write the heartbeat of a worker, and once a minute a sample of the bucket's counters.
+-- Write the heartbeat of a worker, and once a minute a sample of the bucket's counters. Notice when
+-- the clock of the server was set, so that leases and backoffs do not follow it.
 --
 -- Atomic so that the names of workers that are long gone do not pile up, and so that several workers
 -- together take one sample a minute.
 --
--- KEYS[1]  open     STRING, the open batch
--- KEYS[2]  batches  STREAM of sealed batches
--- KEYS[3]  dead     STREAM of dead letters
--- KEYS[4]  stats    HASH of the bucket's counters
--- KEYS[5]  workers  HASH of the workers, and when (ms) each wrote its last heartbeat
--- KEYS[6]  history  LIST of samples of the bucket's counters
--- ARGV[1]  worker   name of the worker
+-- KEYS[1]  open      STRING, the open batch
+-- KEYS[2]  batches   STREAM of sealed batches
+-- KEYS[3]  dead      STREAM of dead letters
+-- KEYS[4]  stats     HASH of the bucket's counters
+-- KEYS[5]  workers   HASH of the workers, and when (ms) each wrote its last heartbeat
+-- KEYS[6]  history   LIST of samples of the bucket's counters
+-- ARGV[1]  worker    name of the worker
+-- ARGV[2]  lease_ms  how long a claim holds
 --
 -- Returns how many workers have a heartbeat.
 
--- @needs clock look_open_briefly look_sealed numbers permissions take_samples totals
+-- @needs clock doubt group look_open_briefly look_sealed numbers permissions take_samples totals
 
 local FORGOTTEN_MS = 24 * 60 * 60 * 1000
 
 local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local workers, history = KEYS[5], KEYS[6]
-local worker = ARGV[1]
+local worker, lease_ms = ARGV[1], tonumber(ARGV[2])
 
 local refusal = missing_permission(open)
 if refusal then return refusal end
@@ -35,7 +37,24 @@ for i = 1, #noted, 2 do
   end
 end
 redis.call('HSET', workers, worker, now)
--- An error of the sample must not end the script, because a lease is worth more than the history.
+
+local function watch_clock()
+  local clock = whole(redis.call('HGET', stats, 'clock'))
+  if is_set_back(clock, now) then
+    -- All deliveries were at times that come again. Each lease begins again, and each backoff is over.
+    for _, found in ipairs(deliveries_of(batches, '-', '+', deliveries_of(batches)[1] or 0)) do
+      local idle_ms = found[2] == NOBODY and lease_ms or 0
+      redis.call('XCLAIM', batches, GROUP, found[2], 0, found[1], 'IDLE', idle_ms, 'JUSTID')
+    end
+  end
+  if has_gap(clock, now, lease_ms) or is_set_back(clock, now) then
+    redis.call('HSET', stats, 'resumed', now)
+  end
+  redis.call('HSET', stats, 'clock', now)
+end
+
+-- An error must not end the script, because a lease is worth more than the rest.
+pcall(watch_clock)
 pcall(function()
   local batch = is_sample_due(history) and look_open_briefly(open, stats)
   if batch then -- or the sample must wait until a client has counted the events

@@ -6,30 +6,31 @@
 -- KEYS[1]  batches    STREAM of sealed batches
 -- KEYS[2]  dead       STREAM of dead letters
 -- KEYS[3]  stats      HASH of the bucket's counters
--- KEYS[4]  attempts   HASH of each batch's failures, deaths and outages
+-- KEYS[4]  attempts   HASH of what is remembered of each batch
 -- ARGV[1]  worker     name of the worker that holds the lease
--- ARGV[2]  id         id of the batch
+-- ARGV[2]  batch      id of the batch, with its token
 -- ARGV[3]  attempt    number of the delivery that the worker holds, from 1
 -- ARGV[4]  processed  how many events of the batch have been processed
 -- ARGV[5]  failures   failures of the processor, for the field `attempts` of the dead letters
 -- ARGV[6…] letters    four for each event: its first and its last byte in the batch, error, traceback
 --
--- Returns 1, or 0 when another worker holds the lease or the batch is gone.
+-- Returns {how long the outage was that ends with a success of the processor (ms), or -1}, or an
+-- empty list when another worker holds the lease or the batch is gone.
 
 -- @needs attempts counters dead_letters entries leases look_sealed permissions remember_sealed
--- @needs remove
+-- @needs remove success
 
 local batches, dead, stats, attempts = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local worker, id, attempt = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local worker, batch, attempt = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local processed, failures = tonumber(ARGV[4]), ARGV[5]
 local FIRST_ARGV = 6
 
 local refusal = missing_permission(batches)
 if refusal then return refusal end
 
-if not is_held(batches, worker, id, attempt) then return 0 end
-local entry = redis.call('XRANGE', batches, id, id)[1]
-if not entry then return 0 end
+local id = held_id(batches, attempts, worker, batch, attempt)
+local entry = id and redis.call('XRANGE', batches, id, id)[1]
+if not entry then return {} end
 local events, count = contents(entry)
 local held, past = look_sealed(batches, stats), attempts_at(attempts, id)
 
@@ -37,10 +38,10 @@ local held, past = look_sealed(batches, stats), attempts_at(attempts, id)
 redis.call('PERSIST', batches)
 for at = FIRST_ARGV, #ARGV, 4 do
   local event = string.sub(events, tonumber(ARGV[at]), tonumber(ARGV[at + 1]))
-  add_dead_letter(dead, stats, event, ARGV[at + 2], id, failures, ARGV[at + 3], past.first_ms)
+  add_dead_letter(dead, stats, event, ARGV[at + 2], batch, failures, ARGV[at + 3], past.first_ms)
 end
 remove(batches, attempts, id)
 held.claimed, held.bytes = held.claimed - count, held.bytes - #events
 remember_sealed(batches, stats, held)
 bump(stats, 'processed', processed)
-return 1
+return { processed > 0 and note_success(stats) or -1 }

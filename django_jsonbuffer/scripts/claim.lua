@@ -1,6 +1,9 @@
 -- Claim one batch: the batch that this worker holds already. If it holds none, and the bucket is
--- not paused: the oldest batch whose lease has run out or whose backoff is over; else the oldest
--- sealed batch that was never delivered; else the open batch, if it is old enough.
+-- not paused: the oldest batch whose lease has run out, whose backoff is over, or that is a piece of
+-- a batch that was split; else the oldest sealed batch that was never delivered; else the open
+-- batch, if it is old enough. When single events fail in a row, and in an outage, batches that were
+-- never delivered come first at times. In an outage, no worker claims a batch before the pause is
+-- over, and of the batches that have failed, the one with the fewest deliveries comes first.
 --
 -- Atomic so that no two workers ever hold one batch under valid leases. Repeatable: a worker that got
 -- no reply claims the same batch again. A lease that ran out counts as the death of its worker.
@@ -9,28 +12,37 @@
 -- KEYS[2]  batches   STREAM of sealed batches
 -- KEYS[3]  dead      STREAM of dead letters
 -- KEYS[4]  stats     HASH of the bucket's counters
--- KEYS[5]  attempts  HASH of each batch's failures, deaths and outages
+-- KEYS[5]  attempts  HASH of what is remembered of each batch
 -- KEYS[6]  paused    STRING, since when (ms) the bucket is paused
 -- ARGV[1]  worker     name of the worker
 -- ARGV[2]  lease_ms   how long a claim holds
 -- ARGV[3]  linger_ms  how old an open batch must be to be sealed; -1 leaves it open
 -- ARGV[4]  after      where to begin among the batches that were delivered before: '-' for the
---                     oldest, or '(' and an id for batches behind this id. A drain passes the id
---                     that it claimed last, so that it claims no batch twice
--- ARGV[5]  token      field of the batch that this call seals
+--                     oldest, or '(' and an id for batches behind this id. A drain passes the newest
+--                     id that it claimed, so that it claims no batch twice
+-- ARGV[5]  newest     id behind which to claim no batch that was never delivered, or '+'
+-- ARGV[6]  token      field of the batch that this call seals
 --
--- Returns {foreign, id, attempt, count, events, failures, deaths, outages}. `foreign` is the number of
--- foreign values that became dead letters. The other values are absent when nothing was claimed. If
--- nothing was claimed and `foreign` is not 0, call again: one call sets aside a limited number of
--- foreign values. `attempt` is the number of this delivery, from 1.
+-- Returns {foreign, id, token, attempt, count, events, failures, deaths, others_succeeded, error,
+-- failed, alone, by, tries}. `foreign` is the number of foreign values that became dead letters.
+-- `attempt` is the number of this delivery, from 1. `others_succeeded` is 1 when the processor has
+-- succeeded with other batches since this one first failed; what failed in an outage that is over
+-- has not failed. The last four are those of outage_at(), with 0 for `tries` while workers do not
+-- wait.
+-- If nothing was claimed, returns {foreign, wait_ms, reason}. When `foreign` is not 0, call again: one
+-- call sets aside a limited number of foreign values. Otherwise wait so long, if the reason is
+-- `outage`, or `doubt`: a lease has run out, but its worker may live. Else the reason is empty.
 
--- @needs attempts clock ensure_group entries foreign_entries group look_open look_sealed open_batch
--- @needs permissions remember_attempts remember_sealed remove sealing
+-- @needs attempts clock deaths delivered doubt ensure_group entries foreign_entries group look_open
+-- @needs look_sealed numbers open_batch outage permissions remember_attempts remember_outage
+-- @needs remember_sealed remove sealing totals
+
+local MOST_IN_TURN = 100 -- batches that take turns in an outage
 
 local open, batches, dead, stats, attempts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local paused = KEYS[6]
-local worker, lease_ms, linger_ms, after = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local token = ARGV[5]
+local worker, lease_ms, linger_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local after, newest, token = ARGV[4], ARGV[5], ARGV[6]
 
 local refusal = missing_permission(open)
 if refusal then return refusal end
@@ -41,6 +53,18 @@ local foreign = batch.is_foreign and 1 or 0
 -- Keys of another type must fail here, before the first write.
 redis.call('XLEN', dead)
 redis.call('HLEN', attempts)
+local now, outage, successes = now_ms(), outage_at(stats), total_of(stats, 'successes')
+local acquitted = total_of(stats, 'acquitted')
+local tries = outage.retry > 0 and outage.tries or 0
+
+-- How long no lease that has run out can be believed (ms).
+local function doubt_ms()
+  local grace_ms = math.min(lease_ms, 15000)
+  local known = redis.call('HMGET', stats, 'clock', 'resumed')
+  local clock, resumed = whole(known[1]), whole(known[2])
+  if has_gap(clock, now, lease_ms) or is_set_back(clock, now) then return grace_ms end
+  return math.max(0, math.min((resumed or 0) + grace_ms - now, grace_ms))
+end
 
 -- The reply for an entry that this worker holds. Or nil when the entry was not a batch: then it has
 -- become a dead letter.
@@ -55,17 +79,32 @@ local function claimed(entry, attempt, was_claimed, has_died)
     held.sealed, held.claimed = held.sealed - count, held.claimed + count
   end
   local past = attempts_at(attempts, entry[1])
-  past.claimed_ms = now_ms()
-  if has_died then
-    past.deaths, past.first_ms = past.deaths + 1, past.first_ms or past.claimed_ms
+  -- Another client may have put the entry there, with any token.
+  past.claimed_ms = now
+  past.token = string.match(field(entry[2], 'token') or '', '^%x*$') or ''
+  past.opened = whole(field(entry[2], 'opened'))
+  if past.successes then
+    -- There are more than now only if the counters are lost.
+    past.successes = past.successes >= acquitted and math.min(past.successes, successes) or nil
   end
+  if has_died then count_death(past, successes, now) end
   remember_attempts(attempts, entry[1], past)
-  return { foreign, entry[1], attempt, count, events, past.failures, past.deaths, past.outages }
+  local others_succeeded = past.successes and successes > past.successes and 1 or 0
+  return { foreign, entry[1], past.token, attempt, count, events, past.failures, past.deaths,
+    others_succeeded, past.error, outage.failed, outage.alone, outage.by, tries }
+end
+
+local function with_fewest_deliveries(ready)
+  local fewest = ready[1]
+  for _, found in ipairs(ready) do
+    if found[4] < fewest[4] then fewest = found end
+  end
+  return fewest
 end
 
 local function claim_delivered(is_own, ...)
   while foreign < MOST_SET_ASIDE do
-    local found = deliveries_of(batches, ...)[1]
+    local found = with_fewest_deliveries(deliveries_of(batches, ...))
     if not found then return nil end
     local id, holder, deliveries = found[1], found[2], found[4]
     local entry = redis.call('XRANGE', batches, id, id)[1]
@@ -85,6 +124,11 @@ end
 
 local function claim_sealed()
   while foreign < MOST_SET_ASIDE do
+    local last, is_ahead = delivered_until(batches)
+    -- The group must not deliver pieces of split batches again.
+    if is_ahead then redis.call('XGROUP', 'SETID', batches, GROUP, last) end
+    if newest ~= '+' and (last == LARGEST_ID
+        or #redis.call('XRANGE', batches, '(' .. last, newest, 'COUNT', 1) == 0) then return nil end
     local read = redis.call('XREADGROUP', 'GROUP', GROUP, worker, 'COUNT', 1,
       'STREAMS', batches, '>')
     if not read then return nil end
@@ -94,33 +138,65 @@ local function claim_sealed()
 end
 
 local function has_lingered()
-  local age = batch.count > 0 and now_ms() - batch.opened
+  local age = batch.count > 0 and now - batch.opened
   -- A negative age: the clock of Redis was set back, perhaps by a long time. So do not wait.
   return age and (age >= linger_ms or age < 0)
 end
 
 local is_paused = redis.call('GET', paused) ~= false
 local lingered = not is_paused and has_lingered()
-if not (held.entries > 0 or lingered or batch.text) then return { 0 } end
+if not (held.entries > 0 or lingered or batch.text) then return { 0, 0, '' } end
 
 -- A full Redis decides at the first write of a script whether the script may run. This script must
 -- run, because only draining frees memory. So its first write needs no memory, and removes nothing.
 redis.call('PERSIST', open)
 adopt(open, dead, stats, batch)
 
-local reply
+-- Whether to begin with batches that were never delivered, so that old ones that fail for reasons of
+-- their own do not make an outage of it, or hide its end. At times the old ones come first as well.
+local function prefers_undelivered()
+  if tries > 0 then return tries % 8 ~= 1 end
+  return outage.alone > 1 and outage.alone % 2 == 1
+end
+
+local doubt, reply = 0, nil
+local function claim_ready()
+  local most = tries > 0 and MOST_IN_TURN or 1
+  if doubt > 0 then return claim_delivered(false, 'IDLE', lease_ms, after, '+', most, NOBODY) end
+  return claim_delivered(false, 'IDLE', lease_ms, after, '+', most)
+end
+
 if held.entries > 0 then
   ensure_group(batches)
   reply = claim_delivered(true, '-', '+', 1, worker)
-  if not reply and not is_paused then
-    reply = claim_delivered(false, 'IDLE', lease_ms, after, '+', 1) or claim_sealed()
+end
+-- A time that is further away than any backoff was written before the clock was set back.
+local outage_ms = outage.retry - now
+local waits = outage_ms > 0 and outage_ms <= lease_ms
+if not reply and not is_paused and not waits then
+  if held.entries > 0 then
+    doubt = doubt_ms()
+    if prefers_undelivered() then
+      reply = claim_sealed() or claim_ready()
+    else
+      reply = claim_ready() or claim_sealed()
+    end
+  end
+  if not reply and lingered and foreign < MOST_SET_ASIDE then
+    local refusal = seal(open, batches, batch, held, token)
+    if refusal then return refusal end
+    remember_open(open, stats, batch)
+    reply = claim_sealed()
+  end
+  if reply and outage.retry > 0 then
+    outage.retry = now + lease_ms -- or until this worker reports how it went
+    remember_outage(stats, outage)
   end
 end
-if not reply and lingered and foreign < MOST_SET_ASIDE then
-  local refusal = seal(open, batches, batch, held, token)
-  if refusal then return refusal end
-  remember_open(open, stats, batch)
-  reply = claim_sealed()
-end
 if reply or foreign > 0 then remember_sealed(batches, stats, held) end
-return reply or { foreign }
+if reply then return reply end
+if waits and not is_paused then return { foreign, outage_ms, 'outage' } end
+if doubt > 0 and deliveries_of(batches, 'IDLE', lease_ms, after, '+', 1)[1] then
+  return { foreign, doubt, 'doubt' }
+end
+return { foreign, 0, '' }

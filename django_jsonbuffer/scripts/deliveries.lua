@@ -3,7 +3,7 @@
 -- Atomic so that each batch is listed once, with its holder.
 --
 -- KEYS[1]  batches   STREAM of sealed batches
--- KEYS[2]  attempts  HASH of each batch's failures, deaths and outages
+-- KEYS[2]  attempts  HASH of what is remembered of each batch
 -- KEYS[3]  workers   HASH of the workers, and when (ms) each wrote its last heartbeat
 -- ARGV[1]  limit     most batches
 --
@@ -11,12 +11,13 @@
 -- batches, oldest first}. A batch is
 --   1  its id
 --   2  name of the worker that holds it, or '' when it was released
---   3  number of its last attempt, from 1
+--   3  number of its last attempt, from 1; 0 for a piece of a split batch that was never delivered
 --   4  ms since it was last claimed, or -1 when that is not known
 --   5  ms since its lease was last renewed
 --   6  how often the processor failed with it
 --   7  how many workers died with it
---   8  class of the exception that it last failed with, or ''
+--   8  the error that it last failed with, or ''
+--   9  its token
 -- Writes nothing.
 
 -- @needs attempts clock group numbers
@@ -36,7 +37,7 @@ for at, delivery in ipairs(deliveries_of(batches, '-', '+', limit)) do
   listed[at] = {
     id, holder == NOBODY and '' or holder, attempt,
     past.claimed_ms and math.max(0, now - past.claimed_ms) or -1, idle_ms, past.failures, past.deaths,
-    past.error,
+    past.error, past.token,
   }
 end
 return { beats, listed }

@@ -3,44 +3,64 @@
 -- Atomic so that a batch has one holder or none. A copy of the call that arrives later finds
 -- another holder, or another delivery, and does nothing.
 --
--- KEYS[1]  batches   STREAM of sealed batches
--- KEYS[2]  stats     HASH of the bucket's counters
--- KEYS[3]  attempts  HASH of each batch's failures, deaths and outages
--- ARGV[1]  worker    name of the worker that holds the lease
--- ARGV[2]  id        id of the batch
--- ARGV[3]  attempt   number of the delivery that the worker holds, from 1
--- ARGV[4]  count     events of the batch
--- ARGV[5]  idle_ms   idle time of the batch: the lease less the backoff
--- ARGV[6]  failed    1 for a failure, 0 for an outage
--- ARGV[7]  error     class of the exception that the batch failed with
+-- KEYS[1]  batches     STREAM of sealed batches
+-- KEYS[2]  stats       HASH of the bucket's counters
+-- KEYS[3]  attempts    HASH of what is remembered of each batch
+-- ARGV[1]  worker      name of the worker that holds the lease
+-- ARGV[2]  batch       id of the batch, with its token
+-- ARGV[3]  attempt     number of the delivery that the worker holds, from 1
+-- ARGV[4]  count       events of the batch
+-- ARGV[5]  idle_ms     idle time of the batch: the lease less the backoff
+-- ARGV[6]  reason      why it is released: failure (counts as an attempt), retry (does not), outage
+--                      (does not, and it goes on or begins), death (counts as the death of a worker)
+-- ARGV[7]  weight      how much this failure tells about an outage: 0 for nothing
+-- ARGV[8]  by          'x' when an exception that means an outage is the reason, else ''
+-- ARGV[9]  pause_ms    how long no worker may try again in an outage; -1 when they do not wait yet
+-- ARGV[10] error       the error that the batch failed with
 --
--- Returns 1, or 0 when another worker holds the lease or the batch is gone.
+-- Returns {ms since the outage began, or -1 without an outage; 1 when the worker is to log it, which
+-- is when it begins and once a minute}, or an empty list when another worker holds the lease or the
+-- batch is gone.
 
--- @needs attempts clock group leases look_sealed permissions remember_attempts remember_sealed
--- @needs totals
+-- @needs attempts clock deaths group leases look_sealed outage permissions remember_attempts
+-- @needs remember_outage remember_sealed totals
+
+local LOGGED_EVERY_MS = 60 * 1000
 
 local batches, stats, attempts = KEYS[1], KEYS[2], KEYS[3]
-local worker, id, attempt = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local count, idle_ms, failed, error = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
+local worker, batch, attempt = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local count, idle_ms, reason, weight = tonumber(ARGV[4]), ARGV[5], ARGV[6], tonumber(ARGV[7])
+local by, pause_ms, error = ARGV[8], tonumber(ARGV[9]), ARGV[10]
 
 local refusal = missing_permission(batches)
 if refusal then return refusal end
 
-if not is_held(batches, worker, id, attempt) then return 0 end
-if #redis.call('XRANGE', batches, id, id) == 0 then return 0 end -- another client deleted it
-local held, past = look_sealed(batches, stats), attempts_at(attempts, id)
-local processed = total_of(stats, 'processed')
-if failed == 1 then
-  past.failures = past.failures + 1
-else
-  if past.processed and past.processed ~= processed then past.outages = past.outages + 1 end
-  past.processed = processed
+local id = held_id(batches, attempts, worker, batch, attempt)
+-- Another client may have deleted the entry.
+if not id or #redis.call('XRANGE', batches, id, id) == 0 then return {} end
+local held, past, outage = look_sealed(batches, stats), attempts_at(attempts, id), outage_at(stats)
+local now, successes = now_ms(), total_of(stats, 'successes')
+
+if reason == 'death' then count_death(past, successes, now) end
+past.first_ms, past.error = past.first_ms or now, error
+past.successes = past.successes or successes
+if reason == 'failure' then past.failures = past.failures + 1 end
+outage.failed = outage.failed + weight
+if count == 1 or by ~= '' then outage.alone = outage.alone + weight end
+local is_told = 0
+if reason == 'outage' then
+  -- A failure in an outage is not counted, so it is no beginning of what is.
+  past.successes = successes
+  outage.since, outage.tries = outage.since or now, outage.tries + 1
+  outage.by = by
+  if pause_ms >= 0 then outage.retry = now + pause_ms end
+  if math.abs(now - outage.told) >= LOGGED_EVERY_MS then outage.told, is_told = now, 1 end
 end
-past.first_ms, past.error = past.first_ms or now_ms(), error
 
 -- XCLAIM needs no memory, so a full Redis lets the script run to its end.
 redis.call('XCLAIM', batches, GROUP, NOBODY, 0, id, 'IDLE', idle_ms, 'JUSTID')
 held.claimed, held.sealed = held.claimed - count, held.sealed + count
 remember_sealed(batches, stats, held)
 remember_attempts(attempts, id, past)
-return 1
+if weight > 0 or reason == 'outage' then remember_outage(stats, outage) end
+return { outage.since and math.max(0, now - outage.since) or -1, is_told }

@@ -1,5 +1,6 @@
 -- Retire a worker: the batches that it still holds can be claimed at once. Workers that hold nothing
--- are taken out of the consumer group, so that their names do not pile up.
+-- are taken out of the consumer group, so that their names do not pile up. If the worker releases a
+-- batch in an outage, the next try need not wait for the lease.
 --
 -- Atomic so that no worker is removed between its claim and its ack: Redis would never deliver the
 -- batches of a removed worker again. If a worker lives, its next claim adds it again.
@@ -12,7 +13,7 @@
 --
 -- Returns how many batches the worker still held.
 
--- @needs entries group look_sealed permissions remember_sealed
+-- @needs clock entries group look_sealed outage permissions remember_outage remember_sealed
 
 local batches, stats, workers = KEYS[1], KEYS[2], KEYS[3]
 local worker, lease_ms = ARGV[1], ARGV[2]
@@ -36,7 +37,14 @@ for _, found in ipairs(deliveries_of(batches, '-', '+', 1000, worker)) do
     released = released + 1
   end
 end
-if released > 0 then remember_sealed(batches, stats, held) end
+if released > 0 then
+  remember_sealed(batches, stats, held)
+  local outage = outage_at(stats)
+  if outage.retry > 0 then
+    outage.retry = now_ms() -- the next try need not wait
+    remember_outage(stats, outage)
+  end
+end
 
 for _, info in ipairs(redis.call('XINFO', 'CONSUMERS', batches, GROUP)) do
   if field(info, 'pending') == 0 then

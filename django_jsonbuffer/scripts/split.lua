@@ -1,64 +1,80 @@
--- Split a claimed batch: replace it by its two halves, so that the event that fails can be found.
+-- Split a claimed batch: replace it by two pieces, so that the event that fails can be found. The
+-- pieces can be claimed at once, before all batches that were never delivered. If the worker keeps
+-- none of them in an outage, the next try need not wait for the lease.
 --
--- Atomic so that every event is in the batch or in one of the halves, never in both. A copy of the
+-- Atomic so that every event is in the batch or in one of the pieces, never in both. A copy of the
 -- call that arrives later finds another holder, or another delivery, and does nothing.
 --
 -- KEYS[1]  batches    STREAM of sealed batches
 -- KEYS[2]  stats      HASH of the bucket's counters
--- KEYS[3]  attempts   HASH of each batch's failures, deaths and outages
+-- KEYS[3]  attempts   HASH of what is remembered of each batch
 -- ARGV[1]  worker     name of the worker that holds the lease
--- ARGV[2]  id         id of the batch
+-- ARGV[2]  batch      id of the batch, with its token
 -- ARGV[3]  attempt    number of the delivery that the worker holds, from 1
--- ARGV[4]  last       last byte of the first half
--- ARGV[5]  following  first byte of the second half
--- ARGV[6]  left       events of the first half
--- ARGV[7]  right      events of the second half
--- ARGV[8]  failures   that both halves begin with
--- ARGV[9]  deaths     that both halves begin with
--- ARGV[10] outages    that both halves begin with
--- ARGV[11] error      class of the exception that the batch failed with
+-- ARGV[4]  last       last byte of the first piece
+-- ARGV[5]  following  first byte of the second piece
+-- ARGV[6]  left       events of the first piece
+-- ARGV[7]  right      events of the second piece
+-- ARGV[8]  deaths     that both pieces begin with
+-- ARGV[9]  keeps      1 or 2 for the piece that the worker keeps and tries next, 0 for none
+-- ARGV[10] weight     how much the failure tells about an outage: 0 when it did not fail
+-- ARGV[11] lease_ms   how long a claim holds
+-- ARGV[12] error      the error that the batch failed with
+-- ARGV[13] token      field of the pieces
 --
--- Returns {id of the second half}, or an empty list when another worker holds the lease or the batch
--- is gone.
+-- Returns 1, or 0 when another worker holds the lease or the batch is gone.
 
--- @needs attempts entries leases look_sealed numbers permissions remember_attempts remember_sealed
--- @needs remove undelivered
+-- @needs attempts clock entries group leases look_sealed numbers outage permissions
+-- @needs remember_attempts remember_outage remember_sealed remove totals
 
 local batches, stats, attempts = KEYS[1], KEYS[2], KEYS[3]
-local worker, id, attempt = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local worker, batch, attempt = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local last, following = tonumber(ARGV[4]), tonumber(ARGV[5])
 local left, right = tonumber(ARGV[6]), tonumber(ARGV[7])
-local failures, deaths, outages, error = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
+local deaths, keeps, weight = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local lease_ms, error, token = ARGV[11], ARGV[12], ARGV[13]
 
 local refusal = missing_permission(batches)
 if refusal then return refusal end
 
-if not is_held(batches, worker, id, attempt) then return {} end
-local entry = redis.call('XRANGE', batches, id, id)[1]
-if not entry then return {} end
+local id = held_id(batches, attempts, worker, batch, attempt)
+local entry = id and redis.call('XRANGE', batches, id, id)[1]
+if not entry then return 0 end
 local events, count = contents(entry)
 local opened = field(entry[2], 'opened')
-local held, first = look_sealed(batches, stats), first_undelivered(batches)
-local halves_opened = first and oldest_halves(stats, first[1])
-local past = {
-  failures = failures, deaths = deaths, outages = outages,
-  first_ms = attempts_at(attempts, id).first_ms, error = error,
-}
+local held, past, outage = look_sealed(batches, stats), attempts_at(attempts, id), outage_at(stats)
+past.failures, past.deaths, past.opened, past.token = 0, deaths, whole(opened), token
+past.claimed_ms = nil
+if error ~= '' then
+  past.first_ms, past.error = past.first_ms or now_ms(), error
+  past.successes = past.successes or total_of(stats, 'successes')
+end
 
 -- The first write needs no memory, so that a full Redis lets the script run to its end.
 redis.call('PERSIST', batches)
-local newest
-for _, half in ipairs({
+for place, piece in ipairs({
   { string.sub(events, 1, last) .. ']', left },
   { '[' .. string.sub(events, following), right },
 }) do
-  newest = redis.call('XADD', batches, '*', 'events', half[1], 'count', half[2], 'opened', opened)
-  remember_attempts(attempts, newest, past)
-  held.sealed, held.bytes = held.sealed + half[2], held.bytes + #half[1]
+  local array, number = piece[1], piece[2]
+  local added = redis.call('XADD', batches, '*', 'events', array, 'count', number,
+    'opened', opened, 'token', token)
+  remember_attempts(attempts, added, past)
+  held.bytes = held.bytes + #array
+  if place == keeps then
+    redis.call('XCLAIM', batches, GROUP, worker, 0, added, 'RETRYCOUNT', 1, 'FORCE', 'JUSTID')
+    held.claimed = held.claimed + number
+  else
+    redis.call('XCLAIM', batches, GROUP, NOBODY, 0, added, 'IDLE', lease_ms, 'RETRYCOUNT', 0,
+      'FORCE', 'JUSTID')
+    held.sealed = held.sealed + number
+  end
 end
 remove(batches, attempts, id)
-redis.call('HSET', stats, 'split_last', newest,
-  'split_opened', math.min(whole(opened) or 0, halves_opened or math.huge))
 held.claimed, held.bytes = held.claimed - count, held.bytes - #events
 remember_sealed(batches, stats, held)
-return { newest }
+local is_untried = keeps == 0 and outage.retry > 0
+if is_untried then outage.retry = now_ms() end
+outage.failed = outage.failed + weight
+if weight > 0 or is_untried then remember_outage(stats, outage) end
+return 1

@@ -6,14 +6,14 @@
 -- KEYS[2]  batches   STREAM of sealed batches
 -- KEYS[3]  dead      STREAM of dead letters
 -- KEYS[4]  stats     HASH of the bucket's counters
--- KEYS[5]  attempts  HASH of each batch's failures, deaths and outages
+-- KEYS[5]  attempts  HASH of what is remembered of each batch
 -- KEYS[6]  workers   HASH of the workers, and when (ms) each wrote its last heartbeat
 -- KEYS[7]  history   LIST of samples of the bucket's counters
 -- KEYS[8]  paused    STRING, since when (ms) the bucket is paused
 -- ARGV[1]  counted   events that the client has counted in the open batch, or -1
 -- ARGV[2]  length    bytes of these events as an array, or 0
 --
--- Returns 27 values, or {0} when the client must count the events of the open batch first, because
+-- Returns 28 values, or {0} when the client must count the events of the open batch first, because
 -- another client has changed it and it is long:
 --    1  events in the open batch
 --    2  events that are sealed and not claimed
@@ -27,7 +27,8 @@
 --   10  ms that the bucket has been paused, or -1 when it is not paused
 --   11  batches that have failed and not succeeded since, among the oldest 100 that workers hold or
 --       have released
---   12  number of the last attempt of the oldest failing batch, or 0
+--   12  number of the last attempt of the oldest failing batch, 1 for a piece of a batch that failed, or
+--       0 when none fails
 --   13  ms since the newest sample, or -1 when there is none
 --   14  ms since the second newest sample, or since the newest if it is the only one, or -1
 --   15  the total of appended events at the time of 14, or -1
@@ -42,11 +43,12 @@
 --   24  total of purged events
 --   25  total of discarded dead letters
 --   26  total of expired dead letters
---   27  class of the exception that the oldest failing batch last failed with, or ''
+--   27  error that the oldest failing batch last failed with, or ''
+--   28  ms since the outage began, or -1 when there is none
 -- Writes nothing.
 
--- @needs attempts clock entries group look_open_briefly look_sealed numbers opened_at
--- @needs read_samples totals undelivered
+-- @needs attempts clock delivered entries group look_open_briefly look_sealed numbers opened_at
+-- @needs outage read_samples totals
 
 local HEARD_OF_MS = 30 * 1000 -- a worker writes a heartbeat every 10 s
 
@@ -57,20 +59,18 @@ local counted, length = tonumber(ARGV[1]), tonumber(ARGV[2])
 local now = now_ms()
 local function ms_since(ms) return ms and math.max(0, now - ms) or -1 end
 
--- When the oldest event was appended that is sealed and that no worker holds, or nil. A released
--- batch is older than all batches that were never delivered, except halves.
+-- When the oldest event was appended that is sealed and that no worker holds, or nil. That event is in
+-- a batch that was never delivered, or in one that was released or split.
 local function oldest_sealed()
-  local entry = first_undelivered(batches)
-  local halves_opened = entry and oldest_halves(stats, entry[1])
+  local last = delivered_until(batches)
+  -- Redis refuses a range that begins behind the largest possible id.
+  local entry = last ~= LARGEST_ID and redis.call('XRANGE', batches, '(' .. last, '+', 'COUNT', 1)[1]
+  local oldest = entry and whole(field(entry[2], 'opened'))
   for _, released in ipairs(deliveries_of(batches, '-', '+', 100, NOBODY)) do
-    local found = redis.call('XRANGE', batches, released[1], released[1])[1]
-    if found then -- or another client deleted it
-      entry = found
-      break
-    end
+    local opened = attempts_at(attempts, released[1]).opened
+    if opened and (not oldest or opened < oldest) then oldest = opened end
   end
-  local opened = entry and whole(field(entry[2], 'opened'))
-  return opened and halves_opened and math.min(opened, halves_opened) or opened
+  return oldest
 end
 
 -- The values 5, 11, 12 and 27.
@@ -83,7 +83,7 @@ local function deliveries()
   for _, delivery in ipairs((summary[1] or 0) > 0 and deliveries_of(batches, '-', '+', 100) or {}) do
     local past = attempts_at(attempts, delivery[1])
     if past.error ~= '' or past.deaths > 0 then
-      if failing == 0 then attempt, error = delivery[4], past.error end
+      if failing == 0 then attempt, error = math.max(1, delivery[4]), past.error end
       failing = failing + 1
     end
   end
@@ -134,6 +134,6 @@ return {
   total_of(stats, 'dropped_newest'), total_of(stats, 'dropped_oldest'),
   total_of(stats, 'dropped_purged'), total_of(stats, 'dropped_discarded'),
   total_of(stats, 'dropped_expired'),
-  -- 27: error of the oldest failing batch
-  error,
+  -- 27 and 28: error of the oldest failing batch, outage
+  error, ms_since(outage_at(stats).since),
 }

@@ -8,7 +8,7 @@
 -- KEYS[2]  batches   STREAM of sealed batches
 -- KEYS[3]  dead      STREAM of dead letters
 -- KEYS[4]  stats     HASH of the bucket's counters
--- KEYS[5]  attempts  HASH of each batch's failures, deaths and outages
+-- KEYS[5]  attempts  HASH of what is remembered of each batch
 -- ARGV[1]  counter   the total that counts the events: processed, or purged
 -- ARGV[2]  returns   1 to return the events
 -- ARGV[3]  limit     most sealed batches of one call; 0 for all

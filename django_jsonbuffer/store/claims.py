@@ -1,7 +1,9 @@
 """A batch in the hands of a worker."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from datetime import timedelta
+from enum import Enum
+from typing import Any, Final, NamedTuple, Self
 
 
 def position(id: str) -> tuple[int, int]:
@@ -13,12 +15,40 @@ def position(id: str) -> tuple[int, int]:
     return int(time), int(sequence)
 
 
-@dataclass(frozen=True, slots=True)
+def batch_id(stream_id: bytes, token: bytes) -> str:
+    """The id of a batch, as processors know it: its id in the stream, a dash, and its token."""
+    id = stream_id.decode()
+    return f"{id}-{token.decode()}" if token else id
+
+
+class Row(NamedTuple):
+    """The failures of a bucket in a row, since the last success of its processor."""
+
+    failed: int
+    """How many batches failed at their first try."""
+
+    alone: int
+    """How many of them were single events. A failure that means an outage counts more."""
+
+    is_by_exception: bool
+    """Whether the outage began with an exception that means an outage."""
+
+    tries: int
+    """Tries that failed since the outage began. 0 if there is none."""
+
+
+NO_ROW: Final = Row(0, 0, False, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """A batch that one worker holds under a lease."""
 
     id: str
-    """The stream id: the same on every delivery of the batch, and never used again."""
+    """The same on every delivery of the batch, and never used again."""
+
+    stream_id: str
+    """The id in the stream. It may come again if the server loses its last writes."""
 
     worker: str
     """Name of the worker."""
@@ -33,14 +63,80 @@ class Claim:
     array: bytes
     """The JSON array of the events, byte for byte as they were appended."""
 
-    failures: int
-    """How often the processor failed with the batch. Halves start with the number of the batch."""
+    failures: int = 0
+    """How often the processor failed with the event alone while others succeeded."""
 
-    deaths: int
+    deaths: int = 0
     """How many workers let the lease of the batch run out."""
 
-    outages: int
-    """Outages of the batch, without those between which no other events were processed."""
+    others_succeeded: bool = False
+    """Whether the processor has succeeded with other batches since this one first failed."""
+
+    error: str = ""
+    """The error of the last failure. Empty if there was none."""
+
+    row: Row = NO_ROW
+    """The failures in a row before this claim."""
+
+    @classmethod
+    def of(cls, worker: str, reply: list[Any]) -> Self:
+        """The claim that the script reports."""
+        stream_id, token, attempt, count, array, failures, deaths, *rest = reply
+        others_succeeded, error, failed, alone, by, tries = rest
+        return cls(
+            id=batch_id(stream_id, token),
+            stream_id=stream_id.decode(),
+            worker=worker,
+            attempt=attempt,
+            count=count,
+            array=array,
+            failures=failures,
+            deaths=deaths,
+            others_succeeded=bool(others_succeeded),
+            error=error.decode(errors="replace"),
+            row=Row(failed, alone, bool(by), tries),
+        )
+
+
+class Found(NamedTuple):
+    """What a worker found that asked for a batch."""
+
+    claim: Claim | None
+    """None if no batch can be claimed at this moment."""
+
+    foreign: int
+    """Foreign values that became dead letters."""
+
+    wait: timedelta = timedelta(0)
+    """When to ask again, if there is a reason to wait."""
+
+    reason: str = ""
+    """``"outage"``: the pause of an outage is not over. ``"doubt"``: a lease has run out, but its
+    worker may live, because the clock of Redis may have been set. Empty: there is no batch."""
+
+
+class Reason(Enum):
+    """Why a batch is released."""
+
+    FAILURE = "failure"
+    """The processor failed with the event alone, while others succeeded: an attempt."""
+
+    RETRY = "retry"
+    """The processor failed, but that is no attempt."""
+
+    OUTAGE = "outage"
+    """The processor failed in an outage. Workers wait before they try again."""
+
+    DEATH = "death"
+    """The processor did not return in time."""
+
+
+class Outage(NamedTuple):
+    """The outage of a bucket, as the release of a batch finds it."""
+
+    duration: timedelta
+    is_to_be_logged: bool
+    """Whether the outage has just begun, or no worker has logged it for a minute."""
 
 
 class Burial(NamedTuple):

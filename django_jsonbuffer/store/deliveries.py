@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
 
+from .claims import batch_id
 from .scripts import DELIVERIES, MILLISECOND
 from .store import Store
 
@@ -20,7 +21,8 @@ class Delivery:
     """Name of the worker that holds the batch. Empty if the batch was released."""
 
     attempt: int
-    """The number of the last delivery, from 1."""
+    """The number of the last delivery, from 1. 0 if the batch is a piece of a batch that was split,
+    and was not delivered yet."""
 
     claimed: timedelta | None
     """How long ago the last delivery was. None if that is not known."""
@@ -79,9 +81,10 @@ def _delivery(
     failures: int,
     deaths: int,
     error: bytes,
+    token: bytes,
 ) -> Delivery:
     return Delivery(
-        batch=id.decode(),
+        batch=batch_id(id, token),
         worker=worker.decode(errors="replace"),
         attempt=attempt,
         claimed=None if claimed_ms < 0 else claimed_ms * MILLISECOND,

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-_DELIVERY: Final = (bytes, bytes, int, int, int, int, int, bytes)
+_DELIVERY: Final = (bytes, bytes, int, int, int, int, int, bytes, bytes)
 
 
 def shape_of(reply: Any) -> type | tuple[type, ...]:

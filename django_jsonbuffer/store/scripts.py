@@ -36,18 +36,22 @@ class Script:
 
 APPEND: Final = Script("append", bytes, (bytes, int, int, int))
 SEAL: Final = Script("seal", (bytes, int), (NoneType, int))
-CLAIM: Final = Script("claim", (int,), (int, bytes, int, int, bytes, int, int, int))
-ACK: Final = Script("ack", int)
-RELEASE: Final = Script("release", int)
+CLAIM: Final = Script(
+    "claim",
+    (int, int, bytes),
+    (int, bytes, bytes, int, int, bytes, *[int] * 3, bytes, int, int, bytes, int),
+)
+ACK: Final = Script("ack", (), (int,))
+RELEASE: Final = Script("release", (), (int, int))
 RENEW: Final = Script("renew", int)
-SPLIT: Final = Script("split", (), (bytes,))
-BURY: Final = Script("bury", int)
+SPLIT: Final = Script("split", int)
+BURY: Final = Script("bury", (), (int,))
 BEAT: Final = Script("beat", int)
 RETIRE: Final = Script("retire", int)
 TAKE: Final = Script("take", (int, int, int, list))
 SET_ASIDE: Final = Script("set_aside", int)
 PEEK: Final = Script("peek", check=are_texts)
-STATUS: Final = Script("status", (*[int] * 26, bytes), (int,))
+STATUS: Final = Script("status", (*[int] * 26, bytes, int), (int,))
 NOTE_COUNT: Final = Script("note_count", int)
 DELIVERIES: Final = Script("deliveries", check=are_deliveries)
 PAUSE: Final = Script("pause", int)

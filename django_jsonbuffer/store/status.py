@@ -87,7 +87,10 @@ class BucketStatus:
     """The number of the last attempt of the oldest failing batch; 0 if no batch fails."""
 
     error: str
-    """The class of the last exception of that batch. Empty if its worker died."""
+    """The last error of that batch. Empty if its worker died."""
+
+    outage: timedelta | None
+    """How long the processor has only failed; None if there is no outage."""
 
     sampled: timedelta | None
     """How long ago a worker last took a sample. None if there is no sample."""
@@ -193,7 +196,7 @@ _RESULTS: Final = (
     *("since_ms", "appended_then", "processed_then"),
     *("appended", "processed", "buried", "replayed", "lost"),
     *("dropped_newest", "dropped_oldest", "dropped_purged", "dropped_discarded"),
-    *("dropped_expired", "error"),
+    *("dropped_expired", "error", "outage_ms"),
 )
 """The results of status.lua, in the order in which its header numbers them."""
 
@@ -215,6 +218,7 @@ def _status(store: Store, reply: list[Any]) -> BucketStatus:
         oldest=_duration(found["waited_ms"]),
         paused=_duration(found["paused_ms"]),
         error=found["error"].decode(errors="replace"),
+        outage=_duration(found["outage_ms"]),
         sampled=_duration(found["sampled_ms"]),
         appended_per_minute=_per_minute(found["appended"] - found["appended_then"], since_ms),
         processed_per_minute=_per_minute(found["processed"] - found["processed_then"], since_ms),

@@ -12,7 +12,7 @@ from django_jsonbuffer.stamps import Stamp
 
 from . import calls, catalog_entries, scripts
 from .appends import Outcome, outcome, packed_limits, size_of, splices
-from .claims import Burial, Claim
+from .claims import Burial, Claim, Found, Outage, Reason
 from .errors import PATIENCE
 from .keys import PRODUCER, Identity, bucket_keys
 from .redis_internals import Packed
@@ -90,39 +90,49 @@ class Store:
         return newest.decode() if newest else None, foreign
 
     def claim(
-        self, worker: str, *, lease: timedelta, linger: timedelta | None, after: str | None
-    ) -> tuple[Claim | None, int]:
-        """Claim the oldest batch that no worker holds, or again the batch that `worker` holds.
+        self,
+        worker: str,
+        *,
+        lease: timedelta,
+        linger: timedelta | None,
+        after: str | None = None,
+        newest: str | None = None,
+    ) -> Found:
+        """Claim the next batch that no worker holds, or again the batch that `worker` holds.
 
         If there is no such batch, seals the open batch if it is as old as `linger`, and claims it.
         With `linger=None`, the open batch stays open. With `after`, skips delivered batches up to
-        this id, so that a drain comes to each batch once. Of a paused bucket, claims only what
-        `worker` holds. Returns the claim, and how many foreign values became dead letters.
+        this id, and with `newest`, later batches that were never delivered, so that a drain comes
+        to each batch once. Of a paused bucket, claims only what `worker` holds.
         """
         keys = [*self.event_keys, self.keys.attempts, self.keys.paused]
         lease_ms = lease // MILLISECOND
         linger_ms = -1 if linger is None else linger // MILLISECOND
-        first = "-" if after is None else f"({after}"
+        bounds = ("-" if after is None else f"({after}", newest or "+")
         all_foreign = 0
         while True:
-            args = (worker, lease_ms, linger_ms, first, calls.new_token())
+            args = (worker, lease_ms, linger_ms, *bounds, calls.new_token())
             foreign, *found = self.run(scripts.CLAIM, keys, *args)
             all_foreign += foreign
             if foreign:
                 self.report_foreign(foreign)
-            if found:
-                id, *rest = found
-                return Claim(id.decode(), worker, *rest), all_foreign
+            if len(found) > 2:
+                return Found(Claim.of(worker, found), all_foreign)
             if not foreign:
-                return None, all_foreign
+                wait_ms, reason = found
+                return Found(None, all_foreign, wait_ms * MILLISECOND, reason.decode())
 
     def renew(self, claim: Claim) -> None:
         """Begin the lease again. Raises :class:`LeaseLost`."""
-        self._run_held(scripts.RENEW, [self.keys.batches], claim)
+        self._run_held(scripts.RENEW, [self.keys.batches, self.keys.attempts], claim)
 
-    def ack(self, claim: Claim) -> None:
-        """Remove a batch that has been processed. Raises :class:`LeaseLost`."""
-        self._run_held(scripts.ACK, self._claim_keys, claim, claim.count, len(claim.array))
+    def ack(self, claim: Claim) -> timedelta | None:
+        """Remove a batch that has been processed. Raises :class:`LeaseLost`.
+
+        Returns how long the outage was that ends with this success, if there was one.
+        """
+        reply = self._run_held(scripts.ACK, self._claim_keys, claim, claim.count, len(claim.array))
+        return _duration(reply)
 
     def release(
         self,
@@ -130,58 +140,67 @@ class Store:
         *,
         lease: timedelta,
         backoff: timedelta,
-        failed: bool = False,
+        reason: Reason = Reason.RETRY,
         error: str = "",
-    ) -> None:
+        weight: int = 0,
+        is_by_exception: bool = False,
+        pause: timedelta | None = None,
+    ) -> Outage | None:
         """Release a batch. It can be claimed again after the backoff (at most the lease).
 
-        `failed` counts a failure of the batch; otherwise an outage is the reason. `error` is the
-        class of the exception. Raises :class:`LeaseLost`.
+        `error` is what the batch failed with. `weight` is how much this failure tells about an
+        outage. In an outage, no worker claims a batch before the `pause` is over, if there is one.
+        Returns the outage, if there is one. Raises :class:`LeaseLost`.
         """
         idle = max(lease - backoff, timedelta(0))
-        args = (claim.count, idle // MILLISECOND, int(failed), _short(error))
-        self._run_held(scripts.RELEASE, self._claim_keys, claim, *args)
+        by = "x" if is_by_exception else ""
+        args = (claim.count, idle // MILLISECOND, reason.value, weight, by)
+        rest = (-1 if pause is None else pause // MILLISECOND, error)
+        since_ms, is_told = self._run_held(scripts.RELEASE, self._claim_keys, claim, *args, *rest)
+        return None if since_ms < 0 else Outage(since_ms * MILLISECOND, bool(is_told))
 
     def split(
         self,
         claim: Claim,
         spans: Sequence[tuple[int, int]],
         *,
-        failures: int,
-        deaths: int,
-        outages: int = 0,
+        at: int,
+        lease: timedelta,
+        keeps: int = 0,
+        deaths: int = 0,
+        weight: int = 0,
         error: str = "",
-    ) -> str:
-        """Replace a batch by its two halves. Returns the id of the second, the newest batch.
+    ) -> None:
+        """Replace a batch by two pieces, of which the first has `at` events.
 
-        `spans` are start and end of each event. Both halves begin with the given failures, deaths
-        and outages. `error` is the class of the last exception. Raises :class:`LeaseLost`.
+        `spans` are start and end of each event. The worker keeps one of the pieces (1 or 2), or
+        none (0), and the other can be claimed at once. Both begin with these deaths. `error` and
+        `weight` are those of a failure, if there was one. Raises :class:`LeaseLost`.
         """
-        middle = len(spans) // 2
-        last, following = spans[middle - 1][1], spans[middle][0] + 1
-        halves = (last, following, middle, len(spans) - middle)
-        args = (*halves, failures, deaths, outages, _short(error))
-        (newest,) = self._run_held(scripts.SPLIT, self._claim_keys, claim, *args)
-        return newest.decode()  # type: ignore[no-any-return]
+        last, following = spans[at - 1][1], spans[at][0] + 1
+        pieces = (last, following, at, len(spans) - at)
+        rest = (deaths, keeps, weight, lease // MILLISECOND, error, calls.new_token())
+        self._run_held(scripts.SPLIT, self._claim_keys, claim, *pieces, *rest)
 
     def bury(
         self, claim: Claim, burials: Sequence[Burial], *, processed: int, failures: int
-    ) -> None:
+    ) -> timedelta | None:
         """Move events of a batch to the dead letters, and remove the batch.
 
         `processed` is the number of the other events. `failures` becomes the field ``attempts`` of
-        the dead letters. Raises :class:`LeaseLost`.
+        the dead letters. Returns how long the outage was that ends with this, if the processor
+        succeeded, and there was one. Raises :class:`LeaseLost`.
         """
         keys = [self.keys.batches, self.keys.dead, self.keys.stats, self.keys.attempts]
         letters: list[str | int] = []
         for start, end, error, traceback in burials:
             letters += (start + 1, end, error, traceback)
-        self._run_held(scripts.BURY, keys, claim, processed, failures, *letters)
+        return _duration(self._run_held(scripts.BURY, keys, claim, processed, failures, *letters))
 
-    def beat(self, worker: str) -> None:
+    def beat(self, worker: str, *, lease: timedelta) -> None:
         """Write the heartbeat of a worker. Once a minute, add a sample to the history."""
         keys = [*self.event_keys, self.keys.workers, self.keys.history]
-        self.run(scripts.BEAT, keys, worker)
+        self.run(scripts.BEAT, keys, worker, lease // MILLISECOND)
 
     def retire(self, worker: str, *, lease: timedelta) -> None:
         """Remove a worker's name. A batch that it still holds can be claimed at once."""
@@ -198,7 +217,9 @@ class Store:
         """The reply of a script without the retries of the client. The caller must check it."""
         return calls.run_once(self.identity, script, keys, args, patience=patience)
 
-    def _run_held(self, script: Script, keys: list[str], claim: Claim, *args: str | int) -> Any:
+    def _run_held(
+        self, script: Script, keys: list[str], claim: Claim, *args: bytes | str | int
+    ) -> Any:
         """Run a script that does nothing and returns nothing unless the worker holds the claim."""
         reply = self.run(script, keys, claim.worker, claim.id, claim.attempt, *args)
         if not reply:
@@ -226,6 +247,6 @@ class Store:
         )
 
 
-def _short(error: str) -> str:
-    """The name of an exception class, in one line of at most 100 characters."""
-    return " ".join(error.split())[:100]
+def _duration(reply: list[int]) -> timedelta | None:
+    (outage_ms,) = reply
+    return None if outage_ms < 0 else outage_ms * MILLISECOND

@@ -1,4 +1,5 @@
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from django_jsonbuffer import Batch, Bucket
 from django_jsonbuffer.admin.display import MOST_CHARACTERS, Exhibit, lay_out
 from django_jsonbuffer.redaction import MOST_BYTES
+from tests.prepared import bury_by_failures
 from tests.test_json_arrays import JSON
 
 
@@ -108,14 +110,11 @@ class TestError:
         assert Exhibit.of_traceback(bucket, letter).text == "ValueError: card 4111"
 
     def test_is_its_kind_alone_where_events_are_redacted(self) -> None:
-        bucket = Bucket("orders", max_attempts=1, redact=lambda event: event)
-        bucket.append({"card": "4111"})
-
         def refuse(batch: Batch) -> None:
             raise ValueError(f"Key (card)=({batch[0]['card']})\nalready  exists:\n  File it")
 
-        bucket.processor(refuse)
-        bucket.drain()
+        bucket = Bucket("orders", lease=timedelta(0), max_attempts=1, redact=lambda event: event)
+        bury_by_failures(bucket, {"card": "4111"}, refuse)
         [letter] = bucket.dead.page()
         error = Exhibit.of_error(bucket, letter)
         assert error == Exhibit(

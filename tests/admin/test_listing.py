@@ -1,5 +1,6 @@
 import re
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.test import Client
@@ -260,7 +261,7 @@ class TestList:
     def test_has_what_is_not_known_at_the_end(self, admin_client: Client, sort: str) -> None:
         Bucket("known").append(1)
         Bucket("a-unknown").processor(print)
-        store_of("known").beat("worker")
+        store_of("known").beat("worker", lease=timedelta(minutes=1))
         assert list(rows(admin_client.get(PAGE, {"sort": sort})))[-2:] in (
             ["a-unknown", "Total"],
             ["known", "Total"],

@@ -108,10 +108,8 @@ def _shop(client_of_server: Redis) -> None:
     importing.pause()
 
     for name in ("counters", "mails", "search-index", "page-views", "orders", "audit", "import"):
-        store_of(name).beat(f"web1:{4000 + len(name)}:5f2c9a1e")
-    store_of("orders").claim(
-        "web1:4006:5f2c9a1e", lease=timedelta(0), linger=timedelta(0), after=None
-    )
+        store_of(name).beat(f"web1:{4000 + len(name)}:5f2c9a1e", lease=timedelta(minutes=1))
+    store_of("orders").claim("web1:4006:5f2c9a1e", lease=timedelta(0), linger=timedelta(0))
 
 
 def show_list(page: Page) -> None:

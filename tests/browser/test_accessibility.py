@@ -1,5 +1,7 @@
 """axe-core finds no violation in the pages, in both themes and on a narrow screen."""
 
+from datetime import timedelta
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Page, expect
@@ -20,7 +22,7 @@ def _buckets_of_all_states(client_of_server: Redis) -> None:
     orders.processor(lambda batch: 1 / 0)
     orders.extend({"n": n} for n in range(5))
     orders.drain()
-    store_of("orders").beat("host:1:a")
+    store_of("orders").beat("host:1:a", lease=timedelta(minutes=1))
     put_history(client_of_server, "orders", pending=[1, 7, 3])
     for name in ("stalled", "paused", "broken"):
         Bucket(name).append(1)

@@ -1,6 +1,7 @@
 """The page of one bucket, and its actions."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ class TestDetail:
         orders = Bucket("orders", batch_size=2)
         orders.extend([1, 2, 3])
         put_history(client_of_server, "orders", pending=[1, 7, 3])
-        store_of("orders").beat("host:1:a")
+        store_of("orders").beat("host:1:a", lease=timedelta(minutes=1))
         admin_page.goto(BUCKET)
         expect(admin_page.get_by_role("heading", level=1)).to_have_text("orders")
         headings = admin_page.get_by_role("main").get_by_role("heading", level=2).all_inner_texts()
@@ -88,7 +89,9 @@ class TestDetail:
     def test_keeps_a_table_where_it_was_scrolled(self, admin_page: Page) -> None:
         orders = Bucket("orders")
         orders.append(1)
-        store_of("orders").beat("a-host-with-a-long-name.example.com:12345:0123456789abcdef")
+        store_of("orders").beat(
+            "a-host-with-a-long-name.example.com:12345:0123456789abcdef", lease=timedelta(minutes=1)
+        )
         admin_page.set_viewport_size({"width": 400, "height": 800})
         admin_page.goto(BUCKET)
         table = admin_page.get_by_role("region", name="Table of workers")

@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import timedelta
 
 import redis
 
@@ -11,6 +12,7 @@ from tests import server
 
 page_views = Bucket("page-views", batch_size=100)
 scripted = Bucket("scripted", batch_size=10)
+timed = Bucket("timed", batch_size=1, processor_timeout=timedelta(seconds=0.2))
 for_a_foreign_consumer = Bucket("foreign", batch_size=None)
 
 
@@ -25,6 +27,7 @@ def receive(batch: Batch) -> None:
         plain.rpush(done_key(), *(json.dumps(event) for event in batch))
 
 
+@timed.processor
 @scripted.processor
 def obey(batch: Batch) -> None:
     """Does what the events say."""

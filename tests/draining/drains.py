@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from django_jsonbuffer import Bucket, DrainReport
+from django_jsonbuffer import Batch, Bucket, DrainReport
 
 
 def report(**figures: int) -> DrainReport:
@@ -25,15 +25,37 @@ def drain_until(bucket: Bucket, *, processed: int) -> None:
 def claim_and_die(bucket: Bucket) -> None:
     """Leave a batch claimed, as a worker does that is killed."""
     bucket._definition.parts.store.seal()
-    claim, _ = bucket._definition.parts.store.claim(
-        "dead", lease=timedelta(minutes=5), linger=None, after=None
-    )
-    assert claim is not None
+    store = bucket._definition.parts.store
+    assert store.claim("dead", lease=timedelta(minutes=5), linger=None).claim is not None
 
 
 def impatient(**options: Any) -> Bucket:
     """A bucket whose failed batches can be claimed again at once."""
     return Bucket("orders", lease=timedelta(0), **options)
+
+
+def refuse(
+    bucket: Bucket, *bad: Any, error: type[BaseException] = ValueError, message: str = "no"
+) -> list[Any]:
+    """Give the bucket a processor that fails if a batch has a bad event. Returns what it got."""
+    got: list[Any] = []
+
+    def store(batch: Batch) -> None:
+        if not set(bad).isdisjoint(batch):
+            raise error(message)
+        got.extend(batch)
+
+    bucket.processor(store)
+    return got
+
+
+def refuse_all(bucket: Bucket, *, error: type[BaseException] = ValueError) -> None:
+    """Give the bucket a processor that always fails."""
+
+    def store(batch: Batch) -> None:
+        raise error("no")
+
+    bucket.processor(store)
 
 
 def drain_all(bucket: Bucket) -> DrainReport:

@@ -99,7 +99,7 @@ class Acked:
     def __init__(self, bucket: Bucket) -> None:
         _, options, self.store, _ = bucket._definition.parts
         self.report = report()
-        self.failures = Failures(self.store, options, self.report)
+        self.failures = Failures(self.store, options, self.report, logs_messages=True)
         self.acks = Acks(self.store, options, self.report, self.failures)
 
     def processed(self, *events: Any, rejected: Sequence[int] = ()) -> Processed:

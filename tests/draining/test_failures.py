@@ -1,5 +1,4 @@
 import asyncio
-import logging
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -8,67 +7,34 @@ import pytest
 from django.db import InterfaceError, OperationalError
 
 from django_jsonbuffer import Batch, Bucket
-from django_jsonbuffer.draining.failures import _backoff
+from django_jsonbuffer.draining.outages import MOST_PROBES, PROBES, ROW_TO_PROBE
 from django_jsonbuffer.encoding import JSONEncoder
 from django_jsonbuffer.exceptions import BufferUnavailable, InvalidEvent, LeaseLost
 from django_jsonbuffer.store.claims import Claim
 from django_jsonbuffer.store.status import read_status
 from django_jsonbuffer.store.store import Store
-from tests.draining.drains import drain_all, drain_until, impatient, report
+from tests.draining.drains import (
+    drain_all,
+    drain_until,
+    impatient,
+    refuse,
+    refuse_all,
+    report,
+)
 from tests.server import Redis
 
 
 class TestFailure:
     @pytest.mark.parametrize("error", [ValueError, SystemExit, RecursionError, MemoryError])
-    def test_batch_is_kept_and_the_others_go_on(
+    def test_event_is_kept_and_the_others_go_on(
         self, bucket: Bucket, error: type[BaseException]
     ) -> None:
-        got: list[Any] = []
-
-        def store(batch: Batch) -> None:
-            if "bad" in batch:
-                raise error("no")
-            got.extend(batch)
-
-        bucket.processor(store)
+        got = refuse(bucket, "bad", error=error)
         bucket.extend([1, 2, "bad", 3, 4, 5])
-        assert bucket.drain() == report(processed=4, batches=2, failed=1)
-        assert got == [1, 2, 4, 5]
-        assert bucket.status().pending == 2
-        assert bucket.peek() == ["bad", 3]
-
-    def test_is_logged_with_its_origin_and_without_payload(
-        self, bucket: Bucket, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        def fail(batch: Batch) -> None:
-            raise ValueError(f"cannot store {batch[0]}")
-
-        bucket.processor(fail)
-        bucket.append("a secret event")
-        with caplog.at_level(logging.INFO, "django_jsonbuffer"):
-            bucket.drain()
-        [record] = caplog.records
-        message = record.getMessage()
-        assert "orders" in message
-        assert "attempt 1" in message
-        assert "ValueError" in message
-        [id] = [part for part in message.split() if part[0].isdigit() and "-" in part]
-        assert f'"{__file__}"' in message
-        assert "in fail" in message
-        assert "secret" not in caplog.text
-        bucket.processor(lambda batch: ids.append(batch.id))
-        ids: list[str] = []
-        drain_until(bucket, processed=1)
-        assert ids == [id]
-
-    def test_what_the_error_says_is_for_debugging(
-        self, bucket: Bucket, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        bucket.processor(lambda batch: 1 / 0)
-        bucket.append(1)
-        with caplog.at_level(logging.DEBUG, "django_jsonbuffer"):
-            bucket.drain()
-        assert "division by zero" in caplog.text
+        assert bucket.drain() == report(processed=5, batches=3, failed=2)
+        assert got == [1, 2, 3, 4, 5]
+        assert bucket.status().pending == 1
+        assert bucket.peek() == ["bad"]
 
     def test_comes_again_after_its_backoff_with_the_same_id(self, bucket: Bucket) -> None:
         seen: list[tuple[str, int]] = []
@@ -87,8 +53,8 @@ class TestFailure:
         assert first == second
         assert [attempt for _, attempt in seen] == [1, 2]
 
-    def test_one_drain_tries_a_batch_once_even_without_backoff(self) -> None:
-        bucket = Bucket("orders", batch_size=1, lease=timedelta(0))
+    def test_one_drain_tries_an_event_once_even_without_backoff(self) -> None:
+        bucket = impatient(batch_size=1)
         attempts: list[int] = []
 
         def fail(batch: Batch) -> None:
@@ -122,12 +88,72 @@ class TestFailure:
 
         bucket.processor(store)
         bucket.extend([1, 2, 3])
-        assert bucket.drain() == report(failed=2)
+        assert bucket.drain() == report(failed=4)
 
     def test_generator_that_never_ran_is_a_failure(self, bucket: Bucket) -> None:
         bucket.processor(lambda batch: (event for event in batch))
         bucket.append(1)
         assert bucket.drain() == report(failed=1)
+
+
+class TestHalving:
+    def test_finds_the_event_within_one_drain_and_few_calls(self) -> None:
+        bucket = Bucket("orders")
+        got = refuse(bucket, 317)
+        bucket.extend(range(1000))
+        done = bucket.drain()
+        assert (done.processed, done.buried) == (999, 0)
+        # The batch, and two halves on each of ten levels.
+        assert done.batches + done.failed <= 1 + 2 * 10
+        assert sorted(got) == [number for number in range(1000) if number != 317]
+        assert bucket.peek() == [317]
+
+    def test_halves_come_before_later_batches(self) -> None:
+        bucket = Bucket("orders", batch_size=2)
+        got = refuse(bucket, 2)
+        bucket.extend(range(1, 7))
+        bucket.drain()
+        assert got == [1, 3, 4, 5, 6]
+
+    def test_halves_are_new_batches_in_their_first_attempt(self, bucket: Bucket) -> None:
+        seen: list[tuple[str, int]] = []
+
+        def fail_both(batch: Batch) -> None:
+            seen.append((batch.id, batch.attempt))
+            if len(batch) == 2:
+                raise ValueError
+
+        bucket.processor(fail_both)
+        bucket.extend([1, 2])
+        assert bucket.drain() == report(processed=2, batches=2, failed=1)
+        assert len({id for id, _ in seen}) == 3
+        assert {attempt for _, attempt in seen} == {1}
+
+    def test_of_many_bad_events_takes_few_calls_for_each(self) -> None:
+        bucket = Bucket("orders")
+        bad = set(range(7, 10_000, 100))
+        got = refuse(bucket, *bad)
+        bucket.extend(range(10_000))
+        done = bucket.drain()
+        assert sorted(got) == [number for number in range(10_000) if number not in bad]
+        assert done.batches + done.failed <= 20 * len(bad)
+        assert bucket.status().pending == len(bad)
+
+    def test_needs_no_call_for_pieces_that_another_worker_has_taken_over(
+        self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        split: Any = Store.split
+
+        def overtaken(store: Store, claim: Claim, *args: Any, **options: Any) -> None:
+            store.claim("heir", lease=timedelta(0), linger=None)
+            split(store, claim, *args, **options)
+
+        refuse(bucket, 1)
+        monkeypatch.setattr(Store, "split", overtaken)
+        bucket.extend([1, 2])
+        assert bucket.drain() == report(failed=1)
+        assert bucket.status().in_flight == 2
+        assert "Another worker processes the batch" in caplog.text
 
 
 class TestUnreadable:
@@ -171,7 +197,7 @@ class TestUnreadable:
         bury: Any = Store.bury
 
         def overtaken(store: Store, claim: Claim, *args: Any, **options: Any) -> None:
-            store.claim("heir", lease=timedelta(0), linger=None, after=None)
+            store.claim("heir", lease=timedelta(0), linger=None)
             bury(store, claim, *args, **options)
 
         bucket.processor(lambda batch: None)
@@ -181,135 +207,294 @@ class TestUnreadable:
         assert "no longer held" in caplog.text
 
 
-class TestBackoff:
-    def test_grows_with_each_attempt_and_stays_finite(self) -> None:
-        for attempt in range(1, 18):
-            full = timedelta(seconds=2 ** (attempt - 1))
-            assert full / 2 <= _backoff(attempt, most=timedelta.max) <= full
-        assert _backoff(10_000, most=timedelta.max) < timedelta(days=1)
-
-    def test_workers_do_not_come_back_in_step(self) -> None:
-        assert len({_backoff(5, most=timedelta.max) for _ in range(20)}) > 10
-
-
 class TestAttempts:
-    def test_bad_event_is_buried_and_all_others_are_processed(self) -> None:
-        bucket = impatient(batch_size=1000, max_attempts=3)
-        got: list[int] = []
-        calls: list[int] = []
-
-        def refuse(batch: Batch) -> None:
-            calls.append(len(batch))
-            if 4567 in batch:
-                raise ValueError("no room for 4567")
-            got.extend(batch)
-
-        bucket.processor(refuse)
+    def test_of_a_bad_event_end_among_the_dead_letters(self) -> None:
+        bucket = impatient(max_attempts=3)
+        refuse(bucket, 4567, message="no room for 4567")
         bucket.extend(range(10_000))
         total = drain_all(bucket)
-        assert sorted(got) == [number for number in range(10_000) if number != 4567]
         assert (total.processed, total.buried) == (9999, 1)
-        # Nine good batches, three failures of the bad one, and two halves on each of ten levels.
-        assert len(calls) <= 9 + 3 + 2 * 10
         [letter] = bucket.dead
         assert letter.event == 4567
         assert letter.error == "ValueError: no room for 4567"
-        assert "in refuse" in letter.traceback
-        assert letter.attempts == 3 + 10
+        assert "in store" in letter.traceback
+        assert letter.attempts == 3
         assert letter.first_failed
         assert letter.last_failed
         assert letter.first_failed <= letter.last_failed
 
-    def test_many_bad_events_are_exactly_those_that_are_buried(self) -> None:
-        bucket = impatient(batch_size=1000, max_attempts=2)
-        got: list[int] = []
-        calls: list[str] = []
-
-        def refuse(batch: Batch) -> None:
-            calls.append(batch.id)
-            if any(number % 100 == 7 for number in batch):
-                raise ValueError
-            got.extend(batch)
-
-        bucket.processor(refuse)
-        bucket.extend(range(10_000))
+    @pytest.mark.parametrize(
+        "is_bad", [lambda n: n % 3 == 0, lambda n: n < 300, lambda n: n % 100 >= 70]
+    )
+    def test_bury_exactly_the_bad_events_of_many(self, is_bad: Callable[[int], bool]) -> None:
+        bucket = impatient(batch_size=100, max_attempts=2)
+        bad = set(filter(is_bad, range(1000)))
+        got = refuse(bucket, *bad)
+        bucket.extend(range(1000))
         drain_all(bucket)
-        assert {letter.event for letter in bucket.dead} == set(range(7, 10_000, 100))
-        assert sorted(got) == [number for number in range(10_000) if number % 100 != 7]
-        assert len(calls) <= 10 * 2 + 100 * 2 * 10
+        assert {letter.event for letter in bucket.dead} == bad
+        assert sorted(got) == [number for number in range(1000) if number not in bad]
 
-    def test_that_are_not_used_up_leave_the_batch_whole(self) -> None:
-        bucket = impatient(batch_size=2, max_attempts=3)
-        seen: list[tuple[str, int]] = []
-
-        def fail_twice(batch: Batch) -> None:
-            seen.append((batch.id, batch.attempt))
-            if batch.attempt < 3:
-                raise ValueError
-
-        bucket.processor(fail_twice)
-        bucket.extend([1, 2])
-        assert drain_all(bucket) == report(processed=2, batches=1, failed=2)
-        assert [attempt for _, attempt in seen] == [1, 2, 3]
-        assert len({id for id, _ in seen}) == 1
-
-    def test_of_one_event_end_among_the_dead_letters(self) -> None:
+    def test_are_not_counted_before_another_event_has_succeeded(self) -> None:
         bucket = impatient(batch_size=1, max_attempts=1)
-        bucket.processor(lambda batch: 1 / 0)
+        refuse(bucket, "bad")
         bucket.append("bad")
+        for _ in range(20):
+            assert bucket.drain() == report(failed=1)
+        bucket.append("good")
+        assert bucket.drain() == report(processed=1, batches=1, failed=1)
         assert bucket.drain() == report(failed=1, buried=1)
         assert [letter.event for letter in bucket.dead] == ["bad"]
         assert bucket.status().batches == 0
 
-    def test_halves_are_tried_within_the_same_drain(self) -> None:
-        bucket = Bucket("orders", batch_size=8, max_attempts=1)
-        got: list[int] = []
+    def test_success_before_the_first_failure_does_not_count(self) -> None:
+        bucket = impatient(batch_size=1, max_attempts=1)
+        refuse(bucket, "bad")
+        bucket.extend(["good", "bad"])
+        for _ in range(3):
+            bucket.drain()
+        assert bucket.status().dead == 0
 
-        def refuse(batch: Batch) -> None:
-            if 5 in batch:
-                raise ValueError
-            got.extend(batch)
-
-        bucket.processor(refuse)
-        bucket.extend(range(8))
-        assert bucket.drain() == report(processed=7, batches=3, failed=4, buried=1)
-        assert sorted(got) == [0, 1, 2, 3, 4, 6, 7]
-
-    def test_log_names_no_event(self, caplog: pytest.LogCaptureFixture) -> None:
-        bucket = impatient(batch_size=2, max_attempts=1)
-
-        def quote(batch: Batch) -> None:
-            raise ValueError(f"cannot store {list(batch)}")
-
-        bucket.processor(quote)
-        bucket.extend(["secret", "private"])
-        drain_all(bucket)
-        shown = [record.getMessage() for record in caplog.records if record.levelname != "DEBUG"]
-        assert shown
-        assert not any("secret" in line or "private" in line for line in shown)
+    def test_of_one_event_hold_up_no_other(self) -> None:
+        bucket = Bucket("orders", batch_size=1)
+        got = refuse(bucket, "bad")
+        bucket.append("bad")
+        for number in range(20):
+            bucket.append(number)
+            bucket.drain()
+        assert got == [*range(20)]
 
     @pytest.mark.parametrize(
-        "error", [MemoryError, RecursionError, SystemExit, asyncio.CancelledError]
+        "error", [MemoryError, RecursionError, SystemExit, asyncio.CancelledError, OperationalError]
     )
-    def test_whatever_is_raised_is_one(self, error: type[BaseException]) -> None:
+    def test_count_whatever_is_raised(self, error: type[BaseException]) -> None:
         bucket = impatient(batch_size=1, max_attempts=2)
+        refuse(bucket, "bad", error=error)
+        bucket.append("bad")
+        bucket.drain()
+        bucket.append("good")
+        assert drain_all(bucket).buried == 1
 
-        def fail(batch: Batch) -> None:
-            raise error
+    def test_count_a_lease_that_was_lost_elsewhere(self) -> None:
+        bucket = impatient(batch_size=1, max_attempts=2)
+        refuse(bucket, "bad", error=LeaseLost)
+        bucket.extend(["bad", "good"])
+        assert drain_all(bucket).buried == 1
 
-        bucket.processor(fail)
-        bucket.append(1)
-        assert drain_all(bucket) == report(failed=2, buried=1)
 
-    def test_that_a_lease_was_lost_elsewhere_is_one(self) -> None:
+class TestOutage:
+    """The processor fails with everything."""
+
+    @pytest.mark.parametrize("error", [RuntimeError, ImportError, OSError, OperationalError])
+    def test_buries_nothing(self, error: type[Exception]) -> None:
+        bucket = impatient(batch_size=100, max_attempts=1)
+        is_away, calls = True, 0
+
+        def store(batch: Batch) -> None:
+            nonlocal calls
+            calls += 1
+            if is_away:
+                raise error
+
+        bucket.processor(store)
+        bucket.extend(range(1000))
+        for _ in range(30):
+            bucket.drain()
+        assert bucket.status().outage is not None
+        assert (bucket.status().pending, bucket.status().dead) == (1000, 0)
+        assert calls < 100
+        is_away = False
+        assert drain_all(bucket).processed == 1000
+        assert (bucket.status().outage, bucket.status().dead) == (None, 0)
+
+    def test_costs_few_calls_and_then_one_after_each_pause(self) -> None:
+        bucket = Bucket("orders")
+        refuse_all(bucket)
+        bucket.extend(range(10_000))
+        assert bucket.drain().failed == ROW_TO_PROBE + PROBES
+        assert bucket.drain() == report()
+        with bucket.drain_steps() as drain:
+            assert not drain.step()
+            assert drain.is_failing
+
+    def test_of_single_events_holds_up_later_ones_only_when_several_have_failed(self) -> None:
+        bucket = Bucket("orders", batch_size=1)
+        refuse_all(bucket)
+        bucket.extend(range(20))
+        assert bucket.drain().failed == PROBES
+        assert bucket.status().pending == 20
+
+    def test_splits_no_more_batches_after_a_number_of_probes(self) -> None:
+        bucket = impatient(batch_size=100)
+        refuse_all(bucket)
+        bucket.extend(range(1000))
+        for _ in range(3 * MOST_PROBES):
+            bucket.drain()
+        batches = bucket.status().batches
+        for _ in range(30):
+            bucket.drain()
+        assert bucket.status().batches == batches <= 10 + ROW_TO_PROBE + MOST_PROBES
+
+    def test_ends_with_the_first_success_and_says_how_long_it_was(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        bucket = impatient(batch_size=1)
+        refuse(bucket, *range(PROBES))
+        bucket.extend(range(PROBES))
+        bucket.drain()
+        bucket.append("good")
+        bucket.drain()
+        bucket.drain()
+        assert "the outage is over, after 0:00:0" in caplog.text
+        assert bucket.status().outage is None
+
+    def test_that_is_over_is_drained_at_once(self) -> None:
+        bucket = impatient(batch_size=1)
+        refuse_all(bucket)
+        bucket.extend(range(20))
+        for _ in range(5):
+            bucket.drain()
+        bucket.processor(lambda batch: None)
+        assert bucket.drain() == report(processed=20, batches=20)
+
+    def test_that_is_over_is_not_held_against_events(self) -> None:
+        bucket = impatient(batch_size=1, max_attempts=1)
+        is_away = True
+
+        def store(batch: Batch) -> None:
+            if is_away or batch[0] == "bad":
+                raise RuntimeError
+
+        bucket.processor(store)
+        bucket.extend([*range(10), "bad"])
+        for _ in range(3):
+            bucket.drain()
+        is_away = False
+        bucket.append("one")
+        with bucket.drain_steps() as drain:
+            drain.step()
+        is_away = True
+        bucket.drain()
+        bucket.drain()
+        assert bucket.status().dead == 0
+        is_away = False
+        assert drain_all(bucket).buried == 1
+
+    def test_in_the_middle_of_halving_buries_no_other_event(self) -> None:
         bucket = impatient(max_attempts=2)
+        is_away, calls = False, 0
 
-        def fail(batch: Batch) -> None:
-            raise LeaseLost("of another bucket, which it drains")
+        def store(batch: Batch) -> None:
+            nonlocal calls, is_away
+            calls += 1
+            is_away |= calls == 5
+            if is_away:
+                raise OSError("no route to host")
+            if 3 in batch:
+                raise ValueError
 
-        bucket.processor(fail)
-        bucket.append(1)
-        assert drain_all(bucket) == report(failed=2, buried=1)
+        bucket.processor(store)
+        bucket.extend(range(1000))
+        for _ in range(20):
+            bucket.drain()
+        assert calls < 5 + 100
+        is_away = False
+        drain_all(bucket)
+        assert [letter.event for letter in bucket.dead] == [3]
+
+    def test_does_not_look_like_one_when_one_batch_alone_is_bad(self) -> None:
+        bucket = Bucket("orders", batch_size=100)
+        got = refuse(bucket, *range(100))
+        bucket.extend(range(1000))
+        bucket.drain()
+        assert sorted(got) == [*range(100, 1000)]
+        assert bucket.status().outage is None
+
+
+class TestOutageByException:
+    @pytest.mark.parametrize(
+        "error",
+        [OperationalError, InterfaceError, ConnectionRefusedError, TimeoutError, BufferUnavailable],
+    )
+    def test_keeps_the_batch_whole(self, error: type[Exception]) -> None:
+        bucket = impatient(batch_size=2, max_attempts=1)
+        seen: list[str] = []
+        is_away = True
+
+        def store(batch: Batch) -> None:
+            seen.append(batch.id)
+            if is_away:
+                raise error
+
+        bucket.processor(store)
+        bucket.extend([1, 2])
+        for _ in range(2):
+            assert bucket.drain() == report(failed=1)
+        is_away = False
+        assert bucket.drain() == report(processed=2, batches=2)
+        assert bucket.status().dead == 0
+        first, second, *halves = seen
+        assert first == second
+        assert len({*halves}) == 2
+
+    def test_may_be_meant_by_errors_of_the_project(self) -> None:
+        bucket = impatient(batch_size=2, max_attempts=1, outage_errors=(LookupError,))
+        refuse_all(bucket, error=KeyError)
+        bucket.extend([1, 2])
+        assert bucket.drain() == report(failed=1)
+        assert bucket.status().batches == 1
+
+    def test_ends_a_drain_after_two_batches(self) -> None:
+        bucket = Bucket("orders", batch_size=1)
+        refuse_all(bucket, error=OperationalError)
+        bucket.extend(range(20))
+        assert bucket.drain() == report(failed=2)
+        assert bucket.status().pending == 20
+
+    def test_that_one_batch_only_has_holds_up_no_other(self) -> None:
+        bucket = Bucket("orders", batch_size=1)
+        refuse(bucket, *range(1, 20, 2), error=OperationalError)
+        bucket.extend(range(20))
+        assert bucket.drain() == report(processed=10, batches=10, failed=10)
+
+    @pytest.mark.parametrize("bad", [1, 2, 5])
+    def test_that_the_oldest_batches_have_each_time_holds_up_no_other(self, bad: int) -> None:
+        bucket = impatient(batch_size=1)
+        got = refuse(bucket, *range(bad), error=OperationalError)
+        bucket.extend(range(20))
+        for _ in range(bad):
+            bucket.drain()
+        assert sorted(got) == [*range(bad, 20)]
+
+    def test_that_some_events_of_a_batch_have_for_ever_keeps_back_no_other_event(self) -> None:
+        """Errors that only some events raise are not an outage."""
+        bucket = impatient(batch_size=100, max_attempts=3)
+        got = refuse(bucket, 7, error=OperationalError)
+        bucket.extend(range(100))
+        for number in range(100, 110):
+            bucket.append(number)
+            bucket.drain()
+        assert sorted(got) == [n for n in range(110) if n != 7]
+        assert [letter.event for letter in bucket.dead] == [7]
+
+    def test_that_one_event_of_the_only_batch_has_keeps_back_no_other_event(self) -> None:
+        bucket = impatient(batch_size=100)
+        got = refuse(bucket, 7, error=OperationalError)
+        bucket.extend(range(100))
+        for _ in range(3):
+            bucket.drain()
+        assert sorted(got) == [n for n in range(100) if n != 7]
+
+    def test_makes_watching_workers_pause_together(self) -> None:
+        bucket = Bucket("orders", batch_size=1)
+        refuse_all(bucket, error=OperationalError)
+        bucket.extend(range(20))
+        with bucket.drain_steps(watch=True) as drain, bucket.drain_steps(watch=True) as other:
+            assert drain.step()
+            assert drain.step()
+            assert not drain.step()
+            assert not other.step()
+        assert drain.report.failed == 2
 
 
 class TestUndecodable:
@@ -333,7 +518,7 @@ class TestUndecodable:
         got: list[Any] = []
         bucket.processor(got.extend)
         bucket.extend([{"kind": "a"}, {"kind": "unknown"}, {"kind": "a"}])
-        assert bucket.drain() == report(failed=1)
+        assert bucket.drain() == report(processed=2, batches=2, failed=3)
         assert drain_all(bucket).buried == 1
         assert got == [1, 1]
         with pytest.raises(InvalidEvent):
@@ -368,12 +553,15 @@ class Knowing(JSONEncoder):
 
 
 class TestDeaths:
-    def die(self, bucket: Bucket, times: int) -> Claim:
+    def die(self, bucket: Bucket, times: int, *, after: str | None = None) -> Claim:
         claim = None
         for number in range(times):
-            claim, _ = bucket._definition.parts.store.claim(
-                f"doomed-{number}", lease=timedelta(0), linger=timedelta(0), after=None
-            )
+            claim = bucket._definition.parts.store.claim(
+                f"doomed-{number}-{after}",
+                lease=timedelta(0),
+                linger=timedelta(0),
+                after=after,
+            ).claim
         assert claim is not None
         return claim
 
@@ -384,6 +572,29 @@ class TestDeaths:
         assert self.die(bucket, 3).deaths == 2
         assert drain_all(bucket).processed == 2
         assert bucket.status().dead == 0
+
+    def test_bury_nothing_that_killed_only_while_nothing_succeeded(self) -> None:
+        bucket = impatient(batch_size=1)
+        got: list[int] = []
+        bucket.processor(got.extend)
+        bucket.extend([1, 2])
+        first = self.die(bucket, 7)
+        second = self.die(bucket, 7, after=first.stream_id)
+        assert (first.deaths, second.deaths) == (3, 3)
+        assert drain_all(bucket) == report(processed=2, batches=2)
+        assert got == [1, 2]
+
+    def test_bury_what_kills_again_when_others_succeed(self) -> None:
+        bucket = impatient(batch_size=1)
+        bucket.processor(lambda batch: None)
+        bucket.extend([1, 2])
+        second = self.die(bucket, 7, after=self.die(bucket, 7).stream_id)
+        with bucket.drain_steps(watch=True) as drain:
+            assert drain.step()
+        self.die(bucket, 2)
+        assert bucket.drain() == report(buried=1)
+        assert [letter.event for letter in bucket.dead] == [2]
+        assert second.array == b"[2]"
 
     def test_halve_the_batch_until_the_killer_is_alone(self) -> None:
         bucket = impatient(batch_size=64)
@@ -420,11 +631,33 @@ class TestDeaths:
         bucket = impatient(batch_size=1)
         bucket.processor(lambda batch: None)
         bucket.append(1)
-        self.die(bucket, 5)
-        assert bucket.drain() == report(buried=1)
-        bucket.append(2)
         self.die(bucket, 4)
-        assert bucket.drain() == report(processed=1, batches=1)
+        bucket.append(2)
+        assert bucket.drain() == report(processed=2, batches=2)
+
+    def test_bury_an_event_only_if_others_have_succeeded_since(self) -> None:
+        bucket = impatient(batch_size=1)
+        got = refuse(bucket)
+        bucket.append("killer")
+        self.die(bucket, 7)
+        bucket.append("other")
+        with bucket.drain_steps(watch=True) as drain:
+            assert drain.step()
+        assert got == ["killer"]
+
+    def test_bury_an_event_after_others_have_succeeded(self) -> None:
+        bucket = impatient(batch_size=1)
+        got = refuse(bucket)
+        bucket.extend(["killer", "other"])
+        first = self.die(bucket, 2)
+        store = bucket._definition.parts.store
+        store.release(first, lease=timedelta(minutes=1), backoff=timedelta(minutes=1))
+        other = store.claim("lives", lease=timedelta(minutes=1), linger=None).claim
+        assert other is not None
+        store.ack(other)
+        self.die(bucket, 4)
+        assert bucket.drain() == report(buried=1)
+        assert got == []
 
     def test_are_not_counted_for_workers_that_end_in_order(self) -> None:
         bucket = Bucket("orders", batch_size=1)
@@ -432,130 +665,8 @@ class TestDeaths:
         bucket.append(1)
         store = bucket._definition.parts.store
         for _ in range(10):
-            claim, _ = store.claim(
-                "worker", lease=timedelta(minutes=1), linger=timedelta(0), after=None
-            )
+            claim = store.claim("worker", lease=timedelta(minutes=1), linger=timedelta(0)).claim
             assert claim is not None
             assert claim.deaths == 0
             store.retire("worker", lease=timedelta(minutes=1))
         assert bucket.drain().processed == 1
-
-
-class TestOutageOfTheSink:
-    @pytest.mark.parametrize(
-        "error",
-        [OperationalError, InterfaceError, ConnectionRefusedError, TimeoutError, BufferUnavailable],
-    )
-    def test_uses_up_no_attempt(self, error: type[Exception]) -> None:
-        bucket = impatient(batch_size=2, max_attempts=1)
-        is_away = True
-
-        def store(batch: Batch) -> None:
-            if is_away:
-                raise error
-
-        bucket.processor(store)
-        bucket.extend([1, 2])
-        for _ in range(5):
-            assert bucket.drain() == report(failed=1)
-        is_away = False
-        assert bucket.drain() == report(processed=2, batches=1)
-        assert bucket.status().dead == 0
-
-    def test_may_be_told_by_errors_of_the_project(self) -> None:
-        bucket = impatient(batch_size=1, max_attempts=1, outage_errors=(LookupError,))
-
-        def store(batch: Batch) -> None:
-            raise KeyError
-
-        bucket.processor(store)
-        bucket.append(1)
-        assert bucket.drain() == report(failed=1)
-        assert bucket.status().pending == 1
-
-    def test_ends_a_drain_before_all_batches_have_failed(self) -> None:
-        bucket = Bucket("orders", batch_size=1)
-
-        def store(batch: Batch) -> None:
-            raise OperationalError
-
-        bucket.processor(store)
-        bucket.extend(range(20))
-        assert bucket.drain() == report(failed=3)
-        assert bucket.status().pending == 20
-
-    def test_that_one_batch_only_has_holds_up_no_other(self) -> None:
-        bucket = Bucket("orders", batch_size=1)
-
-        def store(batch: Batch) -> None:
-            if batch[0] % 2:
-                raise OperationalError
-
-        bucket.processor(store)
-        bucket.extend(range(20))
-        assert bucket.drain() == report(processed=10, batches=10, failed=10)
-
-    @pytest.mark.parametrize("bad", [1, 2, 5])
-    def test_that_the_oldest_batches_have_each_time_holds_up_no_other(self, bad: int) -> None:
-        bucket = impatient(batch_size=1)
-        got: list[int] = []
-
-        def store(batch: Batch) -> None:
-            if batch[0] < bad:
-                raise OperationalError
-            got.extend(batch)
-
-        bucket.processor(store)
-        bucket.extend(range(20))
-        for _ in range(bad):
-            bucket.drain()
-        assert sorted(got) == [*range(bad, 20)]
-
-    def test_that_some_events_of_a_batch_have_for_ever_keeps_back_no_other_event(self) -> None:
-        """Errors that only some events raise are not an outage."""
-        bucket = impatient(batch_size=100, max_attempts=3)
-        got: list[int] = []
-
-        def store(batch: Batch) -> None:
-            if 7 in batch:
-                raise OperationalError("index row size exceeds the maximum")
-            got.extend(batch)
-
-        bucket.processor(store)
-        bucket.extend(range(100))
-        for number in range(100, 140):
-            bucket.append(number)
-            bucket.drain()
-        assert sorted(got) == [n for n in range(140) if n != 7]
-        assert (bucket.status().pending, bucket.status().dead) == (1, 0)
-        assert bucket.peek() == [7]
-
-    def test_that_all_have_splits_none(self) -> None:
-        bucket = impatient(batch_size=10, max_attempts=2)
-        bucket.processor(lambda batch: None)
-        bucket.append(0)
-        bucket.drain()
-
-        def store(batch: Batch) -> None:
-            raise OperationalError
-
-        bucket.processor(store)
-        bucket.extend(range(30))
-        for _ in range(20):
-            bucket.drain()
-        assert (bucket.status().pending, bucket.status().batches) == (30, 3)
-
-    def test_makes_a_watching_worker_pause(self) -> None:
-        bucket = Bucket("orders", batch_size=1)
-        calls: list[str] = []
-
-        def store(batch: Batch) -> None:
-            calls.append(batch.id)
-            raise OperationalError
-
-        bucket.processor(store)
-        bucket.extend(range(20))
-        with bucket.drain_steps(watch=True) as drain:
-            assert drain.step()
-            assert not drain.step()
-        assert len(calls) == 1

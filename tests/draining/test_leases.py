@@ -23,7 +23,7 @@ def bucket() -> Bucket:
 
 
 def claimed(bucket: Bucket, worker: str, *, lease: timedelta = LEASE) -> Claim | None:
-    return bucket._definition.parts.store.claim(worker, lease=lease, linger=None, after=None)[0]
+    return bucket._definition.parts.store.claim(worker, lease=lease, linger=None).claim
 
 
 class TestRenewal:
@@ -192,17 +192,17 @@ class TestHeartbeat:
         self, bucket: Bucket, client_of_server: Redis
     ) -> None:
         workers = bucket._definition.parts.store.keys.workers
-        bucket._definition.parts.store.beat("alive")
+        bucket._definition.parts.store.beat("alive", lease=LEASE)
         now_ms = int(time.time() * 1000)
         client_of_server.hset(
             workers, mapping={"silent": now_ms - 60_000, "gone": now_ms - 90_000_000, "odd": "x"}
         )
         assert bucket.status().workers == 1
-        bucket._definition.parts.store.beat("alive")
+        bucket._definition.parts.store.beat("alive", lease=LEASE)
         assert set(client_of_server.hkeys(workers)) == {b"alive", b"silent"}
 
     def test_goes_on_on_a_full_server(self, private_server: Redis) -> None:
         bucket = Bucket("orders")
         private_server.config_set("maxmemory", 1)
-        bucket._definition.parts.store.beat("worker")
+        bucket._definition.parts.store.beat("worker", lease=LEASE)
         assert bucket.status().workers == 1

@@ -1,3 +1,4 @@
+import logging
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -39,11 +40,11 @@ class TestTransaction:
                 raise ValueError
 
         bucket.processor(store)
-        bucket.extend([1, 2])
+        bucket.append(1)
         assert bucket.drain() == report(failed=1)
         assert not Group.objects.exists()
         assert ("ValueError" if raises else "TransactionLeftOpen") in caplog.text
-        drain_until(bucket, processed=2)
+        drain_until(bucket, processed=1)
         assert Group.objects.get().name == "1"
 
     def test_that_an_interrupt_left_half_begun_is_rolled_back(self, bucket: Bucket) -> None:
@@ -149,9 +150,10 @@ class TestAtomic:
                     batch.reject(event, error)
 
         bucket.extend([1, 2])
-        assert bucket.drain() == report(failed=1)
-        assert [tag.id for tag in Tag.objects.all()] == [2]
-        assert (bucket.status().pending, bucket.status().dead) == (2, 0)
+        assert bucket.drain() == report(processed=1, batches=1, failed=2)
+        assert [tag.id for tag in Tag.objects.order_by("id")] == [1, 2]
+        assert bucket.peek() == [2]
+        assert bucket.status().dead == 0
 
     def test_keeps_the_rest_after_an_error_within_a_savepoint(self, bucket: Bucket) -> None:
         Tag.objects.create(id=2, name="taken")
@@ -196,6 +198,33 @@ class TestAtomic:
         assert Tag.objects.count() == 1
         assert "is committed" in caplog.text
         assert "BucketFull" in caplog.text
+
+    @pytest.mark.parametrize("hides", ["redact", "LOG_ERRORS"])
+    def test_error_of_a_function_behind_the_commit_may_be_private(
+        self, hides: str, caplog: pytest.LogCaptureFixture, settings: Settings
+    ) -> None:
+        if hides == "LOG_ERRORS":
+            settings.JSONBUFFER = settings.JSONBUFFER | {"LOG_ERRORS": False}
+        bucket = Bucket("private", redact=str if hides == "redact" else None)
+
+        def refuse() -> None:
+            message = "card " + str(4111)
+            raise ValueError(message)
+
+        bucket.processor(atomic="default")(lambda batch: transaction.on_commit(refuse))
+        bucket.append(1)
+        assert bucket.drain() == report(processed=1, batches=1)
+        [record] = [each for each in caplog.records if each.levelname == "ERROR"]
+        text = logging.Formatter().format(record)
+        assert "failed with ValueError, and" in text
+        assert "in refuse" in text
+        assert "4111" not in text
+        shown = vars(record)
+        assert (shown["bucket"], shown["attempt"], shown["error_type"]) == (
+            "private",
+            1,
+            "ValueError",
+        )
 
     def test_of_a_database_without_autocommit_is_refused(
         self, bucket: Bucket, settings: Settings, monkeypatch: pytest.MonkeyPatch

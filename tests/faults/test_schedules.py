@@ -1,11 +1,11 @@
 """No schedule breaks a promise: see :mod:`tests.faults.schedules`."""
 
+from collections.abc import Iterator
+
 import pytest
 
-from django_jsonbuffer.conf import configuration
 from tests.faults.scale import scale
-from tests.faults.schedules import search
-from tests.server import Redis
+from tests.faults.schedules import Arena, arena, search
 
 PORTIONS = 20
 
@@ -13,11 +13,17 @@ KEPT_SEEDS: list[int] = []
 """Seeds of schedules that broke a promise once."""
 
 
+@pytest.fixture
+def ground() -> Iterator[Arena]:
+    with arena() as ground:
+        yield ground
+
+
 @pytest.mark.parametrize("portion", range(PORTIONS))
-def test_search(private_server: Redis, portion: int) -> None:
+def test_search(ground: Arena, portion: int) -> None:
     size = scale(full=20_000, short=1_000) // PORTIONS
-    search(private_server, configuration(), range(portion * size, (portion + 1) * size))
+    search(ground, range(portion * size, (portion + 1) * size))
 
 
-def test_kept(private_server: Redis) -> None:
-    search(private_server, configuration(), KEPT_SEEDS)
+def test_kept(ground: Arena) -> None:
+    search(ground, KEPT_SEEDS)

@@ -32,6 +32,16 @@ class TestRetries:
         assert lines[1].endswith(f"{second} failed at attempt 1, and can be retried now: OSError")
         assert len(lines) == 2
 
+    def test_of_a_part_that_was_not_tried_says_so(self) -> None:
+        bucket = Bucket("orders")
+        bucket.processor(lambda batch: 1 / 0)
+        bucket.extend([1, 2])
+        with bucket.drain_steps() as drain:
+            drain.step()
+        reason = "is a part of one that failed, and can be retried now: ZeroDivisionError"
+        assert [reason in line for line in retries()] == [True, True]
+        assert "failed with ZeroDivisionError at attempt 1." in show()
+
     def test_of_a_worker_that_died(self) -> None:
         Bucket("orders").append(1)
         store = store_of("orders")

@@ -85,7 +85,7 @@ class TestWatch:
         writer.start()
         out = drain("--watch", "--interval", "0.02", "--max-batches", "1")
         writer.join()
-        assert "Watching page-views, scripted." in out
+        assert "Watching page-views, scripted, timed." in out
         assert seen(client_of_server) == list(range(100))
 
     def test_leaves_an_open_batch_until_it_has_lingered(self) -> None:

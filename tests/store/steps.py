@@ -5,8 +5,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from django_jsonbuffer.json_arrays import spans
 from django_jsonbuffer.options import Limits
-from django_jsonbuffer.store.claims import Burial, Claim
+from django_jsonbuffer.store.claims import Burial, Claim, Outage, Reason
 from django_jsonbuffer.store.status import BucketStatus
 from django_jsonbuffer.store.store import Store
 from tests.server import Redis
@@ -32,7 +33,7 @@ def claim(
     linger: timedelta | None = NOW,
     after: str | None = None,
 ) -> Claim | None:
-    return store.claim(worker, lease=lease, linger=linger, after=after)[0]
+    return store.claim(worker, lease=lease, linger=linger, after=after).claim
 
 
 def claimed(store: Store, worker: str = "worker", **options: Any) -> Claim:
@@ -43,8 +44,30 @@ def claimed(store: Store, worker: str = "worker", **options: Any) -> Claim:
 
 def a_claim() -> Claim:
     """A claim of a batch that does not exist."""
-    past = {"failures": 0, "deaths": 0, "outages": 0}
-    return Claim(id="1-1", worker="w", attempt=1, count=1, array=b"[1]", **past)
+    return Claim(id="1-1-a", stream_id="1-1", worker="w", attempt=1, count=1, array=b"[1]")
+
+
+def fail(store: Store, claim: Claim, **options: Any) -> Outage | None:
+    """Release a batch that the processor has failed with."""
+    default: dict[str, Any] = {"backoff": NOW, "reason": Reason.FAILURE, "error": "KeyError"}
+    return store.release(claim, lease=MINUTE, **(default | options))
+
+
+def split(store: Store, claim: Claim, **options: Any) -> None:
+    """Split a batch into halves."""
+    default = {"at": claim.count // 2}
+    store.split(claim, spans(claim.array), lease=MINUTE, **(default | options))
+
+
+def now_ms(plain: Redis) -> int:
+    """The time of the server."""
+    seconds, microseconds = plain.time()
+    return int(seconds) * 1000 + int(microseconds) // 1000
+
+
+def let_clock_be_known(store: Store, plain: Redis) -> None:
+    """Let leases that run out be believed, as after some time of regular heartbeats."""
+    plain.hset(store.keys.stats, "clock", now_ms(plain))
 
 
 def bury(store: Store, claim: Claim, *, attempts: int = 0) -> None:

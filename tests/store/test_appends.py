@@ -22,6 +22,7 @@ from django_jsonbuffer.options import MAX_APPEND_BYTES, Limits
 from django_jsonbuffer.stamps import Stamp
 from django_jsonbuffer.store import pending
 from django_jsonbuffer.store.appends import outcome, packed_limits, pieces_of, size_of, splices
+from django_jsonbuffer.store.claims import Reason
 from django_jsonbuffer.store.keys import PRODUCER
 from django_jsonbuffer.store.status import read_status
 from django_jsonbuffer.store.store import Store
@@ -310,7 +311,7 @@ class TestCaps:
         self, store: Store, client_of_server: Redis
     ) -> None:
         self.add(store, 1, 2)
-        store.release(claimed(store), lease=MINUTE, backoff=MINUTE, failed=True)
+        store.release(claimed(store), lease=MINUTE, backoff=MINUTE, reason=Reason.FAILURE)
         self.add(store, 3, 4, max_pending=2, overflow="drop_oldest")
         assert not client_of_server.exists(store.keys.attempts)
         assert client_of_server.xpending(store.keys.batches, "drain")["pending"] == 0

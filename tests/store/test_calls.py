@@ -77,7 +77,7 @@ class TestPool:
         bucket, is_over = Bucket("orders"), threading.Event()
 
         def close() -> None:
-            while not is_over.wait(0.001):
+            while not is_over.wait(0.005):
                 pool.disconnect()
 
         def append() -> None:

@@ -8,7 +8,7 @@ from django_jsonbuffer.store import catalog_entries, clients, pending
 from django_jsonbuffer.store.store import Store
 from tests import server
 from tests.server import Redis
-from tests.store.steps import append, commands_of, dump
+from tests.store.steps import MINUTE, append, commands_of, dump
 from tests.test_faults import answering
 
 
@@ -22,6 +22,15 @@ class TestAppend:
     ) -> None:
         append(store, 1)
         client_of_server.delete(*client_of_server.keys(f"{prefix}:*"))
+        append(store, 1)
+        assert catalog_entries.names(configuration()) == {"orders"}
+
+    def test_bucket_is_registered_again_although_a_worker_has_sent_a_heartbeat(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        append(store, 1)
+        client_of_server.delete(*client_of_server.keys(f"{prefix}:*"))
+        store.beat("worker", lease=MINUTE)
         append(store, 1)
         assert catalog_entries.names(configuration()) == {"orders"}
 

@@ -3,10 +3,11 @@ from datetime import timedelta
 
 import pytest
 
+from django_jsonbuffer.store.claims import Reason
 from django_jsonbuffer.store.deliveries import Deliveries, read_deliveries
 from django_jsonbuffer.store.store import Store
 from tests.server import Redis
-from tests.store.steps import MINUTE, NOW, append, claimed
+from tests.store.steps import MINUTE, NOW, append, claimed, fail
 
 
 class TestDeliveries:
@@ -16,7 +17,7 @@ class TestDeliveries:
 
     def test_tell_who_holds_which_batch_since_when_at_which_attempt(self, store: Store) -> None:
         append(store, 1, 2, batch_size=1)
-        store.beat("one")
+        store.beat("one", lease=MINUTE)
         first, second = claimed(store, "one"), claimed(store, "two")
         told = read_deliveries(store, 10)
         assert set(told.workers) == {"one"}
@@ -42,21 +43,21 @@ class TestDeliveries:
 
     def test_tell_what_a_batch_that_was_given_back_failed_with(self, store: Store) -> None:
         append(store, 1)
-        store.release(claimed(store), lease=MINUTE, backoff=NOW, failed=True, error="KeyError")
+        fail(store, claimed(store))
         [batch] = read_deliveries(store, 10).batches
         assert (batch.worker, batch.failures, batch.error) == ("", 1, "KeyError")
         assert MINUTE <= batch.idle < 2 * MINUTE
         assert batch.retry_in(MINUTE) == NOW
         assert NOW < batch.retry_in(5 * MINUTE) <= 4 * MINUTE
         again = claimed(store, "another")
-        store.release(again, lease=MINUTE, backoff=NOW, failed=False, error="Operational\nError")
+        fail(store, again, reason=Reason.RETRY, error="Operational\nError")
         [batch] = read_deliveries(store, 10).batches
-        assert (batch.attempt, batch.failures, batch.error) == (2, 1, "Operational Error")
+        assert (batch.attempt, batch.failures, batch.error) == (2, 1, "Operational\nError")
 
     @pytest.mark.parametrize("error", ["KeyError", "KeyError: 'a: b'", "f.<locals>.Fault: x"])
     def test_tell_the_class_of_an_error_alone(self, store: Store, error: str) -> None:
         append(store, 1)
-        store.release(claimed(store), lease=MINUTE, backoff=NOW, failed=True, error=error)
+        store.release(claimed(store), lease=MINUTE, backoff=NOW, error=error)
         [batch] = read_deliveries(store, 10).batches
         assert (batch.error, batch.error_kind) == (error, error.split(":")[0])
 
@@ -77,7 +78,7 @@ class TestDeliveries:
     ) -> None:
         append(store, 1)
         held = claimed(store, "one")
-        client_of_server.hset(store.keys.attempts, held.id, b"\xff\x00")
+        client_of_server.hset(store.keys.attempts, held.stream_id, b"\xff\x00")
         client_of_server.hset(store.keys.workers, b"\xff", "x")
         [batch] = read_deliveries(store, 10).batches
         assert (batch.claimed, batch.failures) == (None, 0)

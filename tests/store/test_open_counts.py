@@ -11,7 +11,7 @@ from django_jsonbuffer.store.open_counts import UNCOUNTED, count_open
 from django_jsonbuffer.store.status import BucketStatus, read_status, statuses
 from django_jsonbuffer.store.store import Store
 from tests.server import Redis
-from tests.store.steps import append, commands_of, dump
+from tests.store.steps import MINUTE, append, commands_of, dump
 
 LONG = "x" * 20_000
 
@@ -178,10 +178,12 @@ class TestOtherReaders:
         self, store: Store, client_of_server: Redis
     ) -> None:
         client_of_server.set(store.keys.open, array(1))
-        assert "get" not in commands_of(client_of_server, lambda: store.beat("worker"))
+        assert "get" not in commands_of(
+            client_of_server, lambda: store.beat("worker", lease=MINUTE)
+        )
         assert client_of_server.llen(store.keys.history) == 0
         count_open(store)
-        store.beat("worker")
+        store.beat("worker", lease=MINUTE)
         [sample] = client_of_server.lrange(store.keys.history, 0, -1)
         assert sample.split()[1] == b"2"
 

@@ -93,7 +93,7 @@ def padded(plain: Redis, store: Store) -> None:
 
 def full(plain: Redis, store: Store) -> None:
     append(store, 1, 2, 3, 4, 5, batch_size=2)
-    store.release(claimed(store), lease=MINUTE, backoff=NOW, failed=True)
+    store.release(claimed(store), lease=MINUTE, backoff=NOW)
 
 
 def empty(plain: Redis, store: Store) -> None:
@@ -187,16 +187,16 @@ def held(store: Store) -> Claim:
 
 
 def release(plain: Redis, store: Store) -> Call:
-    return partial(store.release, held(store), lease=MINUTE, backoff=NOW, failed=True)
+    return partial(store.release, held(store), lease=MINUTE, backoff=NOW)
 
 
 def split(plain: Redis, store: Store) -> Call:
-    return partial(store.split, held(store), [(1, 2), (3, 4)], failures=1, deaths=0)
+    return partial(store.split, held(store), [(1, 2), (3, 4)], at=1, lease=MINUTE)
 
 
 def beat(plain: Redis, store: Store) -> Call:
     held(store)
-    return partial(store.beat, "worker")
+    return partial(store.beat, "worker", lease=MINUTE)
 
 
 def retire(plain: Redis, store: Store) -> Call:

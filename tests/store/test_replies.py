@@ -4,7 +4,7 @@ import pytest
 
 from django_jsonbuffer.store.replies import are_deliveries, are_letters, are_texts, shape_of
 
-DELIVERY = [b"1-0", b"worker", 1, 0, 0, 0, 0, b""]
+DELIVERY = [b"1-0", b"worker", 1, 0, 0, 0, 0, b"", b""]
 
 
 def test_shape_of_a_reply() -> None:

@@ -7,14 +7,12 @@ import pytest
 
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.exceptions import KeyOccupied, LeaseLost
-from django_jsonbuffer.json_arrays import spans
 from django_jsonbuffer.store import pending
-from django_jsonbuffer.store.claims import Claim
 from django_jsonbuffer.store.keys import Keys
 from django_jsonbuffer.store.status import BucketStatus, read_status, statuses
 from django_jsonbuffer.store.store import Store
 from tests.server import Redis
-from tests.store.steps import MINUTE, NOW, append, claim, claimed, facts
+from tests.store.steps import MINUTE, NOW, append, claim, claimed, facts, fail, split
 
 
 class TestStatus:
@@ -199,9 +197,6 @@ class TestAgeOfHalves:
             batch: dict[Any, Any] = {"events": "[1,2]", "count": 2, "opened": now_ms - ago * 1000}
             plain.xadd(store.keys.batches, batch)
 
-    def split(self, store: Store, held: Claim) -> None:
-        store.split(held, spans(held.array), failures=1, deaths=0)
-
     def age(self, store: Store) -> float:
         oldest = read_status(store).oldest
         assert oldest is not None
@@ -213,7 +208,7 @@ class TestAgeOfHalves:
         self.put(store, client_of_server, 7200, 60)
         held = claimed(store)
         assert self.age(store) == 60
-        self.split(store, held)
+        split(store, held)
         assert self.age(store) == 7200
         self.put(store, client_of_server, 10)
         store.ack(claimed(store))
@@ -225,16 +220,16 @@ class TestAgeOfHalves:
     def test_is_that_of_the_oldest_of_several(self, store: Store, client_of_server: Redis) -> None:
         self.put(store, client_of_server, 7200, 3600, 60)
         for consumer in ("one", "two"):
-            self.split(store, claimed(store, consumer))
+            split(store, claimed(store, consumer))
         assert self.age(store) == 7200
 
     def test_is_forgotten_when_they_are_gone(self, store: Store, client_of_server: Redis) -> None:
         self.put(store, client_of_server, 7200)
-        self.split(store, claimed(store))
+        split(store, claimed(store))
         pending.purge(store)
         self.put(store, client_of_server, 600, 60)
         assert self.age(store) == 600
-        self.split(store, claimed(store))
+        split(store, claimed(store))
         assert self.age(store) == 600
 
     def test_is_that_of_the_first_of_those_that_were_given_back(
@@ -243,7 +238,7 @@ class TestAgeOfHalves:
         self.put(store, client_of_server, 7200, 600, 60)
         held = [claimed(store, consumer) for consumer in ("one", "two")]
         for each in held:
-            store.release(each, lease=MINUTE, backoff=NOW, failed=True)
+            fail(store, each)
         assert self.age(store) == 7200
 
     def test_counts_beside_a_batch_that_was_given_back(
@@ -251,9 +246,9 @@ class TestAgeOfHalves:
     ) -> None:
         self.put(store, client_of_server, 7200, 60)
         old, young = claimed(store, "one"), claimed(store, "two")
-        store.release(young, lease=MINUTE, backoff=NOW, failed=True)
+        fail(store, young)
         assert self.age(store) == 60
-        self.split(store, old)
+        split(store, old)
         assert self.age(store) == 7200
 
     @pytest.mark.parametrize("text", ["", "x", "1-", "9" * 30, b"\xff"])
@@ -269,7 +264,7 @@ class TestAgeOfHalves:
 class TestFailing:
     def test_is_a_batch_from_its_failure_to_its_success(self, store: Store) -> None:
         append(store, 1, 2, 3, batch_size=1)
-        store.release(claimed(store), lease=MINUTE, backoff=NOW, failed=True, error="KeyError")
+        fail(store, claimed(store))
         status = read_status(store)
         assert (status.failing, status.attempt, status.error) == (1, 1, "KeyError")
         assert (status.batches_sealed, status.batches_in_flight) == (3, 0)
@@ -298,7 +293,7 @@ class TestFailing:
     def test_is_each_half_of_what_was_split(self, store: Store) -> None:
         append(store, 1, 2, batch_size=2)
         held = claimed(store)
-        store.split(held, spans(held.array), failures=1, deaths=0, error="KeyError")
+        split(store, held, error="KeyError")
         claimed(store, "one")
         claimed(store, "two")
         status = read_status(store)

@@ -15,7 +15,7 @@ from django_jsonbuffer.exceptions import BufferUnavailable, KeyOccupied, LeaseLo
 from django_jsonbuffer.json_arrays import spans
 from django_jsonbuffer.options import Limits
 from django_jsonbuffer.store import catalog_entries, pending
-from django_jsonbuffer.store.claims import Claim
+from django_jsonbuffer.store.claims import Claim, Reason
 from django_jsonbuffer.store.status import BucketStatus, read_status, statuses
 from django_jsonbuffer.store.store import Store
 from example_project.embedded_redis import EmbeddedRedis
@@ -33,6 +33,9 @@ from tests.store.steps import (
     commands_of,
     dump,
     facts,
+    fail,
+    let_clock_be_known,
+    split,
 )
 from tests.threads import at_once
 
@@ -249,8 +252,8 @@ class TestClaim:
     def test_only_past_the_given_id(self, store: Store) -> None:
         append(store, 1, 2, 3, batch_size=1)
         first, second = claimed(store, "a"), claimed(store, "b")
-        assert claimed(store, "c", lease=NOW, after=first.id).id == second.id
-        assert claimed(store, "d", lease=NOW, after=second.id).array == b"[3]"
+        assert claimed(store, "c", lease=NOW, after=first.stream_id).id == second.id
+        assert claimed(store, "d", lease=NOW, after=second.stream_id).array == b"[3]"
 
     def test_stream_whose_group_was_removed(self, store: Store, client_of_server: Redis) -> None:
         append(store, 1, batch_size=1)
@@ -304,9 +307,9 @@ class TestClaim:
         for number in range(250):
             client_of_server.xadd(store.keys.batches, {"foreign": number})
         append(store, 1, batch_size=1)
-        found, rubbish = store.claim("worker", lease=MINUTE, linger=None, after=None)
+        found, foreign, *_ = store.claim("worker", lease=MINUTE, linger=None)
         assert found is not None
-        assert (found.array, rubbish) == (b"[1]", 250)
+        assert (found.array, foreign) == (b"[1]", 250)
         assert read_status(store).dead == 250
 
     def test_entry_of_another_client_is_set_aside(
@@ -314,9 +317,9 @@ class TestClaim:
     ) -> None:
         client_of_server.xadd(store.keys.batches, {"foreign": "secret"})
         append(store, 1, batch_size=1)
-        found, rubbish = store.claim("worker", lease=MINUTE, linger=None, after=None)
+        found, foreign, *_ = store.claim("worker", lease=MINUTE, linger=None)
         assert found is not None
-        assert (found.array, rubbish) == (b"[1]", 1)
+        assert (found.array, foreign) == (b"[1]", 1)
         [(_, letter)] = client_of_server.xrange(store.keys.dead)
         assert letter[b"event"] == b"foreign secret"
         assert "orders" in caplog.text
@@ -326,7 +329,7 @@ class TestClaim:
         self, store: Store, client_of_server: Redis
     ) -> None:
         append(store, 1, 2, batch_size=1)
-        client_of_server.xdel(store.keys.batches, claimed(store, "died").id)
+        client_of_server.xdel(store.keys.batches, claimed(store, "died").stream_id)
         survivor = claimed(store, "heir", lease=NOW)
         assert survivor.array == b"[2]"
         store.ack(survivor)
@@ -361,7 +364,7 @@ class TestClaim:
     def test_held_batch_comes_again_whatever_the_given_id(self, store: Store) -> None:
         append(store, 1, 2, batch_size=1)
         first = claimed(store)
-        assert claimed(store, after=first.id) == first
+        assert claimed(store, after=first.stream_id) == first
 
     def test_held_batch_is_no_further_delivery_and_comes_before_an_older_one(
         self, store: Store
@@ -378,7 +381,9 @@ class TestClaim:
         held = claimed(store)
         hour_ms = 3_600_000
         client_of_server.xclaim(
-            *(store.keys.batches, "drain", held.worker, 0, [held.id]), idle=hour_ms, justid=True
+            *(store.keys.batches, "drain", held.worker, 0, [held.stream_id]),
+            idle=hour_ms,
+            justid=True,
         )
         assert claimed(store) == held
         assert claim(store, "other") is None
@@ -395,6 +400,29 @@ class TestClaim:
         with pytest.raises(KeyOccupied):
             claim(store, linger=None)
         assert dump(client_of_server, prefix) == before
+
+    def test_tries_of_an_outage_go_through_all_batches(self, store: Store) -> None:
+        """So that an outage ends although its oldest event is bad, and nothing else is appended."""
+        append(store, 1, 2, 3, batch_size=1)
+        tried = [fail_in_an_outage(store) for _ in range(9)]
+        assert set(tried[3:]) == {b"[1]", b"[2]", b"[3]"}
+
+    def test_in_an_outage_begins_with_what_was_tried_least(self, store: Store) -> None:
+        append(store, 1)
+        for _ in range(5):
+            fail_in_an_outage(store)
+        append(store, 2, 3, batch_size=2)
+        whole = claimed(store)
+        store.split(whole, spans(whole.array), at=1, lease=MINUTE)
+        assert [fail_in_an_outage(store) for _ in range(2)] == [b"[2]", b"[3]"]
+
+
+def fail_in_an_outage(store: Store) -> bytes:
+    """The events of a try that fails. The next one is due at once."""
+    found = claimed(store)
+    weight = 1 if found.attempt == 1 else 0
+    store.release(found, lease=MINUTE, backoff=NOW, reason=Reason.OUTAGE, weight=weight, pause=NOW)
+    return found.array
 
 
 class TestAck:
@@ -601,8 +629,9 @@ class TestAttempts:
 
 
 class TestRenew:
-    def test_lets_the_lease_begin_anew(self, store: Store) -> None:
+    def test_lets_the_lease_begin_anew(self, store: Store, client_of_server: Redis) -> None:
         append(store, 1)
+        let_clock_be_known(store, client_of_server)
         found = claimed(store)
         time.sleep(0.05)
         store.renew(found)
@@ -624,7 +653,7 @@ class TestRenew:
     def test_of_a_batch_that_somebody_deleted(self, store: Store, client_of_server: Redis) -> None:
         append(store, 1)
         found = claimed(store)
-        client_of_server.xdel(store.keys.batches, found.id)
+        client_of_server.xdel(store.keys.batches, found.stream_id)
         with pytest.raises(LeaseLost):
             store.renew(found)
 
@@ -643,18 +672,16 @@ class TestRenew:
 
 
 class TestSplit:
-    def split(self, store: Store, found: Claim, *, failures: int = 0, deaths: int = 0) -> str:
-        return store.split(found, spans(found.array), failures=failures, deaths=deaths)
-
     def test_puts_two_halves_in_its_place(self, store: Store) -> None:
         append(store, 1, [2, ","], "]", {"four": 4}, 5)
         found = claimed(store)
-        newest = self.split(store, found, failures=7, deaths=2)
+        split(store, found, deaths=2)
+        assert facts(read_status(store)) == (5, 0, 2, len(found.array) + 1)
         left, right = claimed(store, "a"), claimed(store, "b")
         assert left.array == b'[1,[2, ","]]'
         assert right.array == b'["]",{"four": 4},5]'
-        assert (left.count, right.count, right.id) == (2, 3, newest)
-        assert {(half.failures, half.deaths) for half in (left, right)} == {(7, 2)}
+        assert (left.count, right.count) == (2, 3)
+        assert {(half.failures, half.deaths) for half in (left, right)} == {(0, 2)}
         assert facts(read_status(store)) == (0, 5, 2, len(left.array) + len(right.array))
         store.ack(left)
         store.ack(right)
@@ -663,8 +690,8 @@ class TestSplit:
     def test_leaves_no_trace_of_the_whole(self, store: Store, client_of_server: Redis) -> None:
         append(store, 1, 2)
         found = claimed(store)
-        store.release(found, lease=MINUTE, backoff=NOW, failed=True)
-        self.split(store, claimed(store))
+        fail(store, found)
+        split(store, claimed(store))
         for worker in "ab":
             store.ack(claimed(store, worker))
         assert not client_of_server.exists(store.keys.attempts)
@@ -678,7 +705,7 @@ class TestSplit:
         claimed(store, "heir", lease=NOW)
         before = dump(client_of_server, prefix)
         with pytest.raises(LeaseLost):
-            self.split(store, slow)
+            split(store, slow)
         assert dump(client_of_server, prefix) == before
 
     def test_again_changes_nothing(
@@ -686,15 +713,15 @@ class TestSplit:
     ) -> None:
         append(store, 1, 2)
         found = claimed(store)
-        self.split(store, found)
+        split(store, found)
         before = dump(client_of_server, prefix)
         with pytest.raises(LeaseLost):
-            self.split(store, found)
+            split(store, found)
         assert dump(client_of_server, prefix) == before
 
     def test_empty_bucket(self, store: Store, client_of_server: Redis, prefix: str) -> None:
         with pytest.raises(LeaseLost):
-            store.split(a_claim(), [(1, 2), (3, 4)], failures=0, deaths=0)
+            store.split(a_claim(), [(1, 2), (3, 4)], at=1, lease=MINUTE)
         assert dump(client_of_server, prefix) == {}
 
     @pytest.mark.parametrize("kind", ["stats", "attempts"])
@@ -707,7 +734,7 @@ class TestSplit:
         client_of_server.set(getattr(store.keys, kind), "foreign")
         before = dump(client_of_server, prefix)
         with pytest.raises(KeyOccupied):
-            self.split(store, found)
+            split(store, found)
         assert dump(client_of_server, prefix) == before
 
     def test_goes_on_on_a_full_server(self, private_server: Redis) -> None:
@@ -715,7 +742,7 @@ class TestSplit:
         append(store, 1, 2)
         found = claimed(store)
         private_server.config_set("maxmemory", 1)
-        self.split(store, found)
+        split(store, found)
         assert [claimed(store, name).array for name in "ab"] == [b"[1]", b"[2]"]
 
 
@@ -788,7 +815,7 @@ class TestDeletedBatch:
         [
             Store.ack,
             partial(Store.release, lease=MINUTE, backoff=NOW),
-            partial(Store.split, spans=[(1, 2), (3, 4)], failures=0, deaths=0),
+            partial(Store.split, spans=[(1, 2), (3, 4)], at=1, lease=MINUTE),
             bury,
         ],
         ids=["ack", "release", "split", "bury"],
@@ -798,7 +825,7 @@ class TestDeletedBatch:
     ) -> None:
         append(store, *range(6), batch_size=2)
         claims = [claimed(store, worker) for worker in "abc"]
-        client_of_server.xdel(store.keys.batches, claims[0].id)
+        client_of_server.xdel(store.keys.batches, claims[0].stream_id)
         assert facts(read_status(store)) == (0, 4, 2, 10)
         with pytest.raises(LeaseLost):
             call(store, claims[0])
@@ -813,7 +840,7 @@ class TestDeletedBatch:
         append(store, 1, 2, batch_size=1)
         released = claimed(store)
         store.release(released, lease=MINUTE, backoff=MINUTE)
-        client_of_server.xdel(store.keys.batches, released.id)
+        client_of_server.xdel(store.keys.batches, released.stream_id)
         assert read_status(store).oldest is not None
 
     def test_in_whose_place_another_came_leaves_no_phantom(

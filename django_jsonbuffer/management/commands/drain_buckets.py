@@ -1,5 +1,7 @@
+import os
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, Final
 
 from django.core.management.base import CommandError, CommandParser
@@ -21,6 +23,7 @@ from django_jsonbuffer.store.status import BucketStatus
 
 MISCONFIGURED_OR_UNREACHABLE: Final = 1
 EVENTS_ARE_KEPT: Final = 3
+PROCESSOR_HANGS: Final = 4
 STOPPED: Final = 130
 
 PROGRESS_FROM_EVENTS: Final = 10_000
@@ -34,7 +37,8 @@ class Command(BufferCommand):
         "or SIGINT: the first lets the batch in hand be finished, a second one stops at once. "
         "Exit codes: 0 done, 1 misconfigured or Redis unreachable, 2 wrong usage, "
         "3 some batch failed and is kept for another attempt, or (without --watch) spilled events "
-        "of this machine could not be forwarded, 130 stopped before it was done."
+        "of this machine could not be forwarded, 4 a processor did not return within "
+        "processor_timeout, 130 stopped before it was done."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -69,7 +73,9 @@ class Command(BufferCommand):
             pending = _count_pending(buckets)
             with catch_stop_signals() as stop, ExitStack() as stack:
                 drains = [
-                    stack.enter_context(bucket.drain_steps(watch=options["watch"]))
+                    stack.enter_context(
+                        bucket.drain_steps(watch=options["watch"], on_timeout=_exit_at_once)
+                    )
                     for bucket in buckets
                 ]
                 rounds = self._rounds(drains, stop, options)
@@ -134,9 +140,17 @@ class Command(BufferCommand):
                 self.report(f"{bucket.name}: {rest}{paused}")
 
 
+def _exit_at_once() -> None:
+    """End the process from another thread than the one in which a processor hangs."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    os._exit(PROCESSOR_HANGS)
+
+
 def _describe_kept(drains: Sequence[Drain], rounds: Rounds, *, watch: bool) -> Iterator[str]:
     """A line for each kind of event that the command could not process, and that is kept."""
-    if failing := [drain.bucket for drain in drains if drain.failing or drain in rounds.broken]:
+    if failing := [drain.bucket for drain in drains if drain.is_failing or drain in rounds.broken]:
         yield f"Some batches of {', '.join(failing)} failed. They are kept. See the log."
     if not watch:
         yield from filter(None, (drain.forwarding.describe_stuck() for drain in drains))

@@ -1,21 +1,22 @@
--- Shared: reads the failures, deaths and outages of a batch.
+-- Shared: reads what is remembered of a batch that was delivered, or that is a piece of another.
 -- @needs numbers
 
 -- Returns a table with these fields:
---   failures    how often the processor failed with the batch
---   deaths      how many workers died with it
---   first_ms    when the first failure, outage or death was, or nil
---   outages     its outages, without those between which no other events were processed
---   processed   the bucket's total of processed events at its last outage, or nil
+--   failures    how often the processor failed with the event alone while others succeeded
+--   deaths      how many workers died with the batch
+--   first_ms    when the first failure or death was, or nil
+--   successes   the bucket's successes at the first failure, or nil when there was no failure
+--   opened      when the batch was opened, or nil
 --   claimed_ms  when a worker last claimed it, or nil
---   error       class of the exception that it last failed with, or ''
+--   token       token of the batch, or ''
+--   error       the error that the batch last failed with, or ''
 local function attempts_at(attempts, id)
   local text = redis.call('HGET', attempts, id) or ''
-  local failures, deaths, first_ms, outages, processed, claimed_ms, error =
-    string.match(text, '^(%d+) (%d+) (%d*) (%d+) (%d*) (%d*) (.*)$')
+  local failures, deaths, first_ms, successes, opened, claimed_ms, token, error =
+    string.match(text, '^(%d+)/(%d+)/(%d*)/(%d*)/(%d*)/(%d*)/(%x*)/(.*)$')
   return {
     failures = whole(failures) or 0, deaths = whole(deaths) or 0,
-    first_ms = whole(first_ms), outages = whole(outages) or 0, processed = whole(processed),
-    claimed_ms = whole(claimed_ms), error = error or '',
+    first_ms = whole(first_ms), successes = whole(successes), opened = whole(opened),
+    claimed_ms = whole(claimed_ms), token = token or '', error = error or '',
   }
 end

@@ -1,0 +1,154 @@
+"""The log of failed batches: what failed, why, and what happens next.
+
+Each line has the fields ``bucket``, ``batch_id``, ``attempt``, ``error_type`` and ``error_message``
+for handlers that store structured records. A traceback is logged once for each place of an error.
+"""
+
+import logging
+from datetime import timedelta
+from typing import Final
+
+from django_jsonbuffer.exceptions import LeaseLost
+from django_jsonbuffer.store.claims import Claim, Outage
+
+from .descriptions import places_of
+
+logger = logging.getLogger("django_jsonbuffer")
+
+_MOST_PLACES: Final = 1000
+"""Places of errors that are remembered, so that a worker's memory does not grow for ever."""
+
+
+class FailureLog:
+    """Logs the failures of one worker's batches."""
+
+    def __init__(self, bucket: str) -> None:
+        self._bucket = bucket
+        self._places_logged: set[str] = set()
+
+    def halved(self, claim: Claim, error: BaseException, summary: str) -> None:
+        # A piece that fails is expected: that is how the event is found.
+        level = logging.DEBUG if claim.error else logging.ERROR
+        text = "It is halved, to find the event that fails."
+        self._write(
+            level, claim, summary, f"{_subject(claim)} failed with {summary}. {text}", error
+        )
+
+    def counted(
+        self, claim: Claim, error: BaseException, summary: str, attempt: str, backoff: timedelta
+    ) -> None:
+        level = logging.INFO if claim.failures else logging.WARNING
+        text = f"{_subject(claim)} failed, attempt {attempt}, with {summary}. {_again(backoff)}"
+        self._write(level, claim, summary, text, error)
+
+    def kept(self, claim: Claim, error: BaseException, summary: str, backoff: timedelta) -> None:
+        level = logging.WARNING if claim.attempt == 1 else logging.INFO
+        text = "Nothing else has succeeded since, so this is not counted as an attempt."
+        whole = f"{_subject(claim)} failed with {summary}. {text} {_again(backoff)}"
+        self._write(level, claim, summary, whole, error)
+
+    def failed_after_commit(self, claim: Claim, error: BaseException, summary: str) -> None:
+        text = (
+            f"the processor's transaction for batch {claim.id} is committed. A function that was "
+            f"to run at this commit failed with {summary}, and the functions after it were not run."
+        )
+        self._write(logging.ERROR, claim, summary, text, error)
+
+    def outage(
+        self, claim: Claim, error: BaseException, summary: str, outage: Outage, backoff: timedelta
+    ) -> None:
+        """Log an outage when it begins, and once a minute."""
+        if not outage.is_to_be_logged:
+            self._write(logging.DEBUG, claim, summary, f"{_subject(claim)}: {summary}", None)
+        elif not outage.duration:
+            text = (
+                f"{_subject(claim)} failed with {summary}. This looks like an outage: all events "
+            )
+            text += f"are kept, and workers try again at intervals. {_again(backoff)}"
+            self._write(logging.ERROR, claim, summary, text, error)
+        else:
+            text = f"The outage goes on for {_minutes(outage.duration)}. {_subject(claim)} failed "
+            text += f"with {summary}. {_again(backoff)}"
+            self._write(logging.WARNING, claim, summary, text, None)
+
+    def outage_ended(self, duration: timedelta) -> None:
+        logger.warning(
+            "Bucket %s: the outage is over, after %s. The events that waited are processed.",
+            self._bucket,
+            _minutes(duration),
+            extra={"bucket": self._bucket},
+        )
+
+    def buried(
+        self, claim: Claim, error: BaseException | None, summary: str, *, failures: int
+    ) -> None:
+        after = f", after {failures} attempt{'s' * (failures > 1)}" if failures else ""
+        text = f"{_subject(claim)} is now a dead letter{after}: {summary}"
+        self._write(logging.ERROR, claim, summary, text, error)
+
+    def rejected(self, claim: Claim, count: int) -> None:
+        text = f"the processor rejected {count} events of batch {claim.id}. They are dead letters."
+        self._write(logging.WARNING, claim, "", text, None)
+
+    def killer_halved(self, claim: Claim) -> None:
+        text = (
+            f"{_subject(claim)} was in the hands of {claim.deaths} workers that died. It is halved."
+        )
+        self._write(logging.ERROR, claim, claim.error, text, None)
+
+    def hangs(self, claim: Claim, timeout: timedelta | None, stack: str) -> None:
+        text = (
+            f"{_subject(claim)}: the processor has not returned within {timeout}. The worker gives "
+        )
+        text += f"the batch up. The processor is here:\n{stack}"
+        self._write(logging.CRITICAL, claim, "", text, None)
+
+    def lease_lost(self, lost: LeaseLost) -> None:
+        logger.warning(
+            "%s Another worker processes the batch.", lost, extra={"bucket": self._bucket}
+        )
+
+    def _write(
+        self, level: int, claim: Claim, summary: str, text: str, error: BaseException | None
+    ) -> None:
+        if not logger.isEnabledFor(level):
+            return
+        kind, _, message = summary.partition(": ")
+        places = self._new_places(error)
+        logger.log(
+            level,
+            "Bucket %s: %s%s",
+            self._bucket,
+            text,
+            f"\n{places}" if places else "",
+            extra={
+                "bucket": self._bucket,
+                "batch_id": claim.id,
+                "attempt": claim.attempt,
+                "error_type": kind,
+                "error_message": message,
+            },
+        )
+
+    def _new_places(self, error: BaseException | None) -> str:
+        """The traceback of an error that was not logged before, without its message."""
+        places = "" if error is None else places_of(error)
+        if not places or places in self._places_logged:
+            return ""
+        if len(self._places_logged) < _MOST_PLACES:
+            self._places_logged.add(places)
+        return places
+
+
+def _subject(claim: Claim) -> str:
+    if claim.count == 1:
+        return f"the event of batch {claim.id}"
+    return f"batch {claim.id} of {claim.count:,} events"
+
+
+def _again(backoff: timedelta) -> str:
+    return f"It comes again in about {backoff.total_seconds():.1f} s."
+
+
+def _minutes(duration: timedelta) -> str:
+    return str(timedelta(seconds=round(duration.total_seconds())))

@@ -1,0 +1,20 @@
+-- Shared: reads the failures in a row of a bucket, and the outage that they may mean.
+-- @needs numbers
+
+-- Returns a table with these fields:
+--   failed  batches and pieces that failed at their first try, since the last success
+--   alone   how many of these were single events
+--   since   when the outage began (ms), or nil when there is none
+--   by      'x' when an exception that means an outage began it, else ''
+--   retry   before when (ms) no worker may try again, or 0 when workers do not wait yet
+--   tries   tries that failed in the outage
+--   told    when a worker last logged the outage (ms), or 0
+local function outage_at(stats)
+  local text = redis.call('HGET', stats, 'outage') or ''
+  local failed, alone, since, by, retry, tries, told =
+    string.match(text, '^(%d+)/(%d+)/(%d*)/(x?)/(%d+)/(%d+)/(%d+)$')
+  return {
+    failed = whole(failed) or 0, alone = whole(alone) or 0, since = whole(since), by = by or '',
+    retry = whole(retry) or 0, tries = whole(tries) or 0, told = whole(told) or 0,
+  }
+end

@@ -1,0 +1,121 @@
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from django_jsonbuffer import Batch, Bucket
+from django_jsonbuffer.draining.failure_log import FailureLog
+from django_jsonbuffer.store.claims import Claim, Outage
+from tests.draining.drains import drain_all, impatient, refuse
+
+
+def lines(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= level]
+
+
+class TestLine:
+    def test_has_type_message_bucket_batch_and_place(
+        self, bucket: Bucket, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        ids: list[str] = []
+
+        def fail(batch: Batch) -> None:
+            ids.append(batch.id)
+            raise ValueError(f"cannot store {batch[0]}")
+
+        bucket.processor(fail)
+        bucket.append("this")
+        bucket.drain()
+        [line] = lines(caplog)
+        assert line.startswith(f"Bucket orders: the event of batch {ids[0]} failed with ")
+        assert "ValueError: cannot store this" in line
+        assert f'"{__file__}"' in line
+        assert "in fail" in line
+
+    def test_has_them_as_fields_too(self, bucket: Bucket, caplog: pytest.LogCaptureFixture) -> None:
+        refuse(bucket, 1, message="no room")
+        bucket.append(1)
+        bucket.drain()
+        [record] = caplog.records
+        fields = vars(record)
+        assert (fields["bucket"], fields["attempt"]) == ("orders", 1)
+        assert fields["batch_id"] in record.getMessage()
+        assert (fields["error_type"], fields["error_message"]) == ("ValueError", "no room")
+
+    @pytest.mark.parametrize("by", ["setting", "redact"])
+    def test_names_only_the_class_if_messages_may_quote_events(
+        self, caplog: pytest.LogCaptureFixture, configure: Callable[..., None], by: str
+    ) -> None:
+        options: dict[str, Any] = {}
+        if by == "setting":
+            configure(LOG_ERRORS=False)
+        else:
+            options["redact"] = str
+        bucket = impatient(batch_size=2, max_attempts=1, **options)
+        refuse(bucket, "secret", message="cannot store secret")
+        with caplog.at_level(logging.DEBUG, "django_jsonbuffer"):
+            bucket.extend(["secret", "other"])
+            bucket.drain()
+            assert bucket.status().error == "ValueError"
+            drain_all(bucket)
+        assert "ValueError" in caplog.text
+        assert "cannot store secret" not in caplog.text
+        assert all(vars(record)["error_message"] == "" for record in caplog.records)
+        assert [letter.error for letter in bucket.dead] == ["ValueError: cannot store secret"]
+
+    def test_of_each_error_has_its_traceback_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        bucket = Bucket("orders")
+        refuse(bucket, *range(0, 1000, 100))
+        bucket.extend(range(1000))
+        bucket.drain()
+        assert caplog.text.count("in store") == 1
+
+    def test_of_a_bad_event_are_few(self, caplog: pytest.LogCaptureFixture) -> None:
+        bucket = impatient()
+        refuse(bucket, 317)
+        bucket.extend(range(1000))
+        drain_all(bucket)
+        halved, failed, buried = lines(caplog)
+        assert "of 1,000 events failed with ValueError: no. It is halved" in halved
+        assert "failed, attempt 1 of 10, with ValueError: no. It comes again in" in failed
+        assert "is now a dead letter, after 10 attempts: ValueError: no" in buried
+
+    def test_counts_no_attempt_that_is_none(
+        self, bucket: Bucket, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        refuse(bucket, 1)
+        bucket.append(1)
+        bucket.drain()
+        assert "this is not counted as an attempt" in caplog.text
+        assert "attempt 1" not in caplog.text
+
+
+class TestOutage:
+    def claim(self) -> Claim:
+        return Claim(id="1-1", stream_id="1-1", worker="w", attempt=1, count=1, array=b"[1]")
+
+    def test_is_logged_when_it_begins_and_then_once_a_minute(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        log, error = FailureLog("orders"), RuntimeError("down")
+        for seconds in range(0, 300, 10):
+            outage = Outage(timedelta(seconds=seconds), seconds % 60 == 0)
+            log.outage(self.claim(), error, "RuntimeError: down", outage, timedelta(seconds=5))
+        log.outage_ended(timedelta(seconds=300))
+        began, *goes_on, ended = lines(caplog)
+        assert "This looks like an outage" in began
+        assert [line.split(".")[0] for line in goes_on] == [
+            f"Bucket orders: The outage goes on for 0:0{minutes}:00" for minutes in range(1, 5)
+        ]
+        assert ended.startswith("Bucket orders: the outage is over, after 0:05:00.")
+
+    def test_of_a_whole_bucket_is_one_line(self, caplog: pytest.LogCaptureFixture) -> None:
+        bucket = impatient(batch_size=100)
+        refuse(bucket, *range(1000))
+        bucket.extend(range(1000))
+        for _ in range(100):
+            bucket.drain()
+        assert caplog.text.count("This looks like an outage") == 1
+        assert len(lines(caplog)) < 10

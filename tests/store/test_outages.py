@@ -1,0 +1,401 @@
+"""Failures in a row, and the outage that they may mean."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+
+from django_jsonbuffer.json_arrays import spans
+from django_jsonbuffer.store import pending
+from django_jsonbuffer.store.claims import NO_ROW, Burial, Claim, Outage, Reason, Row
+from django_jsonbuffer.store.status import read_status
+from django_jsonbuffer.store.store import Store
+from tests.server import Redis
+from tests.store.steps import (
+    MINUTE,
+    NOW,
+    append,
+    bury,
+    claim,
+    claimed,
+    facts,
+    fail,
+    let_clock_be_known,
+    now_ms,
+    split,
+)
+from tests.threads import at_once
+
+PAUSE = timedelta(seconds=40)
+
+
+def fail_in_an_outage(store: Store, claim: Claim, **options: Any) -> Outage:
+    outage = fail(store, claim, **{"reason": Reason.OUTAGE, "weight": 1, "pause": PAUSE, **options})
+    assert outage is not None
+    return outage
+
+
+def change(store: Store, plain: Redis, **changes: str | int) -> None:
+    """Change fields of the outage."""
+    names = ("failed", "alone", "since", "by", "retry", "tries", "told")
+    values = plain.hget(store.keys.stats, "outage").decode().split("/")
+    fields = {**dict(zip(names, values, strict=True)), **changes}
+    plain.hset(store.keys.stats, "outage", "/".join(map(str, fields.values())))
+
+
+def end_pause(store: Store, plain: Redis) -> None:
+    change(store, plain, retry=now_ms(plain) - 1)
+
+
+class TestReason:
+    @pytest.mark.parametrize(
+        ("reason", "failures", "deaths"),
+        [
+            (Reason.FAILURE, 1, 0),
+            (Reason.RETRY, 0, 0),
+            (Reason.OUTAGE, 0, 0),
+            (Reason.DEATH, 0, 1),
+        ],
+    )
+    def test_says_what_is_counted(
+        self, store: Store, reason: Reason, failures: int, deaths: int
+    ) -> None:
+        append(store, 1)
+        for number in (1, 2):
+            fail(store, claimed(store), reason=reason)
+            found = claimed(store)
+            assert (found.failures, found.deaths) == (number * failures, number * deaths)
+            assert (found.attempt, found.error) == (2 * number, "KeyError")
+            store.release(found, lease=MINUTE, backoff=NOW)
+
+
+class TestRow:
+    def test_of_a_bucket_without_failures(self, store: Store) -> None:
+        append(store, 1)
+        assert claimed(store).row == NO_ROW
+
+    def test_counts_batches_and_single_events(self, store: Store) -> None:
+        append(store, 1, 2, 3, batch_size=2)
+        fail(store, claimed(store), weight=1)
+        assert claimed(store).row == Row(1, 0, False, 0)
+        other = claimed(store, "other")
+        fail(store, other, weight=2)
+        assert claimed(store, "other").row == Row(3, 2, False, 0)
+
+    def test_counts_a_batch_as_alone_if_its_exception_means_an_outage(self, store: Store) -> None:
+        append(store, 1, 2)
+        fail(store, claimed(store), weight=3, is_by_exception=True)
+        assert claimed(store).row[:2] == (3, 3)
+
+    def test_counts_nothing_without_a_weight(self, store: Store, client_of_server: Redis) -> None:
+        append(store, 1, 2)
+        fail(store, claimed(store))
+        split(store, claimed(store), error="KeyError")
+        assert claimed(store).row == NO_ROW
+        assert not client_of_server.hexists(store.keys.stats, "outage")
+
+    def test_ends_with_a_success(self, store: Store) -> None:
+        append(store, 1, 2, 3, batch_size=1)
+        fail(store, claimed(store), weight=1, backoff=MINUTE)
+        found = claimed(store)
+        assert found.row.failed == 1
+        assert store.ack(found) is None
+        assert claimed(store).row == NO_ROW
+
+    @pytest.mark.parametrize(("processed", "row"), [(1, NO_ROW), (0, Row(1, 1, False, 0))])
+    def test_ends_with_a_burial_if_other_events_were_processed(
+        self, store: Store, processed: int, row: Row
+    ) -> None:
+        append(store, 1, batch_size=1)
+        fail(store, claimed(store), weight=1, backoff=MINUTE)
+        append(store, *range(1 + processed))
+        found = claimed(store)
+        burial = Burial(*spans(found.array)[0], "no")
+        assert store.bury(found, [burial], processed=processed, failures=1) is None
+        append(store, 4)
+        assert claimed(store).row == row
+
+    @pytest.mark.parametrize("text", ["", "x", "1/1", "-1/1//x/1/1/1", "9" * 400, b"\xff"])
+    def test_that_is_spoilt_begins_again(
+        self, store: Store, client_of_server: Redis, text: str | bytes
+    ) -> None:
+        append(store, 1)
+        client_of_server.hset(store.keys.stats, "outage", text)
+        assert read_status(store).outage is None
+        found = claimed(store)
+        assert found.row == NO_ROW
+        fail(store, found, weight=1)
+        found = claimed(store)
+        assert found.row == Row(1, 1, False, 0)
+        assert store.ack(found) is None
+
+
+class TestOthersSucceeded:
+    def test_since_the_first_failure(self, store: Store) -> None:
+        append(store, 1, 2, 3, batch_size=1)
+        fail(store, claimed(store), backoff=NOW)
+        found = claimed(store)
+        assert not found.others_succeeded
+        store.ack(claimed(store, "other"))
+        fail(store, found)
+        assert claimed(store).others_succeeded
+
+    def test_since_the_first_death(self, store: Store) -> None:
+        append(store, 1, 2, batch_size=1)
+        claimed(store, "died")
+        assert not claimed(store, "heir", lease=NOW).others_succeeded
+        store.ack(claimed(store, "other"))
+        assert claimed(store, "third", lease=NOW).others_succeeded
+
+    def test_is_false_while_it_has_not_failed(self, store: Store) -> None:
+        append(store, 1, 2, batch_size=1)
+        store.ack(claimed(store))
+        assert not claimed(store).others_succeeded
+
+    def test_begins_again_with_a_failure_in_an_outage(self, store: Store) -> None:
+        append(store, 1, 2, batch_size=1)
+        fail(store, claimed(store))
+        held = claimed(store)
+        store.ack(claimed(store, "other"))
+        fail_in_an_outage(store, held, pause=NOW)
+        assert not claimed(store).others_succeeded
+
+    @pytest.mark.parametrize(("pause", "succeeded"), [(None, True), (PAUSE, False)])
+    def test_is_forgotten_if_workers_waited_in_the_outage(
+        self, store: Store, client_of_server: Redis, pause: timedelta | None, succeeded: bool
+    ) -> None:
+        append(store, 1, 2, 3, batch_size=1)
+        fail_in_an_outage(store, claimed(store), pause=pause, backoff=MINUTE)
+        if pause:
+            end_pause(store, client_of_server)
+        ended = store.ack(claimed(store))
+        assert ended is not None
+        found = claimed(store, lease=NOW)
+        assert (found.array, found.others_succeeded) == (b"[1]", succeeded)
+        fail(store, found)
+        held = claimed(store)
+        store.ack(claimed(store, "other"))
+        fail(store, held)
+        assert claimed(store).others_succeeded
+
+    def test_is_known_after_the_counters_were_lost(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, *range(9), batch_size=1)
+        for _ in range(5):
+            store.ack(claimed(store))
+        fail(store, claimed(store), backoff=NOW)
+        client_of_server.delete(store.keys.stats)
+        found = claimed(store)
+        assert (found.array, found.others_succeeded) == (b"[5]", False)
+        store.ack(claimed(store, "other"))
+        fail(store, found)
+        assert claimed(store).others_succeeded
+
+
+class TestOutage:
+    def test_is_logged_when_it_begins_and_once_a_minute(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1)
+        first = fail_in_an_outage(store, claimed(store))
+        assert first == Outage(NOW, True)
+        end_pause(store, client_of_server)
+        assert not fail_in_an_outage(store, claimed(store)).is_to_be_logged
+        for distance in (-61_000, 61_000):
+            change(store, client_of_server, told=now_ms(client_of_server) + distance)
+            end_pause(store, client_of_server)
+            assert fail_in_an_outage(store, claimed(store)).is_to_be_logged
+
+    def test_has_a_duration(self, store: Store, client_of_server: Redis) -> None:
+        append(store, 1)
+        assert read_status(store).outage is None
+        fail_in_an_outage(store, claimed(store))
+        change(store, client_of_server, since=now_ms(client_of_server) - 5000)
+        outage = read_status(store).outage
+        assert outage is not None
+        assert timedelta(seconds=5) <= outage < MINUTE
+        end_pause(store, client_of_server)
+        assert fail_in_an_outage(store, claimed(store)).duration >= timedelta(seconds=5)
+        end_pause(store, client_of_server)
+        ended = store.ack(claimed(store))
+        assert ended is not None
+        assert timedelta(seconds=5) <= ended < MINUTE
+        assert read_status(store).outage is None
+
+    def test_ends_with_a_burial_if_other_events_were_processed(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1, 2)
+        fail_in_an_outage(store, claimed(store))
+        end_pause(store, client_of_server)
+        found = claimed(store)
+        burial = Burial(*spans(found.array)[0], "no")
+        ended = store.bury(found, [burial], processed=1, failures=1)
+        assert ended is not None
+        assert NOW <= ended < MINUTE
+
+    def test_goes_on_with_a_burial_alone(self, store: Store, client_of_server: Redis) -> None:
+        append(store, 1)
+        fail_in_an_outage(store, claimed(store))
+        end_pause(store, client_of_server)
+        bury(store, claimed(store))
+        assert read_status(store).outage is not None
+
+    def test_is_reported_to_other_failures(self, store: Store) -> None:
+        append(store, 1, 2, batch_size=1)
+        first, second = claimed(store, "a"), claimed(store, "b")
+        assert fail(store, second) is None
+        second = claimed(store, "b")
+        fail_in_an_outage(store, first)
+        outage = fail(store, second)
+        assert outage is not None
+        assert not outage.is_to_be_logged
+
+    def test_knows_whether_an_exception_means_it(self, store: Store) -> None:
+        append(store, 1, 2, batch_size=1)
+        fail_in_an_outage(store, claimed(store), is_by_exception=True, pause=None)
+        assert claimed(store, "other").row == Row(1, 1, True, 0)
+
+
+class TestPause:
+    """Of all workers of the bucket, in an outage."""
+
+    def test_keeps_all_batches_back(self, store: Store) -> None:
+        append(store, 1, 2, 3, batch_size=1)
+        append(store, 4)
+        held, failed = claimed(store, "a"), claimed(store, "b")
+        fail_in_an_outage(store, failed)
+        before = facts(read_status(store))
+        for lease in (MINUTE, timedelta(hours=1)):
+            found, foreign, wait, reason = store.claim("b", lease=lease, linger=NOW)
+            assert (found, foreign, reason) == (None, 0, "outage")
+            assert timedelta(seconds=30) < wait <= PAUSE
+        assert facts(read_status(store)) == before
+        store.ack(held)
+        assert claim(store, "b") is not None
+
+    def test_lets_a_worker_have_what_it_holds(self, store: Store) -> None:
+        append(store, 1, 2, batch_size=1)
+        held = claimed(store, "a")
+        fail_in_an_outage(store, claimed(store, "b"))
+        assert claimed(store, "a").id == held.id
+
+    def test_lets_one_worker_try_at_a_time(self, store: Store, client_of_server: Redis) -> None:
+        append(store, 1, 2, 3, batch_size=1)
+        fail_in_an_outage(store, claimed(store))
+        end_pause(store, client_of_server)
+        found: list[Claim] = []
+
+        def work(name: str) -> None:
+            if each := claim(store, name):
+                found.append(each)
+
+        at_once(partial(work, name) for name in "abcdef")
+        [one] = found
+        assert one.row.tries == 1
+        _, _, wait, reason = store.claim("late", lease=MINUTE, linger=NOW)
+        assert reason == "outage"
+        assert timedelta(seconds=30) < wait <= MINUTE
+        fail_in_an_outage(store, one, pause=timedelta(seconds=10))
+        _, _, wait, reason = store.claim("late", lease=MINUTE, linger=NOW)
+        assert reason == "outage"
+        assert wait <= timedelta(seconds=10)
+
+    @pytest.mark.parametrize(
+        "give_up",
+        [split, lambda store, claim: store.retire(claim.worker, lease=MINUTE)],
+        ids=["split", "retire"],
+    )
+    def test_is_over_when_the_worker_that_tries_gives_up(
+        self, store: Store, client_of_server: Redis, give_up: Callable[[Store, Claim], object]
+    ) -> None:
+        append(store, 1, 2)
+        fail_in_an_outage(store, claimed(store))
+        end_pause(store, client_of_server)
+        found = claimed(store)
+        assert store.claim("other", lease=MINUTE, linger=NOW).reason == "outage"
+        give_up(store, found)
+        assert claimed(store, "other").row.tries == 1
+
+    def test_goes_on_when_a_worker_keeps_a_piece(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1, 2)
+        fail_in_an_outage(store, claimed(store))
+        end_pause(store, client_of_server)
+        split(store, claimed(store), keeps=1)
+        assert store.claim("other", lease=MINUTE, linger=NOW).reason == "outage"
+        assert claimed(store).array == b"[1]"
+
+    def test_goes_on_when_a_worker_retires_that_holds_nothing(self, store: Store) -> None:
+        append(store, 1)
+        fail_in_an_outage(store, claimed(store))
+        store.retire("worker", lease=MINUTE)
+        assert store.claim("other", lease=MINUTE, linger=NOW).reason == "outage"
+
+    def test_is_over_when_the_worker_that_tries_has_died(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1)
+        fail_in_an_outage(store, claimed(store))
+        end_pause(store, client_of_server)
+        claimed(store, "died")
+        end_pause(store, client_of_server)
+        assert claimed(store, "heir", lease=NOW).deaths == 1
+
+    def test_counts_the_tries(self, store: Store, client_of_server: Redis) -> None:
+        append(store, 1)
+        for tries in range(3):
+            found = claimed(store)
+            assert found.row.tries == tries
+            fail_in_an_outage(store, found)
+            end_pause(store, client_of_server)
+
+    def test_is_none_before_the_outage_is_beyond_doubt(self, store: Store) -> None:
+        append(store, 1, 2, batch_size=1)
+        fail_in_an_outage(store, claimed(store), pause=None)
+        assert [claimed(store, name).row for name in "ab"] == [Row(1, 1, False, 0)] * 2
+
+    def test_is_over_if_the_clock_was_set_back(self, store: Store, client_of_server: Redis) -> None:
+        append(store, 1)
+        fail_in_an_outage(store, claimed(store))
+        lease_ms = MINUTE // timedelta(milliseconds=1)
+        change(store, client_of_server, retry=now_ms(client_of_server) + 2 * lease_ms)
+        assert claim(store) is not None
+
+    def test_is_not_the_reason_in_a_paused_bucket(self, store: Store) -> None:
+        append(store, 1, 2, batch_size=1)
+        fail_in_an_outage(store, claimed(store))
+        pending.pause(store)
+        assert store.claim("other", lease=MINUTE, linger=NOW) == (None, 0, NOW, "")
+
+    def test_is_no_reason_without_a_batch(self, store: Store) -> None:
+        append(store, 1)
+        fail_in_an_outage(store, claimed(store))
+        pending.purge(store)
+        assert store.claim("other", lease=MINUTE, linger=NOW) == (None, 0, NOW, "")
+
+    def test_keeps_no_foreign_value(self, store: Store, client_of_server: Redis) -> None:
+        append(store, 1)
+        fail_in_an_outage(store, claimed(store))
+        client_of_server.set(store.keys.open, "rubbish")
+        found = store.claim("other", lease=MINUTE, linger=NOW)
+        assert (found.claim, found.foreign, found.reason) == (None, 1, "outage")
+
+
+class TestOrder:
+    """Released batches and batches that were never delivered take turns in an outage."""
+
+    @pytest.mark.parametrize(
+        ("alone", "order"), [(1, [b"[1]", b"[2]"]), (2, [b"[1]", b"[2]"]), (3, [b"[2]", b"[1]"])]
+    )
+    def test_depends_on_the_number_of_failures(
+        self, store: Store, client_of_server: Redis, alone: int, order: list[bytes]
+    ) -> None:
+        append(store, 1, 2, batch_size=1)
+        let_clock_be_known(store, client_of_server)
+        fail(store, claimed(store), weight=alone)
+        assert [claimed(store, name).array for name in "ab"] == order
