@@ -1,4 +1,6 @@
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -10,10 +12,11 @@ from tests.cluster import cluster
 from tests.faults.clients import OPTIONS
 from tests.faults.proxy import Proxy
 from tests.faults.scale import IS_FULL
+from tests.faults.sites import Start, site
 from tests.server import Redis
 from tests.test_embedded_redis import client_of
 
-collect_ignore = [] if IS_FULL else ["test_database.py"]
+collect_ignore = [] if IS_FULL else ["test_clock.py", "test_database.py", "test_failing.py"]
 
 
 class Proxied(NamedTuple):
@@ -50,6 +53,12 @@ def proxied(
         client = clients[alias]
         close_idle(client)
         client.close()
+
+
+@pytest.fixture
+def start(tmp_path: Path, use_cache: Callable[..., str]) -> Start:
+    """Starts the server of a site in a faked time."""
+    return partial(site, tmp_path, use_cache)
 
 
 @pytest.fixture

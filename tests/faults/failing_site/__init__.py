@@ -1,0 +1,1 @@
+"""A project with one bucket, whose processor fails as the test says."""

@@ -1,0 +1,286 @@
+"""Events that fail, endpoints that are down for hours, and processors that hang, in a faked time.
+
+The options are the defaults, unless a test says so.
+"""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from django_jsonbuffer.draining.outages import PROBES, ROW_TO_PROBE
+from tests.faults.scale import report
+from tests.faults.sites import Start, wait_until
+
+HOUR = 3600
+LEASE_SECONDS = 60
+
+
+def events_with(bad: set[int], total: int, kind_of: Callable[[int], str]) -> list[Any]:
+    return [[number, kind_of(number)] if number in bad else number for number in range(total)]
+
+
+def key_error(number: int) -> str:
+    return "KeyError"
+
+
+def own_class(number: int) -> str:
+    return f"Error{number}"
+
+
+def one_of_two(number: int) -> str:
+    return ["KeyError", "TypeError"][number % 2]
+
+
+def at_random(share: float, total: int) -> set[int]:
+    return set(random.Random(7).sample(range(total), round(total * share)))
+
+
+def in_a_row(share: float, total: int) -> set[int]:
+    return set(range(total // 3, total // 3 + round(total * share)))
+
+
+def every_third(share: float, total: int) -> set[int]:
+    return set(range(0, total, 3))
+
+
+def most_calls(seconds: float, *, workers: int) -> int:
+    """Most calls in an outage: the probes, then one after each backoff. A backoff has a jitter of a
+    half. Each worker may have a batch in its hands when the outage is found.
+    """
+    calls, backoff = ROW_TO_PROBE + PROBES + workers, 1
+    while seconds > 0:
+        seconds -= backoff / 2
+        backoff = min(2 * backoff, LEASE_SECONDS)
+        calls += 1
+    return calls
+
+
+class TestBadEvents:
+    def test_one_of_a_thousand(self, start: Start) -> None:
+        with start() as running:
+            running.bucket.extend(events_with({333}, 1000, key_error))
+            running.start_many(1)
+            seconds = running.wait_for(999)
+            calls = len(running.calls())
+            running.check(1000, bad={333})
+        assert calls <= 40
+        report("one bad event of 1,000", calls=calls, all_others_after=f"{seconds:.1f} s")
+
+    @pytest.mark.parametrize("workers", [1, 4])
+    @pytest.mark.parametrize(
+        ("places", "kind_of"),
+        [(at_random, key_error), (in_a_row, key_error), (at_random, own_class)],
+    )
+    def test_hundred_of_ten_thousand(
+        self,
+        start: Start,
+        places: Callable[[float, int], set[int]],
+        kind_of: Callable[[int], str],
+        workers: int,
+    ) -> None:
+        bad = places(0.01, 10_000)
+        with start() as running:
+            running.bucket.extend(events_with(bad, 10_000, kind_of))
+            running.start_many(workers)
+            seconds = running.wait_for(9_900)
+            calls = len(running.calls())
+            running.check(10_000, bad=bad)
+        assert calls <= 20 * len(bad)
+        report(
+            f"100 bad events of 10,000, {places.__name__}, {kind_of.__name__}",
+            workers=workers,
+            calls=calls,
+            all_others_after=f"{seconds:.1f} s",
+        )
+
+    @pytest.mark.parametrize(
+        ("share", "places", "kind_of"),
+        [
+            (0.3, at_random, key_error),
+            (0.3, at_random, one_of_two),
+            (0.3, in_a_row, key_error),
+            (0.3, every_third, key_error),
+            (0.5, at_random, key_error),
+            (0.9, at_random, key_error),
+        ],
+    )
+    def test_many(
+        self,
+        start: Start,
+        share: float,
+        places: Callable[[float, int], set[int]],
+        kind_of: Callable[[int], str],
+    ) -> None:
+        """All bad events end as dead letters, after ten attempts each."""
+        bad = places(share, 500)
+        with start(rate=30) as running:
+            running.bucket.extend(events_with(bad, 500, kind_of))
+            running.start_many(1)
+            seconds = running.wait_for(500 - len(bad), seconds=300)
+            calls_till_others = len(running.calls())
+            running.wait_until_empty()
+            running.check(500, bad=bad)
+            assert running.dead() == sorted(bad)
+            report(
+                f"{share:.0%} of 500 events bad, {places.__name__}, {kind_of.__name__}",
+                calls=len(running.calls()),
+                till_all_others=f"{calls_till_others} calls, {seconds:.0f} s",
+                dead=len(bad),
+            )
+
+
+class TestOutage:
+    @pytest.mark.parametrize("workers", [1, 4])
+    @pytest.mark.parametrize(
+        "errors",
+        [
+            ["RuntimeError"],
+            ["EndpointAway"],
+            ["OperationalError"],
+            ["RuntimeError", "EndpointAway", "OperationalError"],
+        ],
+        ids="-".join,
+    )
+    def test_of_an_hour(self, start: Start, errors: list[str], workers: int) -> None:
+        with start(rate=240) as running:
+            running.serve(*errors)
+            running.bucket.extend(range(10_000))
+            running.start_many(workers)
+            running.sleep(HOUR)
+            calls, lines = len(running.calls()), len(running.logs())
+            assert calls <= most_calls(HOUR, workers=workers)
+            assert lines <= 100
+            assert running.bucket.status().dead == 0
+            running.serve()
+            seconds = running.wait_for(10_000)
+            running.check(10_000)
+        report(
+            f"endpoint down for an hour, {' '.join(errors)}",
+            workers=workers,
+            calls=calls,
+            log_lines=lines,
+            dead=0,
+            all_processed_after=f"{seconds:.0f} s",
+        )
+
+    def test_with_a_drain_each_minute(self, start: Start) -> None:
+        """As a cron job runs drain_buckets. The clock is set forward between two runs."""
+        with start() as running:
+            running.serve("RuntimeError")
+            running.bucket.extend(range(10_000))
+            for minute in range(60):
+                running.clock.set(60 * minute)
+                assert running.start("--verbosity=0").wait() == 3
+            calls, lines = len(running.calls()), len(running.logs())
+            assert calls <= most_calls(HOUR, workers=1)
+            assert lines <= 100
+            assert running.bucket.status().dead == 0
+            running.serve()
+            runs = 0
+            while running.bucket.status().batches:
+                runs += 1
+                running.clock.set(HOUR + 60 * runs)
+                running.start("--verbosity=0").wait()
+            running.check(10_000)
+        report(
+            "endpoint down for an hour, drain_buckets each minute",
+            calls=calls,
+            log_lines=lines,
+            dead=0,
+            runs_to_process_all=runs,
+        )
+
+    @pytest.mark.parametrize("from_call", [2, 5, 12])
+    def test_that_begins_while_a_batch_is_split(self, start: Start, from_call: int) -> None:
+        with start(rate=240) as running:
+            running.serve("RuntimeError", from_call=from_call)
+            running.bucket.extend(events_with({333}, 1000, key_error))
+            running.start_many(1)
+            running.sleep(HOUR)
+            assert running.bucket.status().dead == 0
+            calls = len(running.calls())
+            assert calls <= from_call + most_calls(HOUR, workers=1)
+            running.serve()
+            seconds = running.wait_for(999)
+            running.wait_until_empty()
+            running.check(1000, bad={333})
+            assert running.dead() == [333]
+        report(
+            f"outage of an hour from call {from_call} on, with one bad event",
+            calls=calls,
+            all_others_after=f"{seconds:.0f} s",
+            dead=1,
+        )
+
+    @pytest.mark.parametrize("error", ["ImportError", "AttributeError"])
+    def test_broken_deployment_of_a_day(self, start: Start, error: str) -> None:
+        with start(rate=1800) as running:
+            running.serve(error)
+            running.bucket.extend(range(10_000))
+            running.start_many(1)
+            running.sleep(24 * HOUR)
+            calls, lines = len(running.calls()), len(running.logs())
+            assert calls <= most_calls(24 * HOUR, workers=1)
+            assert lines <= 24 * 100
+            assert running.bucket.status().dead == 0
+            running.serve()
+            running.wait_for(10_000)
+            running.check(10_000)
+        report(
+            f"deployment broken for a day, {error}",
+            calls=calls,
+            log_lines_per_hour=round(lines / 24),
+            dead=0,
+        )
+
+    def test_does_not_last_when_old_events_are_bad(self, start: Start) -> None:
+        """A hundred bad events look like an outage, until a good one comes."""
+        bad = set(range(100))
+        with start(rate=120) as running:
+            running.bucket.extend(events_with(bad, 100, key_error))
+            running.start_many(1)
+            wait_until(lambda: any("outage" in line for line in running.logs()))
+            running.sleep(600)
+            running.bucket.extend(range(100, 1100))
+            seconds = running.wait_for(1000)
+            running.wait_until_empty()
+            running.check(1100, bad=bad)
+            assert running.dead() == sorted(bad)
+        report("100 bad events before 1,000 good ones", all_others_after=f"{seconds:.0f} s")
+
+
+class TestHanging:
+    def test_event(self, start: Start) -> None:
+        bad = {333}
+        with start(rate=30, processor_timeout=10) as running:
+            running.bucket.extend(events_with(bad, 2000, lambda number: "hang"))
+            deaths = running.supervise(lambda: not running.bucket.status().batches)
+            running.check(2000, bad=bad)
+            assert running.dead() == [333]
+            [letter] = running.bucket.dead
+            assert "5 workers died" in letter.error
+            assert all("in _fail" in line for line in running.logs() if "not returned" in line)
+        # Three deaths of the batch, one on each level of halves, three more of the event alone.
+        assert deaths <= 3 + 9 + 3
+        report("processor hangs at one event of 2,000", deaths=deaths, dead=1)
+
+    def test_event_that_stands_alone_holds_up_no_other(self, start: Start) -> None:
+        with start(rate=30, processor_timeout=10) as running:
+            running.bucket.append([0, "hang"])
+            running.start_many(1)
+            wait_until(lambda: running.workers[-1].poll() is not None)
+            running.bucket.extend(range(1, 2000))
+            deaths = running.supervise(lambda: not running.bucket.status().batches)
+            running.check(2000, bad={0})
+            assert running.dead() == [0]
+        report("processor hangs at an event alone, before 2,000 others", deaths=deaths, dead=1)
+
+    def test_endpoint(self, start: Start) -> None:
+        """While nothing succeeds, no event is buried."""
+        with start(rate=30, processor_timeout=10) as running:
+            running.bucket.extend([number, "hang"] for number in range(1000))
+            deaths = running.supervise(lambda: len(running.workers) == 20)
+            assert running.bucket.status().dead == 0
+        report("processor hangs at every event", deaths=deaths, dead=0)
