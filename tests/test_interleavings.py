@@ -229,7 +229,7 @@ class Interleavings(RuleBasedStateMachine):
         claim, batch = self.claims.pop(worker)
         at = data.draw(st.integers(1, claim.count - 1))
         places = spans(claim.array)
-        self.store.split(claim, places, at=at, lease=LEASE, keeps=keeps)
+        self.store.split(claim, places, at=at, keeps=keeps)
         self.stale.append(claim)
         self.model.batches.remove(batch)
         for number, events in enumerate((batch.events[:at], batch.events[at:]), start=1):

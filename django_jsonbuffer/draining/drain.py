@@ -74,6 +74,8 @@ class Drain:
         self._has_joined = False
         self._waits_for_outage = False
         self._has_sealed = False
+        self._prefers_untried = False
+        """Whether to claim a batch that was never delivered next, because the last one failed."""
         self._last: str | None = None
         """Id of the newest batch that this drain claimed."""
         self._newest: str | None = None
@@ -119,7 +121,11 @@ class Drain:
         self._retention.apply()
         if (claim := self._claim()) is None:
             return False
-        if not self._failures.replaces(claim) and (done := self._process(claim)):
+        if self._failures.replaces(claim):
+            return True
+        done = self._process(claim)
+        self._prefers_untried = self._watch and not done and not self._prefers_untried
+        if done:
             self._failures.sees_outage = False
             self._acks.acknowledge(done)
         return True
@@ -149,6 +155,7 @@ class Drain:
             linger=self._options.linger if self._watch else None,
             after=None if self._watch else self._last,
             newest=self._newest,
+            has_failed=self._prefers_untried,
         )
         self.report.buried += found.foreign
         self._waits_for_outage = found.reason == "outage"

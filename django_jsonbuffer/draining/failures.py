@@ -18,7 +18,7 @@ from django_jsonbuffer.store.store import Store
 from .batches import Batch
 from .descriptions import described, kind_of, summary_of
 from .failure_log import FailureLog
-from .outages import Evidence, backoff_after, needs_a_probe
+from .outages import Evidence, backoff_after, size_of_probe
 from .processor_transactions import close_broken_connections
 from .report import DrainReport
 
@@ -75,17 +75,17 @@ class Failures:
     def replaces(self, claim: Claim) -> bool:
         """Split or bury a batch without a call of the processor, if that is due. False if not.
 
-        It is due if workers died with the batch, or if one event is enough for the next try.
+        It is due if workers died with the batch, or if a part of it is enough for the next try.
         """
-        is_killer = claim.deaths >= DEATHS_TO_SPLIT
-        if not is_killer and not needs_a_probe(claim):
+        is_killer, size = claim.deaths >= DEATHS_TO_SPLIT, size_of_probe(claim)
+        if not is_killer and not size:
             return False
         places = _places(claim.array)
         with self._lease_may_be_lost():
             if is_killer or len(places) == 1:
                 return is_killer and self._isolates_killer(claim, places)
             # From both ends in turn, because events that fail often lie next to each other.
-            at, keeps = (1, 1) if claim.row.alone % 2 == 0 else (len(places) - 1, 2)
+            at, keeps = (size, 1) if claim.row.alone % 2 == 0 else (len(places) - size, 2)
             self._split(claim, places, at=at, keeps=keeps)
             self.keeps_probe = True
         return True
@@ -164,7 +164,7 @@ class Failures:
 
     def _split(self, claim: Claim, places: Sequence[tuple[int, int]], **options: Any) -> None:
         deaths = min(claim.deaths, DEATHS_TO_SPLIT - 1)
-        self._store.split(claim, places, lease=self._options.lease, deaths=deaths, **options)
+        self._store.split(claim, places, deaths=deaths, **options)
         self.failing.discard(claim.id)
 
     def _count(self, claim: Claim, error: BaseException, weight: int) -> None:

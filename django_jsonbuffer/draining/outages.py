@@ -26,7 +26,7 @@ PROBES: Final = 5
 
 MOST_PROBES: Final = 50
 """Single events that are taken from their batches as probes. After so many an outage is beyond
-doubt, and no batch is split any more."""
+doubt, and the probes are halves of batches that have failed twice."""
 
 WEIGHT_OF_AN_EXCEPTION: Final = 3
 """How many probes an exception that means an outage stands for. So an outage is assumed when it
@@ -66,7 +66,10 @@ class Evidence(NamedTuple):
         failed, alone = claim.row.failed + weight, claim.row.alone + (weight if is_alone else 0)
         is_proven = failed >= ROW_TO_PROBE and alone >= PROBES
         do_all_wait = is_proven or claim.row.tries > 0
-        return cls(weight, is_by_exception, is_by_exception or do_all_wait, do_all_wait)
+        # Few events are no proof, but it is an outage for them.
+        has_waited = claim.count == 1 and claim.attempt >= PROBES and not claim.others_succeeded
+        is_outage = is_by_exception or do_all_wait or has_waited
+        return cls(weight, is_by_exception, is_outage, do_all_wait)
 
 
 def _weight(claim: Claim, error: BaseException, *, is_by_exception: bool) -> int:
@@ -78,19 +81,23 @@ def _weight(claim: Claim, error: BaseException, *, is_by_exception: bool) -> int
     return WEIGHT_OF_AN_EXCEPTION if is_by_exception else 1
 
 
-def needs_a_probe(claim: Claim) -> bool:
-    """Whether a worker tries one event of the batch, and not all of it.
+def size_of_probe(claim: Claim) -> int:
+    """How many events of the batch a worker tries next. 0 for all, which is no probe.
 
-    A batch that fails with an exception that means an outage stays whole, unless it has failed
-    twice and there was no other batch to try: then a probe shows whether the batch is at fault.
+    While it is in doubt whether there is an outage, one event is enough. Later, or after exceptions
+    that mean an outage, batches stay whole, unless they have failed twice: then each half is tried,
+    because one event of each batch may be at fault.
     """
     row = claim.row
-    if claim.count == 1 or row.failed < ROW_TO_PROBE or row.alone >= MOST_PROBES:
-        return False
-    return not row.is_by_exception or (row.tries == 0 and claim.attempt > 2)
+    if claim.count == 1:
+        return 0
+    if row.is_by_exception or row.alone >= MOST_PROBES:
+        return claim.count // 2 if claim.attempt > 2 else 0
+    return 1 if row.failed >= ROW_TO_PROBE else 0
 
 
 def backoff_after(attempts: int, *, most: timedelta) -> timedelta:
-    """The backoff doubles with each attempt. Its jitter keeps workers from retrying in step."""
-    backoff = FIRST_BACKOFF * (2.0 ** min(attempts - 1, 16)) * random.uniform(0.5, 1)
-    return min(backoff, most)
+    """The backoff doubles with each attempt. Its jitter keeps workers from retrying in step, with
+    each other and with a service that is away at regular times.
+    """
+    return min(FIRST_BACKOFF * 2.0 ** min(attempts - 1, 16), most) * random.uniform(0.5, 1)

@@ -1,9 +1,8 @@
 -- Claim one batch: the batch that this worker holds already. If it holds none, and the bucket is
--- not paused: the oldest batch whose lease has run out, whose backoff is over, or that is a piece of
--- a batch that was split; else the oldest sealed batch that was never delivered; else the open
--- batch, if it is old enough. When single events fail in a row, and in an outage, batches that were
--- never delivered come first at times. In an outage, no worker claims a batch before the pause is
--- over, and of the batches that have failed, the one with the fewest deliveries comes first.
+-- not paused: a piece of a batch that was split; else the oldest batch whose lease has run out or
+-- whose backoff is over; else the oldest sealed batch that was never delivered; else the open batch,
+-- if it is old enough. After failures, batches that were never delivered come first at times. In an
+-- outage, no worker claims a batch before the pause is over, and tries differ: see sources().
 --
 -- Atomic so that no two workers ever hold one batch under valid leases. Repeatable: a worker that got
 -- no reply claims the same batch again. A lease that ran out counts as the death of its worker.
@@ -21,7 +20,8 @@
 --                     oldest, or '(' and an id for batches behind this id. A drain passes the newest
 --                     id that it claimed, so that it claims no batch twice
 -- ARGV[5]  newest     id behind which to claim no batch that was never delivered, or '+'
--- ARGV[6]  token      field of the batch that this call seals
+-- ARGV[6]  has_failed 1 to begin with batches that were never delivered, else 0
+-- ARGV[7]  token      field of the batch that this call seals
 --
 -- Returns {foreign, id, token, attempt, count, events, failures, deaths, others_succeeded, error,
 -- failed, alone, by, tries}. `foreign` is the number of foreign values that became dead letters.
@@ -42,7 +42,7 @@ local MOST_IN_TURN = 100 -- batches that take turns in an outage
 local open, batches, dead, stats, attempts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local paused = KEYS[6]
 local worker, lease_ms, linger_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local after, newest, token = ARGV[4], ARGV[5], ARGV[6]
+local after, newest, has_failed, token = ARGV[4], ARGV[5], ARGV[6] == '1', ARGV[7]
 
 local refusal = missing_permission(open)
 if refusal then return refusal end
@@ -137,6 +137,23 @@ local function claim_sealed()
   end
 end
 
+-- Claims the newest batch that was never delivered.
+local function claim_newest()
+  local last = delivered_until(batches)
+  if last == LARGEST_ID then return nil end
+  local before = newest
+  for _ = 1, MOST_IN_TURN do -- pieces of split batches lie behind it
+    local entry = redis.call('XREVRANGE', batches, before, '(' .. last, 'COUNT', 1)[1]
+    if not entry then return nil end
+    local id = entry[1]
+    if not deliveries_of(batches, id, id, 1)[1] then
+      redis.call('XCLAIM', batches, GROUP, worker, 0, id, 'RETRYCOUNT', 1, 'FORCE', 'JUSTID')
+      return claimed(entry, 1, false, false)
+    end
+    before = '(' .. id
+  end
+end
+
 local function has_lingered()
   local age = batch.count > 0 and now - batch.opened
   -- A negative age: the clock of Redis was set back, perhaps by a long time. So do not wait.
@@ -152,18 +169,29 @@ if not (held.entries > 0 or lingered or batch.text) then return { 0, 0, '' } end
 redis.call('PERSIST', open)
 adopt(open, dead, stats, batch)
 
--- Whether to begin with batches that were never delivered, so that old ones that fail for reasons of
--- their own do not make an outage of it, or hide its end. At times the old ones come first as well.
-local function prefers_undelivered()
-  if tries > 0 then return tries % 8 ~= 1 end
-  return outage.alone > 1 and outage.alone % 2 == 1
-end
-
 local doubt, reply = 0, nil
 local function claim_ready()
   local most = tries > 0 and MOST_IN_TURN or 1
   if doubt > 0 then return claim_delivered(false, 'IDLE', lease_ms, after, '+', most, NOBODY) end
   return claim_delivered(false, 'IDLE', lease_ms, after, '+', most)
+end
+
+local function claim_piece()
+  -- A drain that comes to each batch once takes all in the order of their ids.
+  if newest ~= '+' then return nil end
+  return claim_delivered(false, 'IDLE', UNTRIED_MS, '-', '+', 1, NOBODY)
+end
+
+-- Where to look for a batch, in this order. Batches that were never delivered come first at times, so
+-- that those that fail for reasons of their own do not hold them up, make an outage of it, or hide
+-- its end. In an outage even the newest does at every other try, behind all that may be at fault.
+local function sources()
+  if tries % 2 == 1 then return { claim_newest, claim_sealed, claim_piece, claim_ready } end
+  if tries > 0 and tries % 8 == 0 then return { claim_piece, claim_ready, claim_sealed } end
+  if tries > 0 or has_failed or (outage.alone > 1 and outage.alone % 2 == 1) then
+    return { claim_sealed, claim_piece, claim_ready }
+  end
+  return { claim_piece, claim_ready, claim_sealed }
 end
 
 if held.entries > 0 then
@@ -176,11 +204,7 @@ local waits = outage_ms > 0 and outage_ms <= lease_ms
 if not reply and not is_paused and not waits then
   if held.entries > 0 then
     doubt = doubt_ms()
-    if prefers_undelivered() then
-      reply = claim_sealed() or claim_ready()
-    else
-      reply = claim_ready() or claim_sealed()
-    end
+    for _, claim_from in ipairs(sources()) do reply = reply or claim_from() end
   end
   if not reply and lingered and foreign < MOST_SET_ASIDE then
     local refusal = seal(open, batches, batch, held, token)

@@ -18,9 +18,8 @@
 -- ARGV[8]  deaths     that both pieces begin with
 -- ARGV[9]  keeps      1 or 2 for the piece that the worker keeps and tries next, 0 for none
 -- ARGV[10] weight     how much the failure tells about an outage: 0 when it did not fail
--- ARGV[11] lease_ms   how long a claim holds
--- ARGV[12] error      the error that the batch failed with
--- ARGV[13] token      field of the pieces
+-- ARGV[11] error      the error that the batch failed with
+-- ARGV[12] token      field of the pieces
 --
 -- Returns 1, or 0 when another worker holds the lease or the batch is gone.
 
@@ -32,7 +31,7 @@ local worker, batch, attempt = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local last, following = tonumber(ARGV[4]), tonumber(ARGV[5])
 local left, right = tonumber(ARGV[6]), tonumber(ARGV[7])
 local deaths, keeps, weight = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local lease_ms, error, token = ARGV[11], ARGV[12], ARGV[13]
+local error, token = ARGV[11], ARGV[12]
 
 local refusal = missing_permission(batches)
 if refusal then return refusal end
@@ -65,8 +64,8 @@ for place, piece in ipairs({
     redis.call('XCLAIM', batches, GROUP, worker, 0, added, 'RETRYCOUNT', 1, 'FORCE', 'JUSTID')
     held.claimed = held.claimed + number
   else
-    redis.call('XCLAIM', batches, GROUP, NOBODY, 0, added, 'IDLE', lease_ms, 'RETRYCOUNT', 0,
-      'FORCE', 'JUSTID')
+    redis.call('XCLAIM', batches, GROUP, NOBODY, 0, added, 'IDLE', 2 * UNTRIED_MS,
+      'RETRYCOUNT', 0, 'FORCE', 'JUSTID')
     held.sealed = held.sealed + number
   end
 end

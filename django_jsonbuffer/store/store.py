@@ -97,13 +97,15 @@ class Store:
         linger: timedelta | None,
         after: str | None = None,
         newest: str | None = None,
+        has_failed: bool = False,
     ) -> Found:
         """Claim the next batch that no worker holds, or again the batch that `worker` holds.
 
         If there is no such batch, seals the open batch if it is as old as `linger`, and claims it.
         With `linger=None`, the open batch stays open. With `after`, skips delivered batches up to
         this id, and with `newest`, later batches that were never delivered, so that a drain comes
-        to each batch once. Of a paused bucket, claims only what `worker` holds.
+        to each batch once. After a failure, `has_failed` lets batches that were never delivered
+        come first. Of a paused bucket, claims only what `worker` holds.
         """
         keys = [*self.event_keys, self.keys.attempts, self.keys.paused]
         lease_ms = lease // MILLISECOND
@@ -111,7 +113,7 @@ class Store:
         bounds = ("-" if after is None else f"({after}", newest or "+")
         all_foreign = 0
         while True:
-            args = (worker, lease_ms, linger_ms, *bounds, calls.new_token())
+            args = (worker, lease_ms, linger_ms, *bounds, int(has_failed), calls.new_token())
             foreign, *found = self.run(scripts.CLAIM, keys, *args)
             all_foreign += foreign
             if foreign:
@@ -165,7 +167,6 @@ class Store:
         spans: Sequence[tuple[int, int]],
         *,
         at: int,
-        lease: timedelta,
         keeps: int = 0,
         deaths: int = 0,
         weight: int = 0,
@@ -179,7 +180,7 @@ class Store:
         """
         last, following = spans[at - 1][1], spans[at][0] + 1
         pieces = (last, following, at, len(spans) - at)
-        rest = (deaths, keeps, weight, lease // MILLISECOND, error, calls.new_token())
+        rest = (deaths, keeps, weight, error, calls.new_token())
         self._run_held(scripts.SPLIT, self._claim_keys, claim, *pieces, *rest)
 
     def bury(

@@ -10,7 +10,7 @@ from django_jsonbuffer import Batch, Bucket
 from django_jsonbuffer.catalog import options_of
 from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.store.store import Store
-from tests.draining.drains import claim_and_die, report
+from tests.draining.drains import claim_and_die, refuse, report
 from tests.server import Redis
 from tests.threads import at_once
 
@@ -130,13 +130,19 @@ class TestWatch:
         bucket.processor(fail_first)
         bucket.extend([1, 2])
         with bucket.drain_steps(watch=True) as drain:
-            assert drain.step()
-            failing = [drain.is_failing]
-            assert drain.step()
-            assert [*failing, drain.is_failing] == [True, False]
-            assert drain.step()
+            failing = [drain.step() and drain.is_failing for _ in range(3)]
+            assert failing == [True, True, False]
             assert not drain.step()
-        assert seen == [(1, 1), (2, 1), (1, 2)]
+        assert seen == [(1, 1), (1, 2), (2, 1)]
+
+    def test_comes_to_a_new_batch_after_each_failure(self) -> None:
+        bucket = Bucket("orders", batch_size=1, lease=timedelta(0))
+        got = refuse(bucket, 0, 1, 2)
+        bucket.extend(range(3 + 7))
+        with bucket.drain_steps(watch=True) as drain:
+            for _ in range(2 * (3 + 7)):
+                drain.step()
+        assert got == [*range(3, 3 + 7)]
 
 
 class TestFailure:

@@ -324,16 +324,56 @@ class TestOutage:
         assert bucket.drain().failed == PROBES
         assert bucket.status().pending == 20
 
-    def test_splits_no_more_batches_after_a_number_of_probes(self) -> None:
+    def test_splits_batches_more_seldom_after_a_number_of_probes(self) -> None:
         bucket = impatient(batch_size=100)
         refuse_all(bucket)
         bucket.extend(range(1000))
-        for _ in range(3 * MOST_PROBES):
+        for _ in range(2 * MOST_PROBES):
             bucket.drain()
-        batches = bucket.status().batches
-        for _ in range(30):
+        assert bucket.status().batches <= 10 + ROW_TO_PROBE + MOST_PROBES
+        tries = 200
+        for _ in range(tries):
+            assert bucket.drain() == report(failed=1)
+        assert bucket.status().batches <= 10 + ROW_TO_PROBE + MOST_PROBES + tries / 2
+
+    def test_hides_no_good_events_between_many_bad_ones(self) -> None:
+        bucket = impatient(batch_size=500, max_attempts=1)
+        ends = [*range(100), *range(400, 500)]
+        got = refuse(bucket, *ends)
+        bucket.extend(range(500))
+        for _ in range(1000):
             bucket.drain()
-        assert bucket.status().batches == batches <= 10 + ROW_TO_PROBE + MOST_PROBES
+        assert sorted(got) == [*range(100, 400)]
+
+    @pytest.mark.parametrize("error", [OSError, OperationalError])
+    def test_hides_no_good_events_in_batches_with_a_bad_one(self, error: type[Exception]) -> None:
+        bucket = impatient(batch_size=100, max_attempts=1)
+        bad = [10, 150, 290]
+        got = refuse(bucket, *bad, error=error)
+        bucket.extend(range(300))
+        for _ in range(60):
+            bucket.drain()
+        assert sorted(got) == [event for event in range(300) if event not in bad]
+        for event in range(300, 310):
+            bucket.append(event)
+            bucket.drain()
+        assert sorted(letter.event for letter in bucket.dead) == bad
+
+    def test_of_few_events_has_a_beginning_and_an_end(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        bucket = impatient(batch_size=1)
+        refuse_all(bucket)
+        bucket.append(1)
+        for _ in range(PROBES):
+            assert bucket.status().outage is None
+            bucket.drain()
+        assert bucket.status().outage is not None
+        assert "This looks like an outage" in caplog.text
+        bucket.processor(lambda batch: None)
+        assert bucket.drain().processed == 1
+        assert "the outage is over" in caplog.text
+        assert bucket.status().outage is None
 
     def test_ends_with_the_first_success_and_says_how_long_it_was(
         self, caplog: pytest.LogCaptureFixture

@@ -11,7 +11,7 @@ from django_jsonbuffer.draining.outages import (
     WEIGHT_OF_AN_EXCEPTION,
     Evidence,
     backoff_after,
-    needs_a_probe,
+    size_of_probe,
 )
 from django_jsonbuffer.options import Options
 from django_jsonbuffer.store.claims import Claim, Row
@@ -70,24 +70,36 @@ class TestEvidence:
         found = evidence(a_claim(tries=1, count=count, attempt=3, others_succeeded=True))
         assert (found.is_outage, found.do_all_wait) == (True, True)
 
+    def test_of_an_event_that_failed_often_while_nothing_succeeded_is_an_outage_for_it(
+        self,
+    ) -> None:
+        often = PROBES
+        assert evidence(a_claim(count=1, attempt=often)) == Evidence(0, False, True, False)
+        assert not evidence(a_claim(count=1, attempt=often - 1)).is_outage
+        assert not evidence(a_claim(count=1, attempt=often, others_succeeded=True)).is_outage
+        assert not evidence(a_claim(attempt=PROBES)).is_outage
 
-class TestProbe:
-    def test_is_needed_when_batches_fail_in_a_row(self) -> None:
-        assert not needs_a_probe(a_claim(failed=ROW_TO_PROBE - 1))
-        assert needs_a_probe(a_claim(failed=ROW_TO_PROBE))
 
-    def test_is_a_batch_that_has_one_event_anyway(self) -> None:
-        assert not needs_a_probe(a_claim(failed=ROW_TO_PROBE, count=1))
+class TestSizeOfProbe:
+    def test_is_one_event_when_batches_fail_in_a_row(self) -> None:
+        assert size_of_probe(a_claim(failed=ROW_TO_PROBE - 1)) == 0
+        assert size_of_probe(a_claim(failed=ROW_TO_PROBE)) == 1
 
-    def test_is_not_needed_when_the_exception_means_an_outage(self) -> None:
-        assert not needs_a_probe(a_claim(failed=ROW_TO_PROBE, by_exception=True))
-        assert not needs_a_probe(a_claim(failed=6, by_exception=True, tries=2, attempt=3))
+    def test_is_the_whole_batch_if_it_has_one_event(self) -> None:
+        assert size_of_probe(a_claim(failed=ROW_TO_PROBE, count=1)) == 0
+        assert size_of_probe(a_claim(failed=100, alone=100, count=1, attempt=3)) == 0
 
-    def test_is_needed_when_there_was_no_other_batch_to_try(self) -> None:
-        assert needs_a_probe(a_claim(failed=ROW_TO_PROBE, by_exception=True, attempt=3))
+    @pytest.mark.parametrize("row", [{"by_exception": True}, {"alone": MOST_PROBES}])
+    def test_is_half_a_batch_that_failed_twice_in_an_outage_beyond_doubt(
+        self, row: dict[str, Any]
+    ) -> None:
+        certain = {"failed": MOST_PROBES, "count": 11, "tries": 9, **row}
+        assert size_of_probe(a_claim(**certain, attempt=2)) == 0
+        assert size_of_probe(a_claim(**certain, attempt=3)) == 5
 
-    def test_is_not_needed_any_more_after_many(self) -> None:
-        assert not needs_a_probe(a_claim(failed=100, alone=MOST_PROBES))
+    def test_is_half_a_batch_whose_exception_means_an_outage_that_it_alone_has(self) -> None:
+        assert size_of_probe(a_claim(by_exception=True, attempt=2)) == 0
+        assert size_of_probe(a_claim(by_exception=True, attempt=3)) == 5
 
 
 class TestBackoff:
@@ -97,8 +109,9 @@ class TestBackoff:
             assert full / 2 <= backoff_after(attempt, most=timedelta.max) <= full
         assert backoff_after(10_000, most=timedelta.max) < timedelta(days=1)
 
-    def test_is_at_most_the_lease(self) -> None:
-        assert backoff_after(20, most=timedelta(minutes=1)) == timedelta(minutes=1)
-
-    def test_does_not_bring_workers_back_in_step(self) -> None:
-        assert len({backoff_after(5, most=timedelta.max) for _ in range(20)}) > 10
+    @pytest.mark.parametrize("attempt", [5, 20])
+    def test_is_at_most_the_lease_and_brings_no_workers_in_step(self, attempt: int) -> None:
+        lease = timedelta(minutes=1)
+        found = {backoff_after(attempt, most=lease) for _ in range(20)}
+        assert len(found) > 10
+        assert max(found) <= lease

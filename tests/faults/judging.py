@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from django_jsonbuffer.json_arrays import spans
@@ -69,6 +70,8 @@ class Batch:
     """The public id, with the token."""
 
     is_piece: bool = False
+    is_untried: bool = False
+    """Whether Redis knows it as a piece that nobody has tried."""
     holder: str | None = None
     attempt: int = 0
     is_ready: bool | None = True
@@ -83,6 +86,17 @@ class Batch:
     """When its lease or its backoff last began, by the true time."""
     steps: int = 0
     """How often the clock had been set by then."""
+
+
+class Source(Enum):
+    """Where a claim looks for a batch."""
+
+    FRESH = "fresh"
+    """Batches that were never delivered."""
+    PIECE = "a piece"
+    """Pieces of split batches that nobody has tried."""
+    READY = "ready"
+    """Batches whose backoff is over."""
 
 
 @dataclass
@@ -236,7 +250,8 @@ class Judge:
         self.look()
         for batch in self.past.batches.values():
             if is_back and batch.holder is None and batch.is_ready:
-                batch.is_ready = None if batch.attempt or batch.is_piece else True
+                is_certain = batch.is_untried or not (batch.attempt or batch.is_piece)
+                batch.is_ready = True if is_certain else None
 
     def hear_of_refusal(self, script: Script, *, is_full: bool) -> None:
         if is_full:
@@ -306,7 +321,7 @@ class Judge:
             self.past.gone["newest"] += dropped
 
     def _after_claim(self, before: State, after: State, args: Any, reply: Any) -> None:
-        worker, _, _, behind, newest, _ = args
+        worker, _, _, behind, newest, has_failed, _ = args
         self._after_nothing(before, after, args, reply)
         foreign, *found = reply
         check(foreign == 0, "an event was taken for a foreign value")
@@ -323,7 +338,7 @@ class Judge:
         check(not own or id in own, "a worker got another batch than it holds")
         batch, events = self.past.batches[id], after.batches[id]
         if not own:
-            self._delivered(id, batch, behind, newest)
+            self._delivered(id, batch, behind, newest, has_failed=bool(has_failed))
         self._claimed(batch, events, found, is_own=bool(own))
 
     def _is_waiting(self) -> bool:
@@ -333,7 +348,7 @@ class Judge:
     def _nothing_found(
         self, state: State, args: Any, found: list[Any], *, is_waiting: bool
     ) -> None:
-        (_, _, linger_ms, behind, newest, _), (wait_ms, reason) = args, found
+        (_, _, linger_ms, behind, newest, _, _), (wait_ms, reason) = args, found
         check(0 <= wait_ms <= LEASE_MS, "a wait is too long")
         has_work = state.batches or (state.open and linger_ms >= 0)
         if has_work:
@@ -351,36 +366,22 @@ class Judge:
             check(not is_free, "a batch that nobody holds was not found")
         check(linger_ms < 0 or not state.open, "the open batch was not found")
 
-    def _delivered(self, id: str, batch: Batch, behind: str, newest: str) -> None:
+    def _delivered(
+        self, id: str, batch: Batch, behind: str, newest: str, *, has_failed: bool
+    ) -> None:
         """A batch comes to a worker that did not hold it."""
-        is_fresh = not batch.attempt and not batch.is_piece
-        ready = [
-            other
-            for other, its in self.past.batches.items()
-            if (its.attempt or its.is_piece) and its.holder is None and its.is_ready
-        ]
-        ready = [other for other in ready if is_after(other, behind)]
-        tried = {other: self.past.batches[other].attempt for other in ready}
-        in_outage = self.past.outage.retry_ms > 0
-        first = [
-            other
-            for other in ready
-            if (tried[other] < batch.attempt if in_outage else is_after(id, other))
-            or (tried[other] == batch.attempt and is_after(id, other))
-        ]
-        if is_fresh:
-            check(is_before(id, newest), "a batch was delivered behind the newest")
-            fresh = [
-                other
-                for other, its in self.past.batches.items()
-                if not its.attempt and not its.is_piece
-            ]
-            check(fresh[0] == id, "a batch was delivered before an older one")
-        else:
+        ids = self._ids(behind, newest)
+        if batch.attempt or batch.is_piece:
             check(is_after(id, behind), "a batch came twice to one drain")
-            check(not first, "a batch was delivered before an older one that is ready")
-        if is_fresh and not self._prefers_fresh():
-            check(not ready, "a batch that was never delivered came before one that is ready")
+            source = Source.PIECE if batch.is_untried and newest == "+" else Source.READY
+        else:
+            check(is_before(id, newest), "a batch was delivered behind the newest")
+            source = Source.FRESH
+        order = self._order(has_failed=has_failed)
+        for earlier in order[: order.index(source)]:
+            check(not ids[earlier], f"a batch came before one that is {earlier.value}")
+        if ids[source]:
+            self._in_turn(id, batch, source, ids[source])
         if batch.holder is None:
             check(
                 batch.is_ready is not False
@@ -398,12 +399,47 @@ class Judge:
             "a batch was delivered before its lease had ended",
         )
 
-    def _prefers_fresh(self) -> bool:
-        """Whether batches that were never delivered come first."""
+    def _in_turn(self, id: str, batch: Batch, source: Source, ids: list[str]) -> None:
+        """A batch is the first one of its source. `ids` has the batches of this source."""
+        is_in_outage = self.past.outage.retry_ms > 0
+        first = ids[0]
+        if source is Source.FRESH and is_in_outage and self.past.outage.tries % 2 == 1:
+            first = ids[-1]
+        elif source is Source.READY and is_in_outage:
+            first = min(ids, key=lambda one: self.past.batches[one].attempt)
+            fewest = self.past.batches[first].attempt
+            check(batch.attempt <= fewest, "a batch came before one with fewer deliveries")
+            if batch.attempt < fewest:
+                return
+        check(id == first or not is_after(id, first), "a batch came out of turn")
+
+    def _ids(self, behind: str, newest: str) -> dict[Source, list[str]]:
+        """What a worker can claim at once from each source, oldest first."""
+        free = {id: its for id, its in self.past.batches.items() if its.holder is None}
+        ids = {
+            Source.PIECE: [id for id, its in free.items() if its.is_untried and newest == "+"],
+            Source.READY: [
+                id
+                for id, its in free.items()
+                if (its.attempt or its.is_piece) and its.is_ready and is_after(id, behind)
+            ],
+            Source.FRESH: [
+                id
+                for id, its in free.items()
+                if not (its.attempt or its.is_piece) and is_before(id, newest)
+            ],
+        }
+        return {source: sorted(found, key=position) for source, found in ids.items()}
+
+    def _order(self, *, has_failed: bool) -> list[Source]:
+        """The sources, in the order in which a worker looks for a batch."""
         outage = self.past.outage
         if outage.retry_ms:
-            return outage.tries % 8 != 1
-        return outage.alone > 1 and outage.alone % 2 == 1
+            fresh_first = outage.tries % 8 != 0
+        else:
+            fresh_first = has_failed or (outage.alone > 1 and outage.alone % 2 == 1)
+        rest = [Source.PIECE, Source.READY]
+        return [Source.FRESH, *rest] if fresh_first else [*rest, Source.FRESH]
 
     def _has_run_out(self, batch: Batch) -> bool:
         return self.true_time - batch.renewed + batch.idle >= LEASE.total_seconds()
@@ -436,7 +472,7 @@ class Judge:
         check((failed, alone, by.decode(), tries) == row, "the failures in a row were told wrong")
         if not is_own and outage.retry_ms:
             outage.retry_ms = self.now_ms + LEASE_MS
-        batch.holder, batch.is_ready = self.pending[id.decode()], None
+        batch.holder, batch.is_ready, batch.is_untried = self.pending[id.decode()], None, False
         self._begin_lease(batch)
 
     def _begin_lease(self, batch: Batch) -> None:
@@ -467,7 +503,7 @@ class Judge:
         if clock_ms is not None and clock_ms - self.now_ms > 1000:
             for batch in self.past.batches.values():
                 if batch.holder is None:
-                    batch.is_ready = True
+                    batch.is_ready, batch.is_untried = True, False
         self.past.clock_ms = self.now_ms
 
     def _after_pause(self, before: State, after: State, args: Any, reply: Any) -> None:
@@ -549,7 +585,7 @@ class Judge:
             check(after == before, "an ack in vain changed something")
 
     def _after_split(self, before: State, after: State, args: Any, reply: Any) -> None:
-        worker, id, _, _, _, count, _, deaths, keeps, weight, _, error, _ = args
+        worker, id, _, _, _, count, _, deaths, keeps, weight, error, _ = args
         if not (batch := self._fence(before, args, reply)):
             check(after == before, "a split in vain changed something")
             return
@@ -573,6 +609,8 @@ class Judge:
             if number == keeps:
                 its.holder, its.attempt, its.is_ready = worker, 1, None
                 self._begin_lease(its)
+            else:
+                its.is_untried = True
 
     def _after_bury(self, before: State, after: State, args: Any, reply: Any) -> None:
         worker, id, _, processed = args[:4]

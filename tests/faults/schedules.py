@@ -284,7 +284,9 @@ class Working:
             if chance.random() < 0.5:
                 self._newest, _ = self._run.store.seal()
         linger = None if self._newest or chance.random() < 0.2 else NOW
-        claim = self._find(linger=linger, after=self._last, newest=self._newest).claim
+        has_failed = self._newest is None and chance.random() < 0.3
+        bounds = {"after": self._last, "newest": self._newest, "has_failed": has_failed}
+        claim = self._find(linger=linger, **bounds).claim
         if claim is not None and self._newest and not self._keeps_probe:
             self._last = max(self._last or claim.stream_id, claim.stream_id, key=position)
         self._keeps_probe = False
@@ -335,7 +337,6 @@ class Working:
             claim,
             spans(claim.array),
             at=at,
-            lease=LEASE,
             keeps=keeps,
             deaths=min(claim.deaths, 2),
             weight=0 if is_probe else self._run.chance.randint(0, 1),

@@ -147,6 +147,15 @@ class Site:
         """Wait until each event is processed or buried."""
         wait_until(lambda: not self.bucket.status().batches, seconds=seconds)
 
+    def let_others_come(self, first: int) -> None:
+        """Append one event after the other, from this number on, until the bad ones are buried."""
+        for number in range(first, first + 1000):
+            self.bucket.append(number)
+            self.sleep(10)
+            if not self.bucket.status().batches:
+                return
+        raise AssertionError("bad events are left for ever")
+
     def check(self, total: int, *, bad: AbstractSet[int] = frozenset()) -> None:
         """Each good event was processed once, and none of them is a dead letter."""
         assert sorted(self.done()) == sorted(set(range(total)) - bad)

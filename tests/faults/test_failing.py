@@ -95,6 +95,21 @@ class TestBadEvents:
             all_others_after=f"{seconds:.1f} s",
         )
 
+    @pytest.mark.parametrize(("bad", "total", "batch_size"), [(3000, 10_000, 1000), (20, 100, 1)])
+    def test_before_all_others(self, start: Start, bad: int, total: int, batch_size: int) -> None:
+        with start(batch_size=batch_size) as running:
+            running.bucket.extend(events_with(set(range(bad)), total, key_error))
+            running.start_many(1)
+            seconds = running.wait_for(total - bad)
+            calls = len(running.calls())
+            running.check(total, bad=set(range(bad)))
+        report(
+            f"the first {bad:,} of {total:,} events bad",
+            batch_size=batch_size,
+            calls=calls,
+            all_others_after=f"{seconds:.1f} s",
+        )
+
     @pytest.mark.parametrize(
         ("share", "places", "kind_of"),
         [
@@ -120,8 +135,8 @@ class TestBadEvents:
             running.start_many(1)
             seconds = running.wait_for(500 - len(bad), seconds=300)
             calls_till_others = len(running.calls())
-            running.wait_until_empty()
-            running.check(500, bad=bad)
+            running.let_others_come(500)
+            running.check(running.bucket.status().processed + len(bad), bad=bad)
             assert running.dead() == sorted(bad)
             report(
                 f"{share:.0%} of 500 events bad, {places.__name__}, {kind_of.__name__}",
@@ -214,6 +229,32 @@ class TestOutage:
             dead=1,
         )
 
+    @pytest.mark.parametrize("workers", [1, 4])
+    def test_that_ends_for_seconds_each_minute(self, start: Start, workers: int) -> None:
+        """More events come all the time."""
+        with start(rate=30, batch_size=10) as running:
+            running.serve("RuntimeError")
+            running.start_many(workers)
+            for minute in range(60):
+                running.bucket.extend(range(100 * minute, 100 * minute + 100))
+                running.sleep(50)
+                running.serve()
+                running.sleep(10)
+                running.serve("RuntimeError")
+            calls, lines = len(running.calls()), len(running.logs())
+            processed = running.bucket.status().processed
+            running.serve()
+            running.wait_until_empty()
+            running.check(6_000)
+        report(
+            "endpoint up for ten seconds each minute, for an hour",
+            workers=workers,
+            calls=calls,
+            log_lines=lines,
+            processed=processed,
+            dead=0,
+        )
+
     @pytest.mark.parametrize("error", ["ImportError", "AttributeError"])
     def test_broken_deployment_of_a_day(self, start: Start, error: str) -> None:
         with start(rate=1800) as running:
@@ -245,8 +286,8 @@ class TestOutage:
             running.sleep(600)
             running.bucket.extend(range(100, 1100))
             seconds = running.wait_for(1000)
-            running.wait_until_empty()
-            running.check(1100, bad=bad)
+            running.let_others_come(1100)
+            running.check(running.bucket.status().processed + len(bad), bad=bad)
             assert running.dead() == sorted(bad)
         report("100 bad events before 1,000 good ones", all_others_after=f"{seconds:.0f} s")
 

@@ -9,9 +9,6 @@ from tests.faults.schedules import Arena, arena, search
 
 PORTIONS = 20
 
-KEPT_SEEDS: list[int] = []
-"""Seeds of schedules that broke a promise once."""
-
 
 @pytest.fixture
 def ground() -> Iterator[Arena]:
@@ -23,7 +20,3 @@ def ground() -> Iterator[Arena]:
 def test_search(ground: Arena, portion: int) -> None:
     size = scale(full=20_000, short=1_000) // PORTIONS
     search(ground, range(portion * size, (portion + 1) * size))
-
-
-def test_kept(ground: Arena) -> None:
-    search(ground, KEPT_SEEDS)

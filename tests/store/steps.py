@@ -56,7 +56,7 @@ def fail(store: Store, claim: Claim, **options: Any) -> Outage | None:
 def split(store: Store, claim: Claim, **options: Any) -> None:
     """Split a batch into halves."""
     default = {"at": claim.count // 2}
-    store.split(claim, spans(claim.array), lease=MINUTE, **(default | options))
+    store.split(claim, spans(claim.array), **(default | options))
 
 
 def now_ms(plain: Redis) -> int:

@@ -1,5 +1,6 @@
 """Failures in a row, and the outage that they may mean."""
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -43,6 +44,18 @@ def change(store: Store, plain: Redis, **changes: str | int) -> None:
     values = plain.hget(store.keys.stats, "outage").decode().split("/")
     fields = {**dict(zip(names, values, strict=True)), **changes}
     plain.hset(store.keys.stats, "outage", "/".join(map(str, fields.values())))
+
+
+def given(store: Store, count: int, plain: Redis, **options: Any) -> list[int]:
+    """The first events of the batches that so many workers get, one after the other."""
+    events = []
+    for number in range(count):
+        found = store.claim(f"worker {number}", lease=MINUTE, linger=NOW, **options).claim
+        assert found is not None
+        events.append(json.loads(found.array)[0])
+        if found.row.tries:
+            end_pause(store, plain)
+    return events
 
 
 def end_pause(store: Store, plain: Redis) -> None:
@@ -387,7 +400,7 @@ class TestPause:
 
 
 class TestOrder:
-    """Released batches and batches that were never delivered take turns in an outage."""
+    """Batches that have failed and batches that were never delivered take turns."""
 
     @pytest.mark.parametrize(
         ("alone", "order"), [(1, [b"[1]", b"[2]"]), (2, [b"[1]", b"[2]"]), (3, [b"[2]", b"[1]"])]
@@ -399,3 +412,63 @@ class TestOrder:
         let_clock_be_known(store, client_of_server)
         fail(store, claimed(store), weight=alone)
         assert [claimed(store, name).array for name in "ab"] == order
+
+    @pytest.mark.parametrize(("has_failed", "order"), [(False, [1, 2, 3, 4]), (True, [4, 1, 2, 3])])
+    def test_has_pieces_before_older_batches_that_come_again(
+        self, store: Store, client_of_server: Redis, has_failed: bool, order: list[int]
+    ) -> None:
+        append(store, 3, batch_size=1)
+        append(store, 1, 2, 4, 5, batch_size=2)
+        let_clock_be_known(store, client_of_server)
+        again, whole = claimed(store, "a"), claimed(store, "b")
+        store.split(whole, spans(whole.array), at=1)
+        fail(store, again, error="")
+        assert given(store, 4, client_of_server, has_failed=has_failed) == order
+
+    def test_of_a_drain_that_comes_to_each_batch_once_is_that_of_the_ids(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1, batch_size=1)
+        append(store, 2, 3, 4, batch_size=2)
+        let_clock_be_known(store, client_of_server)
+        again, whole = claimed(store, "a"), claimed(store, "b")
+        split(store, whole)
+        fail(store, again)
+        newest, _ = store.seal()
+        assert given(store, 4, client_of_server, newest=newest) == [1, 2, 3, 4]
+
+    @pytest.mark.parametrize(
+        ("tries", "order"),
+        [(1, [5, 4, 3, 2, 1]), (2, [3, 4, 5, 2, 1]), (7, [5, 4, 3, 2, 1]), (8, [2, 1, 3, 4, 5])],
+    )
+    def test_in_an_outage_depends_on_the_number_of_tries(
+        self, store: Store, client_of_server: Redis, tries: int, order: list[int]
+    ) -> None:
+        append(store, 1, 2, 3, 4, 5, batch_size=1)
+        let_clock_be_known(store, client_of_server)
+        first, second = claimed(store, "a"), claimed(store, "b")
+        fail(store, first)
+        fail_in_an_outage(store, claimed(store, "a"))  # the first has failed twice, the second once
+        fail_in_an_outage(store, second)
+        change(store, client_of_server, tries=tries, retry=1)
+        assert given(store, 5, client_of_server) == order
+
+    def test_passes_over_the_pieces_that_lie_behind_the_newest_batch(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1, 2, 3, 4, 5, 6, batch_size=2)
+        let_clock_be_known(store, client_of_server)
+        split(store, claimed(store))
+        fail_in_an_outage(store, claimed(store))
+        change(store, client_of_server, tries=1, retry=1)
+        assert given(store, 4, client_of_server) == [5, 3, 2, 1]
+
+    def test_has_no_newest_batch_behind_the_bound_of_a_drain(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1, 2, 3, batch_size=1)
+        newest, _ = store.seal()
+        append(store, 4, batch_size=1)
+        fail_in_an_outage(store, claimed(store))
+        end_pause(store, client_of_server)
+        assert given(store, 1, client_of_server, newest=newest) == [3]

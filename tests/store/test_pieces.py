@@ -175,6 +175,7 @@ class TestKeptPiece:
     def test_comes_to_another_if_its_worker_dies(self, store: Store) -> None:
         append(store, 1, 2)
         split(store, claimed(store, "died"), keeps=1)
+        assert claimed(store, "another").array == b"[2]"
         found = claimed(store, "heir", lease=NOW)
         assert (found.array, found.attempt, found.deaths) == (b"[1]", 2, 1)
 
@@ -189,7 +190,7 @@ class TestKeptPiece:
         append(store, 1, 2)
         split(store, claimed(store), keeps=1)
         store.retire("worker", lease=MINUTE)
-        assert [claimed(store, name).array for name in "ab"] == [b"[1]", b"[2]"]
+        assert [claimed(store, name).array for name in "ab"] == [b"[2]", b"[1]"]
 
 
 class TestAgeOfPieces:

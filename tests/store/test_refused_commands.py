@@ -191,7 +191,7 @@ def release(plain: Redis, store: Store) -> Call:
 
 
 def split(plain: Redis, store: Store) -> Call:
-    return partial(store.split, held(store), [(1, 2), (3, 4)], at=1, lease=MINUTE)
+    return partial(store.split, held(store), [(1, 2), (3, 4)], at=1)
 
 
 def beat(plain: Redis, store: Store) -> Call:

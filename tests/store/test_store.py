@@ -413,7 +413,7 @@ class TestClaim:
             fail_in_an_outage(store)
         append(store, 2, 3, batch_size=2)
         whole = claimed(store)
-        store.split(whole, spans(whole.array), at=1, lease=MINUTE)
+        store.split(whole, spans(whole.array), at=1)
         assert [fail_in_an_outage(store) for _ in range(2)] == [b"[2]", b"[3]"]
 
 
@@ -721,7 +721,7 @@ class TestSplit:
 
     def test_empty_bucket(self, store: Store, client_of_server: Redis, prefix: str) -> None:
         with pytest.raises(LeaseLost):
-            store.split(a_claim(), [(1, 2), (3, 4)], at=1, lease=MINUTE)
+            store.split(a_claim(), [(1, 2), (3, 4)], at=1)
         assert dump(client_of_server, prefix) == {}
 
     @pytest.mark.parametrize("kind", ["stats", "attempts"])
@@ -815,7 +815,7 @@ class TestDeletedBatch:
         [
             Store.ack,
             partial(Store.release, lease=MINUTE, backoff=NOW),
-            partial(Store.split, spans=[(1, 2), (3, 4)], at=1, lease=MINUTE),
+            partial(Store.split, spans=[(1, 2), (3, 4)], at=1),
             bury,
         ],
         ids=["ack", "release", "split", "bury"],
