@@ -182,9 +182,10 @@ local function claim_piece()
   return claim_delivered(false, 'IDLE', UNTRIED_MS, '-', '+', 1, NOBODY)
 end
 
--- Where to look for a batch, in this order. Batches that were never delivered come first at times, so
--- that those that fail for reasons of their own do not hold them up, make an outage of it, or hide
--- its end. In an outage even the newest does at every other try, behind all that may be at fault.
+-- Where to look for a batch, in this order. After failures, batches that were never delivered come
+-- first at times: batches that fail for reasons of their own must not hold them up, look like an
+-- outage, or hide its end. In an outage the newest of them comes at every other try, because the
+-- oldest may be bad as well.
 local function sources()
   if tries % 2 == 1 then return { claim_newest, claim_sealed, claim_piece, claim_ready } end
   if tries > 0 and tries % 8 == 0 then return { claim_piece, claim_ready, claim_sealed } end
