@@ -38,8 +38,9 @@ class Configuration:
     event, for example to name a tenant."""
 
     log_errors: bool = True
-    """Whether the log and the figures of a bucket contain the message of a processor's exception,
-    which may quote events. Otherwise, and for a bucket with ``redact``, they name its class."""
+    """Whether the log and the figures of a bucket contain the messages of exceptions that this app
+    did not raise. They may quote events. Otherwise, and for a bucket with ``redact``, only the
+    class and the place are named."""
 
     buckets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Options by bucket name. They override the options of the declaration."""

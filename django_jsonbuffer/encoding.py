@@ -23,6 +23,7 @@ from .exceptions import BufferMisconfigured, EventTooLarge, InvalidEvent
 from .json_arrays import DECODER, MAX_DEPTH_OF_A_BATCH, is_deeper_than
 from .options import Options
 from .plain_values import as_plain, is_plain
+from .summaries import kind_of, message_of
 
 MAX_DEPTH: Final = 100
 """Most levels of arrays and objects in one event. It is well below the about 1,000 levels at which
@@ -204,10 +205,7 @@ def _validated(event: object, schema: Callable[[Any], object], bucket: str) -> o
 
 def _message(error: Exception) -> str:
     """The message of an error, or its class if it has no message or cannot give it."""
-    try:
-        return str(error) or type(error).__qualname__
-    except Exception:  # noqa: BLE001  (its __str__ may raise anything)
-        return type(error).__qualname__
+    return message_of(error) or kind_of(error)
 
 
 def _way_out(value: object) -> str:

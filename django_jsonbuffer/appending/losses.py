@@ -3,14 +3,17 @@
 import logging
 import os
 import threading
-import traceback
 from collections import Counter
 from typing import Final
 
-from django_jsonbuffer.exceptions import AppendUndecided, InvalidEvent, JSONBufferError
+from django_jsonbuffer.conf import configuration
+from django_jsonbuffer.escapes import escape_invisible
+from django_jsonbuffer.exceptions import AppendUndecided, InvalidEvent
+from django_jsonbuffer.options import Options
 from django_jsonbuffer.store.keys import Identity
 from django_jsonbuffer.store.pending import count_lost
 from django_jsonbuffer.store.store import Store
+from django_jsonbuffer.summaries import is_ours, kind_of, place_of, places_of, summary_of
 
 logger = logging.getLogger("django_jsonbuffer")
 
@@ -20,32 +23,40 @@ unreported: Final[Counter[Identity]] = Counter()
 _lock = threading.RLock()
 
 
-def lose(store: Store, count: int, error: BaseException, *, of: str = "") -> None:
+def lose(store: Store, options: Options, count: int, error: BaseException, *, of: str = "") -> None:
     """Log lost events in one line, and count them. `of` is the label of the recorded model, if any.
 
-    Level DEBUG also has the traceback of an error that is not ours.
+    The message of an exception that is not ours may quote an event. So the log has it only if
+    ``LOG_ERRORS`` is on and the bucket has no ``redact``. Level DEBUG also has its places.
     """
     _add(store, count)
     cause = error.__cause__ if isinstance(error, InvalidEvent) else None
     if cause is not None:
-        # The message of the cause may quote the event.
-        reason = (
-            f"An event {f'of {of} ' if of else ''}was refused with {type(cause).__qualname__} at "
-            f"{_place(cause)}. The error itself is logged at level DEBUG."
-        )
-    elif isinstance(error, JSONBufferError):
-        reason = str(error)
+        described = _described(cause, store, options)
+        reason = f"An event {f'of {of} ' if of else ''}was refused with {described}"
     else:
-        reason = f"{error!r} at {_place(error)}. Its traceback is logged at level DEBUG."
-    if cause is not None or not isinstance(error, JSONBufferError):
-        logger.debug("Bucket %s:", store.name, exc_info=error)
+        reason = str(error) if is_ours(error) else _described(error, store, options)
     logger.error(
         "Bucket %s: %d events %s lost. %s",
         store.name,
         count,
         "may be" if isinstance(error, AppendUndecided) else "are",
-        " ".join(reason.split()),
+        escape_invisible(" ".join(reason.split())),
+        extra={"bucket": store.name},
     )
+
+
+def _described(error: BaseException, store: Store, options: Options) -> str:
+    """Summary and place of an exception that is not ours. Its places are logged at level DEBUG."""
+    with_message = configuration().log_errors and options.redact is None
+    logger.debug(
+        "Bucket %s: %s was raised here:\n%s",
+        store.name,
+        kind_of(error),
+        places_of(error, with_source=with_message),
+        extra={"bucket": store.name},
+    )
+    return f"{summary_of(error, with_message=with_message)} at {place_of(error)}."
 
 
 def report(store: Store) -> None:
@@ -60,12 +71,6 @@ def report(store: Store) -> None:
             count_lost(store, count)
         except Exception:  # noqa: BLE001  (no error may fail the append)
             _add(store, count)
-
-
-def _place(error: BaseException) -> str:
-    """The file and the line that raised the error."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"
 
 
 def _add(store: Store, count: int) -> None:

@@ -165,7 +165,8 @@ def _forward(store: Store, options: Options, folder: str | os.PathLike[str]) -> 
         key, limit = store.keys.open, FORWARDED_BY_AN_APPEND
         forward(folder, key, send, bucket=store.name, limit=limit)
     except JSONBufferError as error:
-        logger.warning("Bucket %s: spilled events still wait. %s", store.name, error)
+        text = "Bucket %s: spilled events still wait. %s"
+        logger.warning(text, store.name, error, extra={"bucket": store.name})
 
 
 def _spilled(group: Group, error: Exception) -> Exception | None:
@@ -205,4 +206,5 @@ def _is_awaited(group: Group, error: Exception) -> bool:
 
 def _lose(group: Group, error: BaseException) -> None:
     if group:
-        losses.lose(group[0].store, sum(len(append.events) for append in group), error)
+        store, options, *_ = group[0]
+        losses.lose(store, options, sum(len(append.events) for append in group), error)

@@ -10,8 +10,7 @@ from typing import Final
 
 from django_jsonbuffer.exceptions import LeaseLost
 from django_jsonbuffer.store.claims import Claim, Outage
-
-from .descriptions import places_of
+from django_jsonbuffer.summaries import places_of, summary_of
 
 logger = logging.getLogger("django_jsonbuffer")
 
@@ -114,7 +113,7 @@ class FailureLog:
         if not logger.isEnabledFor(level):
             return
         kind, _, message = summary.partition(": ")
-        places = self._new_places(error)
+        places = self._new_places(error, summary)
         logger.log(
             level,
             "Bucket %s: %s%s",
@@ -130,9 +129,15 @@ class FailureLog:
             },
         )
 
-    def _new_places(self, error: BaseException | None) -> str:
-        """The traceback of an error that was not logged before, without its message."""
-        places = "" if error is None else places_of(error)
+    def _new_places(self, error: BaseException | None, summary: str) -> str:
+        """The traceback of an error that was not logged before, without its message.
+
+        If the summary must not have the message, there is no source code either.
+        """
+        if error is None:
+            return ""
+        is_whole = summary == summary_of(error, with_message=True)
+        places = places_of(error, with_source=is_whole)
         if not places or places in self._places_logged:
             return ""
         if len(self._places_logged) < _MOST_PLACES:

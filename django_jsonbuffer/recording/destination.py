@@ -10,7 +10,8 @@ from django_jsonbuffer.appending import losses, routing
 from django_jsonbuffer.declarations import Definition, require_installed
 from django_jsonbuffer.django_internals.transactions import run_smallest_query
 from django_jsonbuffer.encoding import encode_events
-from django_jsonbuffer.exceptions import InvalidEvent, JSONBufferError
+from django_jsonbuffer.exceptions import InvalidEvent
+from django_jsonbuffer.summaries import is_ours
 
 
 class Destination:
@@ -69,12 +70,12 @@ class Destination:
         options, store = self._bucket.parts.options, self._bucket.parts.store
         if options.on_unavailable == "raise" or _has_aborted(error, using):
             raise error
-        if not isinstance(error, JSONBufferError):
-            # The message of the error may quote values, so it must not be logged as it is.
+        if not is_ours(error):
+            # Code of the project raised it, perhaps as one of our classes.
             refusal = InvalidEvent("The event of a recorded change cannot be made.")
             refusal.__cause__ = error
             error = refusal
-        losses.lose(store, 1, error, of=model._meta.label if model else "")
+        losses.lose(store, options, 1, error, of=model._meta.label if model else "")
 
 
 def _has_aborted(error: Exception, using: str | None) -> bool:

@@ -1,5 +1,5 @@
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -18,63 +18,147 @@ from tests.threads import at_once
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
 
-class Unprintable(Exception):
-    def __repr__(self) -> str:
-        return "two\nlines"
-
-
 UNDECIDED = AppendUndecided("perhaps", stamp=a_stamp(), retry=lambda: None)
+
+
+def lose(bucket: Bucket, count: int, error: BaseException, *, of: str = "") -> None:
+    parts = bucket._definition.parts
+    losses.lose(parts.store, parts.options, count, error, of=of)
+
+
+def raised(error: BaseException) -> BaseException:
+    with pytest.raises(type(error)):
+        raise error
+    return error
+
+
+def raised_by_us(error: BaseException) -> BaseException:
+    with pytest.raises(type(error)):
+        exec("raise error", {"__name__": losses.__name__, "error": error})
+    return error
 
 
 class TestLose:
     @pytest.mark.parametrize(
-        ("error", "text", "is_ours"),
+        ("error", "text"),
         [
-            (BufferUnavailable("away\n now"), "Bucket orders: 3 events are lost. away now", True),
-            (UNDECIDED, "Bucket orders: 3 events may be lost. perhaps", True),
-            (OSError("x"), f"Bucket orders: 3 events are lost. OSError('x') at {__file__}:", False),
-            (Unprintable(), "3 events are lost. two lines at ", False),
-            (KeyboardInterrupt(), "3 events are lost. KeyboardInterrupt() at ", False),
+            (BufferUnavailable("away\n now"), "3 events are lost. away now"),
+            (BufferUnavailable("a\x1b[2J"), "3 events are lost. a\\x1b[2J"),
+            (UNDECIDED, "3 events may be lost. perhaps"),
         ],
-        ids=["refusal", "undecided", "unforeseen", "of two lines", "interrupt"],
+        ids=["refusal", "with an escape", "undecided"],
     )
-    def test_logs_in_one_line_how_many_and_why_and_where(
-        self,
-        bucket: Bucket,
-        caplog: pytest.LogCaptureFixture,
-        error: BaseException,
-        text: str,
-        is_ours: bool,
+    def test_logs_in_one_line_how_many_and_why(
+        self, bucket: Bucket, caplog: pytest.LogCaptureFixture, error: BaseException, text: str
     ) -> None:
-        with pytest.raises(type(error)):
-            raise error
         with caplog.at_level("DEBUG", "django_jsonbuffer"):
-            losses.lose(bucket._definition.parts.store, 3, error)
-        *details, record = caplog.records
+            lose(bucket, 3, raised_by_us(error))
+        [record] = caplog.records
         assert (record.levelname, record.name) == ("ERROR", "django_jsonbuffer")
-        assert text in record.getMessage()
-        assert "\n" not in caplog.handler.format(record)
-        assert [bool(detail.exc_info) for detail in details] == ([] if is_ours else [True])
+        assert record.getMessage() == f"Bucket orders: {text}"
+        assert vars(record)["bucket"] == "orders"
 
-    def test_shows_the_cause_of_a_refused_event_for_debugging_alone(
+    @pytest.mark.parametrize(
+        ("error", "text"),
+        [
+            (OSError("x"), "OSError: x"),
+            (OSError("two\nlines \x1b[2J"), "OSError: two lines \\x1b[2J"),
+            (KeyboardInterrupt(), "KeyboardInterrupt"),
+            (BufferUnavailable("raised by a project"), "BufferUnavailable: raised by a project"),
+        ],
+        ids=["unforeseen", "of two lines", "interrupt", "of our class"],
+    )
+    def test_of_an_error_that_is_not_ours_logs_kind_message_and_place(
+        self, bucket: Bucket, caplog: pytest.LogCaptureFixture, error: BaseException, text: str
+    ) -> None:
+        with caplog.at_level("DEBUG", "django_jsonbuffer"):
+            lose(bucket, 3, raised(error))
+        places, record = caplog.records
+        assert f"Bucket orders: 3 events are lost. {text} at {__file__}:" in record.getMessage()
+        assert "\n" not in caplog.handler.format(record)
+        assert (places.levelname, vars(places)["bucket"]) == ("DEBUG", "orders")
+        assert f'"{__file__}"' in places.getMessage()
+
+    def test_cuts_a_long_message(self, bucket: Bucket, caplog: pytest.LogCaptureFixture) -> None:
+        lose(bucket, 1, raised(OSError("x" * 10_000)))
+        assert len(caplog.records[-1].getMessage()) < 600
+
+    def test_logs_the_cause_of_a_refused_event(
         self, bucket: Bucket, caplog: pytest.LogCaptureFixture
     ) -> None:
         error = InvalidEvent("refused")
-        error.__cause__ = ValueError("card 4111")
-        with caplog.at_level("DEBUG", "django_jsonbuffer"):
-            losses.lose(bucket._definition.parts.store, 1, error)
-        shown = {record.levelname: caplog.handler.format(record) for record in caplog.records}
-        assert set(shown) == {"DEBUG", "ERROR"}
-        assert "4111" in shown["DEBUG"]
-        assert "4111" not in shown["ERROR"]
+        error.__cause__ = raised(ValueError("no total"))
+        lose(bucket, 1, raised_by_us(error), of="shop.Order")
+        text = "An event of shop.Order was refused with ValueError: no total at"
+        assert text in caplog.text
+
+
+class TestPrivacy:
+    """The message of an error that is not ours may quote an event."""
+
+    @pytest.fixture(params=["setting", "redact"])
+    def options(
+        self, request: pytest.FixtureRequest, configure: Callable[..., None]
+    ) -> dict[str, Any]:
+        if request.param == "redact":
+            return {"redact": str}
+        configure(LOG_ERRORS=False)
+        return {}
+
+    @pytest.fixture(autouse=True)
+    def _all_levels(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level("DEBUG", logger="django_jsonbuffer")
+
+    @pytest.mark.parametrize("kind", [ValueError, InvalidEvent, BufferUnavailable, SystemExit])
+    @pytest.mark.parametrize("is_cause", [False, True])
+    def test_no_line_has_the_message(
+        self,
+        caplog: pytest.LogCaptureFixture,
+        options: dict[str, Any],
+        kind: type[BaseException],
+        is_cause: bool,
+    ) -> None:
+        error = raised(kind("card 4111"))
+        if is_cause:
+            refusal = InvalidEvent("card 4111 refused")
+            refusal.__cause__ = error
+            error = raised_by_us(refusal)
+        lose(Bucket("orders", **options), 1, error)
+        assert f"{kind.__name__} at {__file__}:" in caplog.text
+        assert "4111" not in caplog.text
+
+    def test_no_line_has_the_message_of_a_schema(
+        self, caplog: pytest.LogCaptureFixture, options: dict[str, Any]
+    ) -> None:
+        def refuse(event: Any) -> None:
+            raise ValueError(f"{event} is no good")
+
+        bucket = Bucket("orders", schema=refuse, **options)
+        Destination(bucket._definition).append_recorded([{"card": "4111-1111"}], using=None)
+        assert "1 events are lost. An event was refused with ValueError at" in caplog.text
+        assert "4111" not in caplog.text
+
+    def test_no_line_has_the_message_of_a_function_that_makes_events(
+        self, caplog: pytest.LogCaptureFixture, options: dict[str, Any]
+    ) -> None:
+        def make() -> Iterator[Any]:
+            yield 1
+            raise InvalidEvent("card 4111 is no good")
+
+        bucket = Bucket("orders", **options)
+        Destination(bucket._definition).append_recorded(make(), using=None)
+        assert "An event was refused with InvalidEvent at" in caplog.text
+        assert "4111" not in caplog.text
+        assert bucket.peek() == [1]
 
 
 class TestReport:
     def test_counts_the_events_of_that_bucket_once(self) -> None:
-        stores = [Bucket(name)._definition.parts.store for name in ("orders", "others")]
-        for store in stores:
-            losses.lose(store, 2, BufferUnavailable("away"))
-            losses.lose(store, 3, BufferUnavailable("away"))
+        buckets = [Bucket(name) for name in ("orders", "others")]
+        for bucket in buckets:
+            lose(bucket, 2, BufferUnavailable("away"))
+            lose(bucket, 3, BufferUnavailable("away"))
+        stores = [bucket._definition.parts.store for bucket in buckets]
         losses.report(stores[0])
         losses.report(stores[0])
         assert [read_status(store).lost for store in stores] == [5, 0]
@@ -86,12 +170,13 @@ class TestReport:
     def test_that_fails_is_made_up_for(
         self, private_server: Redis, caplog: pytest.LogCaptureFixture
     ) -> None:
-        store = Bucket("orders")._definition.parts.store
-        losses.lose(store, 3, BufferUnavailable("away"))
+        bucket = Bucket("orders")
+        store = bucket._definition.parts.store
+        lose(bucket, 3, BufferUnavailable("away"))
         private_server.config_set("maxmemory", 1)
         losses.report(store)
         private_server.config_set("maxmemory", 0)
-        losses.lose(store, 2, BufferUnavailable("away"))
+        lose(bucket, 2, BufferUnavailable("away"))
         losses.report(store)
         assert read_status(store).lost == 5
         assert not losses.unreported
@@ -101,7 +186,7 @@ class TestReport:
 
         def lose_and_report() -> None:
             for _ in range(20):
-                losses.lose(store, 1, BufferUnavailable("away"))
+                lose(bucket, 1, BufferUnavailable("away"))
                 losses.report(store)
 
         at_once([lose_and_report] * 8)
@@ -116,16 +201,6 @@ class TestFailure:
             if not (pid := os.fork()):
                 os._exit(0 if losses._lock.acquire(blocking=False) else 1)
         assert os.waitpid(pid, 0)[1] == 0
-
-    def test_after_a_commit_tells_no_event(self, caplog: pytest.LogCaptureFixture) -> None:
-        def refuse(event: Any) -> None:
-            raise ValueError(f"{event} is no good")
-
-        caplog.set_level("INFO", logger="django_jsonbuffer")
-        bucket = Bucket("orders", schema=refuse)
-        Destination(bucket._definition).append_recorded([{"card": "4111-1111"}], using=None)
-        assert "1 events are lost. An event was refused with ValueError" in caplog.text
-        assert "4111" not in caplog.text
 
     def test_is_counted_in_the_bucket_when_redis_is_back(
         self, private_server: Redis, configure: Callable[..., None], settings: Settings

@@ -181,7 +181,7 @@ class TestFailure:
             Bucket("first").append(1)
             Bucket("second").append(1)
         for name in ("first", "second"):
-            assert f"Bucket {name}: 1 events are lost. {error!r}" in caplog.text
+            assert f"Bucket {name}: 1 events are lost. {type(error).__name__}" in caplog.text
         with pytest.raises(type(error)):
             Bucket("first").append(1)
 
@@ -204,4 +204,4 @@ class TestFailure:
             Bucket("never").append("whose caller hears of it")
         assert sent.peek() == [1]
         for name in ("interrupted", "never"):
-            assert f"Bucket {name}: 1 events are lost. KeyboardInterrupt()" in caplog.text
+            assert f"Bucket {name}: 1 events are lost. KeyboardInterrupt at" in caplog.text

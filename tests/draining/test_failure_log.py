@@ -65,6 +65,20 @@ class TestLine:
         assert all(vars(record)["error_message"] == "" for record in caplog.records)
         assert [letter.error for letter in bucket.dead] == ["ValueError: cannot store secret"]
 
+    @pytest.mark.parametrize("is_private", [False, True])
+    def test_has_no_source_code_if_that_may_be_the_message(
+        self, caplog: pytest.LogCaptureFixture, is_private: bool
+    ) -> None:
+        def fail(batch: Batch) -> None:
+            raise ValueError("card 4111")
+
+        bucket = Bucket("orders", redact=str if is_private else None)
+        bucket.processor(fail)
+        bucket.append(1)
+        bucket.drain()
+        assert f'"{__file__}"' in caplog.text
+        assert ("4111" in caplog.text) == (not is_private)
+
     def test_of_each_error_has_its_traceback_once(self, caplog: pytest.LogCaptureFixture) -> None:
         bucket = Bucket("orders")
         refuse(bucket, *range(0, 1000, 100))
