@@ -28,11 +28,13 @@ def bulk_events(
             f"record_bulk() takes an action out of {', '.join(ACTIONS)}, not {action!r}."
         )
     if not isinstance(objects, Iterable):
-        raise InvalidEvent(f"record_bulk() takes several instances, not {objects!r:.60}.")
+        raise InvalidEvent(f"record_bulk() takes several instances, not one {_kind_of(objects)}.")
     instances = [*objects]
     for instance in instances:
         if not isinstance(instance, Model):
-            raise InvalidEvent(f"record_bulk() takes model instances, not {instance!r:.60}.")
+            raise InvalidEvent(
+                f"record_bulk() takes model instances, not one {_kind_of(instance)}."
+            )
     return _events(destination, instances, action, using)
 
 
@@ -49,6 +51,11 @@ def _events(
 
     for (recording, alias), group in groupby(instances, key=recording_and_alias):
         yield from recording.events_of_many(action, group, using=alias)
+
+
+def _kind_of(value: object) -> str:
+    """The name of the value's class. The value itself may be private."""
+    return type(value).__qualname__
 
 
 def _recording_for(destination: Destination, model: type[Model], action: str) -> Recording:

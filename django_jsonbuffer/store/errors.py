@@ -1,6 +1,7 @@
 """Calls to the client. Their errors become errors of this app, here and nowhere else."""
 
 import random
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -29,9 +30,11 @@ PATIENCE: Final = timedelta(seconds=5)
 
 DRIVER_ERRORS: Final = (redis.exceptions.RedisError, redis.exceptions.RedisClusterException)
 
-_ARGUMENTS: Final = ", with args beginning with"
-"""The part of a server's error that begins with this text quotes the command, and so events or a
-password. Servers send it for a command that they do not know."""
+_QUOTES: Final = re.compile(
+    ", with args beginning with.*|(?<=Protocol Error): .*", re.DOTALL | re.IGNORECASE
+)
+"""The parts of an error that quote events or a password: the command, which servers quote if they
+do not know it, and a reply that redis-py does not understand."""
 
 _PERMISSIONS: Final = " `manage.py redis_acl` prints the permissions that the user needs."
 
@@ -89,7 +92,7 @@ def wait_or_raise(
         return
     if isinstance(error, Exception):
         ours = _ours(error, client, cache, name, key=key, around=around)
-        raise ours from None if _ARGUMENTS in str(error) else error
+        raise ours from None if _QUOTES.search(str(error)) else error
     # The interrupt may have come before the reply to a command was read. The next user of the
     # connection would read this old reply.
     redis_internals.close_idle(client)
@@ -142,7 +145,7 @@ def translated(error: Exception, name: str | None = None, *, key: str = "") -> J
     bucket = f" for bucket {name!r}" if name else ""
     # The error of a command inside a script ends with its place in the script, which is cut off.
     # Before Redis 7.0, the code of such an error is only in the text.
-    text = str(error).partition(" script: ")[0].partition(_ARGUMENTS)[0]
+    text = _QUOTES.sub("", str(error)).partition(" script: ")[0]
     if isinstance(error, redis.exceptions.OutOfMemoryError) or "OOM " in text:
         return BufferOutOfMemory(
             f"Redis has no memory left{bucket}. Nothing was written. Start more workers, or raise "

@@ -141,12 +141,13 @@ class TestRecordBulk:
 
     @pytest.mark.parametrize("wrong", [1, {"name": "a"}, Author])
     def test_what_is_no_instance(self, bucket: Bucket, authors: list[Author], wrong: Any) -> None:
-        with pytest.raises(InvalidEvent, match="instances"):
+        kind = type(wrong).__name__
+        with pytest.raises(InvalidEvent, match=f"takes model instances, not one {kind}"):
             bucket.record_bulk([authors[0], wrong], "created")
         assert told(bucket) == []
 
     def test_one_that_is_no_series(self, bucket: Bucket) -> None:
-        with pytest.raises(InvalidEvent, match="several instances"):
+        with pytest.raises(InvalidEvent, match="several instances, not one Author"):
             bucket.record_bulk(Author(), "created")  # type: ignore[arg-type]
 
     def test_rollback_leaves_nothing(self, bucket: Bucket, authors: list[Author]) -> None:

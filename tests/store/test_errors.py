@@ -57,6 +57,17 @@ class TestAsk:
         assert "NONSENSE" in str(error)
         assert "secret" not in shown
 
+    def test_does_not_show_a_reply_that_redis_py_does_not_understand(
+        self, use_cache: Callable[..., str]
+    ) -> None:
+        """Redis-py's own parser quotes it. It may be the rest of a reply that was read in part."""
+        with answering(b'{"a":"secret event"}\r\n') as port:
+            url = f"redis://127.0.0.1:{port}/0?protocol=2&socket_timeout=5"
+            parser = {"PARSER_CLASS": "redis._parsers._RESP2Parser"}
+            error = raised_by("GET", "a", cache=use_cache(url, OPTIONS=parser))
+        assert "Protocol Error" in str(error)
+        assert "secret" not in "".join(format_exception(error))
+
     def test_says_which_key_has_another_type(self, client_of_server: Redis, prefix: str) -> None:
         client_of_server.set(f"{prefix}:key", "theirs")
         command = ("SADD", f"{prefix}:key", "x")
