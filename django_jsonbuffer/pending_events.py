@@ -39,12 +39,16 @@ def take(store: Store, decode: Decode) -> list[Any]:
         try:
             error = "The batch was not a JSON array of events."
             pending.set_aside(store, unreadable, error=error)
-        except JSONBufferError:
-            # The caller must get the events that were taken, even if the other values are lost.
-            logger.exception(
-                "Bucket %s: values that are not JSON arrays of events were taken and are lost: %d.",
+        except JSONBufferError as failure:
+            # The caller must get the events that were taken, even if the other values are lost. No
+            # traceback, because it would include an exception that the caller was handling.
+            logger.error(
+                "Bucket %s: values that are not JSON arrays of events were taken and are lost: %d. "
+                "%s",
                 store.name,
                 len(unreadable),
+                failure,
+                extra={"bucket": store.name},
             )
     return events
 

@@ -34,6 +34,7 @@ class TestUnreadable:
         [(_, letter)] = client_of_server.xrange(f"{bucket.key}:dead")
         assert letter[b"event"] == b'["secret'
         assert "dead letters: 1" in caplog.text
+        assert [vars(record)["bucket"] for record in caplog.records] == ["orders"]
 
     def test_costs_a_taker_nothing_on_a_full_server(self, private_server: Redis) -> None:
         bucket = Bucket("orders", batch_size=2)
@@ -50,8 +51,14 @@ class TestUnreadable:
             raise BufferUnavailable("gone")
 
         monkeypatch.setattr(pending, "set_aside", unavailable)
-        assert bucket.take() == [1, 2, 3, 4, 5]
-        assert "are lost: 1" in caplog.text
+        try:
+            raise ValueError("card 4111")
+        except ValueError:
+            assert bucket.take() == [1, 2, 3, 4, 5]
+        [record] = caplog.records
+        assert record.getMessage().endswith("are lost: 1. gone")
+        assert vars(record)["bucket"] == "orders"
+        assert "4111" not in caplog.handler.format(record)
 
     def test_is_passed_over_by_peek(self, bucket: Bucket) -> None:
         assert bucket.peek() == [1, 2, 3, 4, 5][: len(bucket.peek())]

@@ -213,5 +213,6 @@ def forward(
         return 0
     forwarded = spilled.forward(key, send, limit=limit)
     if forwarded:
-        logger.info("Bucket %s: %d spilled events were forwarded to Redis.", bucket, forwarded)
+        text = "Bucket %s: %d spilled events were forwarded to Redis."
+        logger.info(text, bucket, forwarded, extra={"bucket": bucket})
     return forwarded

@@ -43,7 +43,9 @@ class Acks:
             self._send(processed)
         except LeaseLost as lost:
             logger.warning(
-                "%s This worker has processed the events. They may be processed again.", lost
+                "%s This worker has processed the events. They may be processed again.",
+                lost,
+                extra={"bucket": self._store.name},
             )
             return
         except BufferUnavailable as error:
@@ -52,6 +54,7 @@ class Acks:
                 self._store.name,
                 claim.id,
                 claim.count,
+                extra={"bucket": self._store.name},
             )
             is_repeat = processed.is_repeat or error.may_be_done
             self.waiting = processed._replace(is_repeat=is_repeat)

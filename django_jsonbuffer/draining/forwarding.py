@@ -41,12 +41,13 @@ class Forwarding:
                 raise
             if self._failure is None:
                 text = "Bucket %s: spilled events still wait in the spill. %s"
-                logger.warning(text, self._store.name, error)
+                logger.warning(text, self._store.name, error, extra={"bucket": self._store.name})
             self._failure = error
             return
         # For a second after a failure, forward() may take a file that it cannot read for empty.
         if self._failure is not None and not self.describe_stuck():
-            logger.warning("Bucket %s: no spilled events wait any more.", self._store.name)
+            text = "Bucket %s: no spilled events wait any more."
+            logger.warning(text, self._store.name, extra={"bucket": self._store.name})
             self._failure = None
 
     def describe_stuck(self) -> str:

@@ -9,6 +9,7 @@ from typing import Final
 from django_jsonbuffer.exceptions import LeaseLost
 from django_jsonbuffer.store.claims import Claim
 from django_jsonbuffer.store.store import Store
+from django_jsonbuffer.summaries import is_ours, summary_of
 
 logger = logging.getLogger("django_jsonbuffer")
 
@@ -84,9 +85,15 @@ class Lease:
                 logger.warning(
                     "%s The processor still runs, but its worker cannot ack the batch.",
                     lost,
+                    extra={"bucket": self._store.name},
                 )
         except Exception as error:  # noqa: BLE001  (no error may end the thread)
-            logger.warning("The lease of %s could not be renewed yet: %r", self._worker, error)
+            logger.warning(
+                "The lease of %s could not be renewed yet: %s",
+                self._worker,
+                summary_of(error, with_message=is_ours(error)),
+                extra={"bucket": self._store.name},
+            )
 
 
 def _keep(of: "weakref.ref[Lease]", ended: threading.Event, period_seconds: float) -> None:

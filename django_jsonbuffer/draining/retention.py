@@ -44,7 +44,8 @@ class Retention:
         except JSONBufferError as error:
             if isinstance(error, BufferUnavailable) and error.is_unreachable:
                 raise
-            logger.warning("Bucket %s: dead letters could not expire. %s", self._store.name, error)
+            text, name = "Bucket %s: dead letters could not expire. %s", self._store.name
+            logger.warning(text, name, error, extra={"bucket": name})
 
     def _expire(self) -> None:
         total = 0
@@ -60,4 +61,5 @@ class Retention:
                     "Bucket %s: %d dead letters have expired. Their events are gone.",
                     self._store.name,
                     total,
+                    extra={"bucket": self._store.name},
                 )

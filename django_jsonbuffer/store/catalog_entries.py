@@ -39,7 +39,12 @@ def write_again(bucket: Identity) -> None:
         write(bucket)
     except JSONBufferError as error:
         written.discard(bucket)
-        logger.warning("Bucket %s is not in the catalog of buckets yet: %s", bucket.name, error)
+        logger.warning(
+            "Bucket %s is not in the catalog of buckets yet: %s",
+            bucket.name,
+            error,
+            extra={"bucket": bucket.name},
+        )
 
 
 def names(configuration: Configuration) -> set[str]:

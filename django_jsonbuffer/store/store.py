@@ -236,16 +236,16 @@ class Store:
         if append.foreign:
             self.report_foreign(append.foreign)
         if append.dropped:
-            logger.warning("Bucket %s is full. Dropped: %d events.", self.name, append.dropped)
+            text = "Bucket %s is full. Dropped: %d events."
+            logger.warning(text, self.name, append.dropped, extra={"bucket": self.name})
 
     def report_foreign(self, count: int) -> None:
         """Log that foreign values became dead letters."""
-        logger.warning(
+        text = (
             "Bucket %s contained values from another client that are not JSON arrays of events. "
-            "They are dead letters: %d.",
-            self.name,
-            count,
+            "They are dead letters: %d."
         )
+        logger.warning(text, self.name, count, extra={"bucket": self.name})
 
 
 def _duration(reply: list[int]) -> timedelta | None:

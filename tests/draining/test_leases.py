@@ -174,7 +174,20 @@ class TestRenewal:
         time.sleep(0.4)
         assert claimed(bucket, "another") is None
         lease.end()
-        assert "could not be renewed yet" in caplog.text
+        assert "could not be renewed yet: BufferUnavailable: Redis refused" in caplog.text
+        assert {vars(record)["bucket"] for record in caplog.records} == {"orders"}
+
+    def test_does_not_log_the_message_of_an_error_that_is_not_ours(
+        self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def fail(*args: Any, **options: Any) -> None:
+            raise ValueError("card 4111")
+
+        lease = Lease(bucket._definition.parts.store, "worker", duration=LEASE)
+        monkeypatch.setattr(Store, "beat", fail)
+        lease.renew()
+        assert "could not be renewed yet: ValueError" in caplog.text
+        assert "4111" not in caplog.text
 
 
 class TestHeartbeat:

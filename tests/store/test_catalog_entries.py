@@ -117,6 +117,7 @@ class TestWriteAgain:
         client_of_server.set(f"{prefix}:buckets", "theirs")
         catalog_entries.write_again(store.identity)
         assert "Bucket orders is not in the catalog of buckets yet" in caplog.text
+        assert [vars(record)["bucket"] for record in caplog.records] == ["orders"]
         assert store.identity not in catalog_entries.written
 
 
