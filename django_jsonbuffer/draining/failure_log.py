@@ -1,7 +1,8 @@
 """The log of failed batches: what failed, why, and what happens next.
 
-Each line has the fields ``bucket``, ``batch_id``, ``attempt``, ``error_type`` and ``error_message``
-for handlers that store structured records. A traceback is logged once for each place of an error.
+Each line about a batch names its delivery. It has the fields ``bucket``, ``batch_id``, ``attempt``,
+``error_type`` and ``error_message`` for handlers that store structured records. A traceback is
+logged once for each place of an error.
 """
 
 import logging
@@ -28,28 +29,28 @@ class FailureLog:
     def halved(self, claim: Claim, error: BaseException, summary: str) -> None:
         # A piece that fails is expected: that is how the event is found.
         level = logging.DEBUG if claim.error else logging.ERROR
-        text = "It is halved, to find the event that fails."
-        self._write(
-            level, claim, summary, f"{_subject(claim)} failed with {summary}. {text}", error
-        )
+        text = f"{_failed(claim, summary)} It is halved, to find the event that fails."
+        self._write(level, claim, summary, text, error)
 
     def counted(
         self, claim: Claim, error: BaseException, summary: str, attempt: str, backoff: timedelta
     ) -> None:
         level = logging.INFO if claim.failures else logging.WARNING
-        text = f"{_subject(claim)} failed, attempt {attempt}, with {summary}. {_again(backoff)}"
+        failed = _failed(claim, summary, f", which is attempt {attempt},")
+        text = f"{failed} {_again(backoff)}"
         self._write(level, claim, summary, text, error)
 
     def kept(self, claim: Claim, error: BaseException, summary: str, backoff: timedelta) -> None:
         level = logging.WARNING if claim.attempt == 1 else logging.INFO
         text = "Nothing else has succeeded since, so this is not counted as an attempt."
-        whole = f"{_subject(claim)} failed with {summary}. {text} {_again(backoff)}"
+        whole = f"{_failed(claim, summary)} {text} {_again(backoff)}"
         self._write(level, claim, summary, whole, error)
 
     def failed_after_commit(self, claim: Claim, error: BaseException, summary: str) -> None:
         text = (
-            f"the processor's transaction for batch {claim.id} is committed. A function that was "
-            f"to run at this commit failed with {summary}, and the functions after it were not run."
+            f"at delivery {claim.attempt} of batch {claim.id}, the transaction of the processor is "
+            f"committed. A function that was to run at this commit failed with {summary}, and the "
+            "functions after it were not run."
         )
         self._write(logging.ERROR, claim, summary, text, error)
 
@@ -58,16 +59,17 @@ class FailureLog:
     ) -> None:
         """Log an outage when it begins, and once a minute."""
         if not outage.is_to_be_logged:
-            self._write(logging.DEBUG, claim, summary, f"{_subject(claim)}: {summary}", None)
+            text = f"{_failed(claim, summary)} The outage goes on."
+            self._write(logging.DEBUG, claim, summary, text, None)
         elif not outage.duration:
             text = (
-                f"{_subject(claim)} failed with {summary}. This looks like an outage: all events "
+                f"{_failed(claim, summary)} This looks like an outage: all events are kept, and "
+                f"workers try again at intervals. {_again(backoff)}"
             )
-            text += f"are kept, and workers try again at intervals. {_again(backoff)}"
             self._write(logging.ERROR, claim, summary, text, error)
         else:
-            text = f"The outage goes on for {_minutes(outage.duration)}. {_subject(claim)} failed "
-            text += f"with {summary}. {_again(backoff)}"
+            goes_on = f"The outage goes on for {_minutes(outage.duration)}."
+            text = f"{goes_on} {_failed(claim, summary)} {_again(backoff)}"
             self._write(logging.WARNING, claim, summary, text, None)
 
     def outage_ended(self, duration: timedelta) -> None:
@@ -82,24 +84,30 @@ class FailureLog:
         self, claim: Claim, error: BaseException | None, summary: str, *, failures: int
     ) -> None:
         after = f", after {failures} attempt{'s' * (failures > 1)}" if failures else ""
-        text = f"{_subject(claim)} is now a dead letter{after}: {summary}"
+        at = f"at delivery {claim.attempt}, {_subject(claim)}"
+        text = f"{at} is now a dead letter{after}: {summary}"
         self._write(logging.ERROR, claim, summary, text, error)
 
     def rejected(self, claim: Claim, count: int) -> None:
-        text = f"the processor rejected {count} events of batch {claim.id}. They are dead letters."
+        text = (
+            f"the processor rejected {count} events of batch {claim.id} at delivery "
+            f"{claim.attempt}. They are dead letters."
+        )
         self._write(logging.WARNING, claim, "", text, None)
 
     def killer_halved(self, claim: Claim) -> None:
         text = (
-            f"{_subject(claim)} was in the hands of {claim.deaths} workers that died. It is halved."
+            f"{_subject(claim)} was in the hands of {claim.deaths} workers that died. It is halved "
+            f"at delivery {claim.attempt}."
         )
-        self._write(logging.ERROR, claim, claim.error, text, None)
+        # No exception is known: that of an earlier failure is not the reason.
+        self._write(logging.ERROR, claim, "", text, None)
 
     def hangs(self, claim: Claim, timeout: timedelta | None, stack: str) -> None:
         text = (
-            f"{_subject(claim)}: the processor has not returned within {timeout}. The worker gives "
+            f"{_subject(claim)}: the processor has not returned within {timeout} at delivery "
+            f"{claim.attempt}. The worker gives the batch up. The processor is here:\n{stack}"
         )
-        text += f"the batch up. The processor is here:\n{stack}"
         self._write(logging.CRITICAL, claim, "", text, None)
 
     def lease_lost(self, lost: LeaseLost) -> None:
@@ -149,6 +157,11 @@ def _subject(claim: Claim) -> str:
     if claim.count == 1:
         return f"the event of batch {claim.id}"
     return f"batch {claim.id} of {claim.count:,} events"
+
+
+def _failed(claim: Claim, summary: str, which: str = "") -> str:
+    """The delivery is not the number of attempts, because not every failure counts as one."""
+    return f"{_subject(claim)} failed at delivery {claim.attempt}{which} with {summary}."
 
 
 def _again(backoff: timedelta) -> str:

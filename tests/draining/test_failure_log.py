@@ -1,5 +1,6 @@
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -29,8 +30,10 @@ class TestLine:
         bucket.append("this")
         bucket.drain()
         [line] = lines(caplog)
-        assert line.startswith(f"Bucket orders: the event of batch {ids[0]} failed with ")
-        assert "ValueError: cannot store this" in line
+        assert line.startswith(
+            f"Bucket orders: the event of batch {ids[0]} failed at delivery 1 with "
+        )
+        assert "ValueError: cannot store this. " in line
         assert f'"{__file__}"' in line
         assert "in fail" in line
 
@@ -92,8 +95,12 @@ class TestLine:
         bucket.extend(range(1000))
         drain_all(bucket)
         halved, failed, buried = lines(caplog)
-        assert "of 1,000 events failed with ValueError: no. It is halved" in halved
-        assert "failed, attempt 1 of 10, with ValueError: no. It comes again in" in failed
+        assert "of 1,000 events failed at delivery 1 with ValueError: no. It is halved" in halved
+        attempt = (
+            "failed at delivery 1, which is attempt 1 of 10, with ValueError: no. It comes again"
+        )
+        assert attempt in failed
+        assert "Bucket orders: at delivery 10, the event of batch" in buried
         assert "is now a dead letter, after 10 attempts: ValueError: no" in buried
 
     def test_counts_no_attempt_that_is_none(
@@ -104,6 +111,55 @@ class TestLine:
         bucket.drain()
         assert "this is not counted as an attempt" in caplog.text
         assert "attempt 1" not in caplog.text
+
+
+class TestDelivery:
+    """Each line names the delivery, but only a failure that counts is called an attempt."""
+
+    claim = Claim(id="1-1", stream_id="1-1", worker="w", attempt=5, count=2, array=b"[1,2]")
+
+    @pytest.fixture
+    def log(self, caplog: pytest.LogCaptureFixture) -> FailureLog:
+        caplog.set_level(logging.DEBUG, "django_jsonbuffer")
+        return FailureLog("orders")
+
+    @pytest.mark.parametrize(
+        "write",
+        [
+            lambda log, *rest: log.halved(*rest),
+            lambda log, *rest: log.kept(*rest, timedelta(0)),
+            lambda log, *rest: log.failed_after_commit(*rest),
+            lambda log, *rest: log.outage(*rest, Outage(timedelta(0), True), timedelta(0)),
+            lambda log, *rest: log.outage(*rest, Outage(timedelta(9), True), timedelta(0)),
+            lambda log, *rest: log.outage(*rest, Outage(timedelta(9), False), timedelta(0)),
+            lambda log, *rest: log.buried(*rest, failures=0),
+            lambda log, claim, *rest: log.rejected(claim, 1),
+            lambda log, claim, *rest: log.killer_halved(claim),
+            lambda log, claim, *rest: log.hangs(claim, timedelta(1), "the stack"),
+        ],
+        ids=range(10),
+    )
+    def test_is_named(
+        self, log: FailureLog, caplog: pytest.LogCaptureFixture, write: Callable[..., None]
+    ) -> None:
+        write(log, self.claim, ValueError("no"), "ValueError: no")
+        [record] = caplog.records
+        assert "at delivery 5" in record.getMessage()
+        assert "attempt 5" not in record.getMessage()
+        assert vars(record)["attempt"] == 5
+
+    def test_that_counts_is_an_attempt(
+        self, log: FailureLog, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        log.counted(self.claim, ValueError("no"), "ValueError: no", "2 of 10", timedelta(0))
+        assert "failed at delivery 5, which is attempt 2 of 10, with ValueError: no." in caplog.text
+
+    def test_that_killed_its_worker_has_no_error_of_an_earlier_one(
+        self, log: FailureLog, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        log.killer_halved(replace(self.claim, deaths=3, error="ValueError: card 4111"))
+        [record] = caplog.records
+        assert "4111" not in str(vars(record))
 
 
 class TestOutage:
