@@ -66,21 +66,25 @@ def _shop(client_of_server: Redis) -> None:
     draw(plain, "page-views", busy, rate=2400)
 
     orders = Bucket("orders", batch_size=20, lease=timedelta(minutes=1))
-    orders.extend(
+    totals = [{} if n % 20 == 7 else {"total": "89.50"} for n in range(100)]
+    changes = [
         {
             "specversion": "1.0",
             "type": "shop.order.updated",
             "subject": str(4711 + n),
-            "data": {"status": "paid", "total": "89.50"},
+            "data": {"status": "paid", **total},
         }
-        for n in range(60)
-    )
+        for n, total in enumerate(totals)
+    ]
 
     def audit(batch: Batch) -> None:
-        raise KeyError("total")
+        for event in batch:
+            event["data"]["total"]
 
     orders.processor(audit)
+    orders.extend(changes[:60])
     orders.drain()
+    orders.extend(changes[60:])
     draw(plain, "orders", [0] * 200 + [2 * n for n in range(40)], rate=30)
 
     webhooks = Bucket("webhooks")
@@ -138,8 +142,8 @@ def show_confirmation(page: Page) -> None:
         (show_list, "list", "light", 1440, 900),
         (show_list, "list-dark", "dark", 1440, 900),
         (show_list, "list-narrow", "light", 400, 900),
-        (show_bucket, "bucket", "light", 1440, 1000),
-        (show_bucket, "bucket-dark", "dark", 1440, 1000),
+        (show_bucket, "bucket", "light", 1440, 1080),
+        (show_bucket, "bucket-dark", "dark", 1440, 1080),
         (show_bucket, "bucket-narrow", "light", 400, 1000),
         (show_dead_letters, "dead-letters", "light", 1440, 800),
         (show_dead_letters, "dead-letters-narrow", "dark", 400, 1000),
