@@ -43,8 +43,8 @@ class DeadLetter:
     """Id of the batch that the event was in. Empty if it was in the open batch, or taken."""
 
     attempts: int
-    """How often the processor failed with the event, in all batches that the event was in. Failures
-    are counted here, not deliveries."""
+    """Failed attempts: how often the processor failed with the event alone while others succeeded.
+    A rejection is one as well. Other deliveries do not count."""
 
     first_failed: datetime | None
     last_failed: datetime | None

@@ -41,6 +41,28 @@ class TestLook:
         assert abs(datetime.now(UTC) - letter.last_failed) < timedelta(minutes=5)
         assert bucket.dead[letter.id] == letter
 
+    @pytest.mark.parametrize("others_succeed", [False, True])
+    def test_counts_a_rejection_and_the_failures_that_count(self, others_succeed: bool) -> None:
+        """The event is delivered four times: it fails three times, and is rejected."""
+        bucket, failures = Bucket("orders", lease=timedelta(0), batch_size=1), [1, 2, 3]
+
+        def store(batch: Batch) -> None:
+            for event in batch:
+                if event == "bad" and not failures:
+                    batch.reject(event, "no")
+                elif event == "bad" and failures.pop():
+                    raise ValueError
+
+        bucket.processor(store)
+        bucket.append("bad")
+        bucket.drain()
+        if others_succeed:
+            bucket.append("good")
+        for _ in range(3):
+            bucket.drain()
+        [letter] = bucket.dead
+        assert letter.attempts == (2 if others_succeed else 1)
+
     def test_pages_follow_on_each_other(self, bucket: Bucket) -> None:
         bury(bucket, *range(250))
         assert [letter.event for letter in bucket.dead] == list(range(250))
