@@ -4,7 +4,7 @@
 --
 -- KEYS[1]  dead   STREAM of dead letters
 -- ARGV[1]  first  where to begin: '-', the id of a dead letter, '(' and an id to begin behind it, or
---                 'newest' for the newest alone
+--                 'newest' for the id of the newest alone
 -- ARGV[2]  last   where to end: '+', or the id of a dead letter
 -- ARGV[3]  limit  most dead letters
 -- ARGV[4]  bytes  how many bytes of each event, from its first; 0 for all of it, -1 for the ids alone
@@ -12,19 +12,12 @@
 -- Returns a list of {id, list of names and values}, or of ids. If an event was cut, the names and
 -- values end with `event_bytes` and its whole size. Writes nothing.
 
-local dead = KEYS[1]
-local first, last, limit, bytes = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local PORTION = 10 -- letters that one XRANGE copies, whole, before their events are cut
 
-local letters
-if first == 'newest' then
-  letters = redis.call('XREVRANGE', dead, '+', '-', 'COUNT', 1)
-else
-  letters = redis.call('XRANGE', dead, first, last, 'COUNT', limit)
-end
-local ids = {}
-for at, letter in ipairs(letters) do
-  ids[at] = letter[1]
-  local fields = letter[2]
+local dead = KEYS[1]
+local first, last, limit, bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+
+local function cut(fields)
   for i = 1, #fields, 2 do
     if fields[i] == 'event' and #fields[i + 1] > bytes and bytes > 0 then
       table.insert(fields, 'event_bytes')
@@ -33,4 +26,18 @@ for at, letter in ipairs(letters) do
     end
   end
 end
-return bytes < 0 and ids or letters
+
+if first == 'newest' then
+  local newest = redis.call('XREVRANGE', dead, '+', '-', 'COUNT', 1)[1]
+  return { newest and newest[1] }
+end
+local found, portion = {}, nil
+repeat
+  portion = redis.call('XRANGE', dead, first, last, 'COUNT', math.min(PORTION, limit - #found))
+  for _, letter in ipairs(portion) do
+    cut(letter[2])
+    table.insert(found, bytes < 0 and letter[1] or letter)
+    first = '(' .. letter[1]
+  end
+until #portion < PORTION or #found == limit
+return found

@@ -34,6 +34,34 @@ class TestGlance:
             1,
         ]
 
+    @pytest.mark.parametrize("limit", [1, 9, 10, 11, 20, 25, 30])
+    @pytest.mark.parametrize("last", [5, 10, 20, 25])
+    def test_list_has_the_oldest_up_to_its_end_and_limit(
+        self, store: Store, client_of_server: Redis, limit: int, last: int
+    ) -> None:
+        ids = [f"5-{number}" for number in range(1, 26)]
+        for id in ids:
+            client_of_server.xadd(store.keys.dead, {"event": id}, id=id)
+        assert dead_letters.dead_ids(store, limit, last=f"5-{last}") == ids[: min(limit, last)]
+        assert [each.id for each in dead_letters.list_dead(store, limit)] == ids[:limit]
+        behind = dead_letters.list_dead(store, limit, after=f"5-{last}", most_bytes=2)
+        assert [each.id for each in behind] == ids[last:][:limit]
+
+    @pytest.mark.parametrize("ids_alone", [False, True])
+    def test_costs_no_memory_for_what_is_not_shown(
+        self, private_server: Redis, ids_alone: bool
+    ) -> None:
+        store = Store("orders", configuration())
+        for _ in range(300):
+            private_server.xadd(store.keys.dead, {"event": b"x" * 100_000})
+        used = private_server.info("memory")["used_memory"]
+        if ids_alone:
+            assert len(dead_letters.dead_ids(store, 300, last="+")) == 300
+        else:
+            assert len(dead_letters.list_dead(store, 300, most_bytes=10)) == 300
+        peak = private_server.info("memory")["used_memory_peak"]
+        assert peak - used < 10_000_000
+
 
 def put(store: Store, plain: Redis, *numbers: int, minutes_ago: float = 1) -> None:
     """Put dead letters that were buried that long ago. Later calls must put younger ones."""
