@@ -3,6 +3,7 @@
 The message of an exception that this app did not raise may quote an event.
 """
 
+import re
 from traceback import extract_tb, format_tb, walk_tb
 from typing import Final
 
@@ -13,6 +14,8 @@ LONGEST_LOGGED_TRACEBACK: Final = 4_000
 """Characters of a traceback in the log, from its end."""
 
 _LONGEST_MESSAGE: Final = 300
+
+_VALUES: Final = re.compile(r"""\d+|'[^']*'|"[^"]*\"""")
 
 
 def kind_of(error: BaseException) -> str:
@@ -61,3 +64,8 @@ def is_ours(error: BaseException) -> bool:
         return False
     names = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
     return bool(names) and names[-1].partition(".")[0] == __package__
+
+
+def looks_like(one: str, other: str) -> bool:
+    """Whether two summaries differ at most in numbers and in what stands in quotes."""
+    return _VALUES.sub("", one) == _VALUES.sub("", other)

@@ -5,6 +5,7 @@ from django_jsonbuffer.exceptions import BucketFull, InvalidEvent
 from django_jsonbuffer.summaries import (
     LONGEST_LOGGED_TRACEBACK,
     is_ours,
+    looks_like,
     message_of,
     place_of,
     places_of,
@@ -29,6 +30,22 @@ def raised(error: BaseException, depth: int = 0) -> BaseException:
     with pytest.raises(type(error)) as caught:
         sink(depth)
     return caught.value
+
+
+class TestLikeness:
+    @pytest.mark.parametrize(
+        ("one", "other", "is_alike"),
+        [
+            ("KeyError: 'path'", "KeyError: 'name'", True),
+            ("ValueError: no event 17", "ValueError: no event 4", True),
+            ("ValueError: no event 17", "KeyError: no event 17", False),
+            ("OSError: 422 no customer", "OSError: 503 not now", False),
+            ("OSError", "OSError: 503 not now", False),
+            ("", "OSError", False),
+        ],
+    )
+    def test_is_in_all_but_numbers_and_quotes(self, one: str, other: str, is_alike: bool) -> None:
+        assert looks_like(one, other) == looks_like(other, one) == is_alike
 
 
 class TestSummary:

@@ -1,19 +1,10 @@
-"""Exceptions as text: for the log, for the figures of a bucket and for dead letters."""
+"""Exceptions as a dead letter keeps them."""
 
 from traceback import format_exception, format_exception_only
 from typing import Final
 
-from django_jsonbuffer.summaries import kind_of, summary_of
-
-__all__ = ["described", "has_kind", "kind_of", "summary_of"]
-
 LONGEST_TRACEBACK: Final = 20_000
 """Characters of a traceback that a dead letter keeps, from its end."""
-
-
-def has_kind(summary: str, error: BaseException) -> bool:
-    """Whether the summary is that of an exception of the same class."""
-    return summary.partition(":")[0] == kind_of(error)
 
 
 def described(reason: object) -> tuple[str, str]:

@@ -77,7 +77,8 @@ class Drain:
         self._prefers_untried = False
         """Whether to claim a batch that was never delivered next, because the last one failed."""
         self._last: str | None = None
-        """Id of the newest batch that this drain claimed."""
+        """Behind which id to look for batches that come again. Without `watch`, it is the id of the
+        newest batch that this drain claimed. A worker that watches goes round."""
         self._newest: str | None = None
         """Id of the batch that was the newest when this drain began."""
 
@@ -153,7 +154,7 @@ class Drain:
             self._worker,
             lease=self._options.lease,
             linger=self._options.linger if self._watch else None,
-            after=None if self._watch else self._last,
+            after=self._last,
             newest=self._newest,
             has_failed=self._prefers_untried,
         )
@@ -161,14 +162,19 @@ class Drain:
         self._waits_for_outage = found.reason == "outage"
         if found.reason == "doubt" and not self._watch:
             self.wait_seconds = found.wait.total_seconds()
-        if (claim := found.claim) is not None and not self._is_out_of_order(claim):
-            self._last = max(self._last or claim.stream_id, claim.stream_id, key=position)
+        if (claim := found.claim) is not None:
+            self._note_place(claim)
         self._failures.keeps_probe = False
         return claim
 
-    def _is_out_of_order(self, claim: Claim) -> bool:
-        """Whether older batches may come after this one: it is a probe, or a try in an outage."""
-        return self._failures.keeps_probe or claim.row.tries > 0
+    def _note_place(self, claim: Claim) -> None:
+        """Note behind which batch the next claim looks for batches that come again."""
+        if self._watch:
+            if claim.attempt > 1:
+                self._last = claim.stream_id
+        # Older batches may come after a probe, and after a try in an outage.
+        elif not self._failures.keeps_probe and not claim.row.tries:
+            self._last = max(self._last or claim.stream_id, claim.stream_id, key=position)
 
     def _process(self, claim: Claim) -> Processed | None:
         """Call the processor. None if the batch failed, and was released, halved or buried."""

@@ -14,9 +14,10 @@ from django_jsonbuffer.json_arrays import spans
 from django_jsonbuffer.options import Options
 from django_jsonbuffer.store.claims import Burial, Claim, Outage, Reason
 from django_jsonbuffer.store.store import Store
+from django_jsonbuffer.summaries import kind_of, summary_of
 
 from .batches import Batch
-from .descriptions import described, kind_of, summary_of
+from .descriptions import described
 from .failure_log import FailureLog
 from .outages import Evidence, backoff_after, size_of_probe
 from .processor_transactions import close_broken_connections
@@ -52,7 +53,7 @@ class Failures:
     def failed(self, claim: Claim, error: BaseException) -> None:
         """Halve, release or bury a batch whose processor raised this exception."""
         self._report.failed += 1
-        evidence = Evidence.of(claim, error, self._options)
+        evidence = Evidence.of(claim, error, self._summary(error), self._options)
         self.sees_outage = evidence.do_all_wait
         if evidence.is_by_exception:
             close_broken_connections()
@@ -61,12 +62,12 @@ class Failures:
                 self._wait(claim, error, evidence)
             elif claim.count > 1:
                 self._halve(claim, spans(claim.array), error, weight=evidence.weight)
-            elif not claim.others_succeeded:
+            elif not evidence.is_suspect:
                 backoff = self._backoff(claim.attempt)
                 self._release(claim, error, Reason.RETRY, backoff, weight=evidence.weight)
                 self.log.kept(claim, error, self._summary(error), backoff)
             else:
-                self._count(claim, error, evidence.weight)
+                self._count(claim, error, evidence)
 
     def failed_after_commit(self, claim: Claim, error: Exception) -> None:
         """Log the error of an on-commit function. The batch has succeeded all the same."""
@@ -85,7 +86,7 @@ class Failures:
             if is_killer or len(places) == 1:
                 return is_killer and self._isolates_killer(claim, places)
             # From both ends in turn, because events that fail often lie next to each other.
-            at, keeps = (size, 1) if claim.row.alone % 2 == 0 else (len(places) - size, 2)
+            at, keeps = (size, 1) if claim.row.alone % 4 < 2 else (len(places) - size, 2)
             self._split(claim, places, at=at, keeps=keeps)
             self.keeps_probe = True
         return True
@@ -156,8 +157,8 @@ class Failures:
         self, claim: Claim, places: Sequence[tuple[int, int]], error: BaseException, *, weight: int
     ) -> None:
         summary = self._summary(error)
-        # The pieces of a batch that is at fault keep the error that proves it. With another error,
-        # the fault may not be theirs.
+        # The pieces of a suspect keep the error that proves it. With another error, the fault may
+        # not be theirs.
         proof = claim.error if claim.others_succeeded else summary
         self._split(claim, places, at=len(places) // 2, weight=weight, error=proof)
         self.log.halved(claim, error, summary)
@@ -167,12 +168,19 @@ class Failures:
         self._store.split(claim, places, deaths=deaths, **options)
         self.failing.discard(claim.id)
 
-    def _count(self, claim: Claim, error: BaseException, weight: int) -> None:
+    def _count(self, claim: Claim, error: BaseException, evidence: Evidence) -> None:
         """Count an attempt with a single event, while others succeed. The last one buries it."""
         failures, most = claim.failures + 1, self._options.max_attempts
         if failures < most:
             backoff = self._backoff(claim.attempt)
-            self._release(claim, error, Reason.FAILURE, backoff, weight=weight)
+            self._release(
+                claim,
+                error,
+                Reason.FAILURE,
+                backoff,
+                weight=evidence.weight,
+                is_by_exception=evidence.is_by_exception,
+            )
             self.log.counted(claim, error, self._summary(error), f"{failures} of {most}", backoff)
         else:
             burial = Burial(*spans(claim.array)[0], *described(error))

@@ -13,8 +13,7 @@ from django.db import InterfaceError, OperationalError
 from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.options import Options
 from django_jsonbuffer.store.claims import Claim
-
-from .descriptions import has_kind
+from django_jsonbuffer.summaries import looks_like
 
 FIRST_BACKOFF: Final = timedelta(seconds=1)
 
@@ -28,9 +27,16 @@ MOST_PROBES: Final = 50
 """Single events that are taken from their batches as probes. After so many an outage is beyond
 doubt, and the probes are halves of batches that have failed twice."""
 
-WEIGHT_OF_AN_EXCEPTION: Final = 3
-"""How many probes an exception that means an outage stands for. So an outage is assumed when it
-hits two batches in a row: a single batch may itself be the reason for the exception."""
+WEIGHT: Final = 2
+"""How much a failure tells about an outage."""
+
+WEIGHT_OF_AN_EXCEPTION: Final = 2 * WEIGHT
+"""Of an exception that means an outage. So an outage is assumed when it comes three times in a row,
+the last time with a single event."""
+
+WEIGHT_OF_A_PIECE: Final = 1
+"""Of a piece that fails with another error than its batch did, although others have succeeded. So
+where many events are bad, twice as many must fail in a row."""
 
 OUTAGE_ERRORS: Final = (
     OperationalError,
@@ -45,10 +51,14 @@ class Evidence(NamedTuple):
     """What one failure tells about an outage."""
 
     weight: int
-    """How many failures it stands for. 0 if it tells nothing."""
+    """How much it tells. 0 for nothing."""
 
     is_by_exception: bool
-    """Whether its exception means an outage."""
+    """Whether its exception is of a class that means an outage."""
+
+    is_suspect: bool
+    """Whether the fault is its own, as it seems: the processor has succeeded with others since it
+    failed, or since a batch that it was a piece of failed with a like error."""
 
     is_outage: bool
     """Whether the batch waits for the end of an outage."""
@@ -57,43 +67,45 @@ class Evidence(NamedTuple):
     """Whether all workers of the bucket wait."""
 
     @classmethod
-    def of(cls, claim: Claim, error: BaseException, options: Options) -> "Evidence":
-        is_by_exception = not claim.others_succeeded and isinstance(
-            error, (*OUTAGE_ERRORS, *options.outage_errors)
-        )
-        weight = _weight(claim, error, is_by_exception=is_by_exception)
-        is_alone = claim.count == 1 or is_by_exception
+    def of(cls, claim: Claim, error: BaseException, summary: str, options: Options) -> "Evidence":
+        """`summary` is that of the error, as the log has it."""
+        is_by_exception = isinstance(error, (*OUTAGE_ERRORS, *options.outage_errors))
+        is_own_failure = claim.attempt > 1 or looks_like(claim.error, summary)
+        is_suspect = claim.others_succeeded and is_own_failure
+        means_outage = is_by_exception and not claim.others_succeeded
+        weight = _weight(claim, is_suspect=is_suspect, means_outage=means_outage)
+        is_alone = claim.count == 1 or means_outage
         failed, alone = claim.row.failed + weight, claim.row.alone + (weight if is_alone else 0)
-        is_proven = failed >= ROW_TO_PROBE and alone >= PROBES
+        is_proven = failed >= WEIGHT * ROW_TO_PROBE and alone >= WEIGHT * PROBES
         do_all_wait = is_proven or claim.row.tries > 0
         # Few events are no proof, but it is an outage for them.
-        has_waited = claim.count == 1 and claim.attempt >= PROBES and not claim.others_succeeded
-        is_outage = is_by_exception or do_all_wait or has_waited
-        return cls(weight, is_by_exception, is_outage, do_all_wait)
+        has_waited = claim.count == 1 and claim.attempt >= PROBES and not is_suspect
+        is_outage = means_outage or do_all_wait or has_waited
+        return cls(weight, is_by_exception, is_suspect, is_outage, do_all_wait)
 
 
-def _weight(claim: Claim, error: BaseException, *, is_by_exception: bool) -> int:
-    """A batch counts once. It does not count if it is a piece of a batch that failed with the same
-    class of exception, and others have succeeded since: then the fault is its own.
-    """
-    if claim.attempt > 1 or (claim.others_succeeded and has_kind(claim.error, error)):
+def _weight(claim: Claim, *, is_suspect: bool, means_outage: bool) -> int:
+    """A batch counts once, and once more after an outage."""
+    if is_suspect or (claim.attempt > 1 and claim.has_failed):
         return 0
-    return WEIGHT_OF_AN_EXCEPTION if is_by_exception else 1
+    if claim.others_succeeded:
+        return WEIGHT_OF_A_PIECE
+    return WEIGHT_OF_AN_EXCEPTION if means_outage else WEIGHT
 
 
 def size_of_probe(claim: Claim) -> int:
     """How many events of the batch a worker tries next. 0 for all, which is no probe.
 
-    While it is in doubt whether there is an outage, one event is enough. Later, or after exceptions
-    that mean an outage, batches stay whole, unless they have failed twice: then each half is tried,
-    because one event of each batch may be at fault.
+    When batches fail in a row, one event is enough, and when a batch failed twice with an exception
+    that means an outage: one of its events may be the reason. After many probes batches stay whole,
+    unless they have failed twice: then each half is tried, because there may be good events in it.
     """
     row = claim.row
     if claim.count == 1:
         return 0
-    if row.is_by_exception or row.alone >= MOST_PROBES:
+    if row.alone >= WEIGHT * MOST_PROBES:
         return claim.count // 2 if claim.attempt > 2 else 0
-    return 1 if row.failed >= ROW_TO_PROBE else 0
+    return int(row.failed >= WEIGHT * ROW_TO_PROBE or (row.is_by_exception and claim.attempt > 2))
 
 
 def backoff_after(attempts: int, *, most: timedelta) -> timedelta:

@@ -15,10 +15,11 @@
 -- ARGV[6…] letters    four for each event: its first and its last byte in the batch, error, traceback
 --
 -- Returns {how long the outage was that ends with a success of the processor (ms), or -1}, or an
--- empty list when another worker holds the lease or the batch is gone.
+-- empty list when another worker holds the lease or the batch is gone. If the processor rejected all
+-- events in an outage, this tells nothing about it, and the next try need not wait.
 
--- @needs attempts counters dead_letters entries leases look_sealed permissions remember_sealed
--- @needs remove success
+-- @needs attempts clock counters dead_letters entries leases look_sealed outage permissions
+-- @needs remember_outage remember_sealed remove success
 
 local batches, dead, stats, attempts = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local worker, batch, attempt = ARGV[1], ARGV[2], tonumber(ARGV[3])
@@ -44,4 +45,10 @@ remove(batches, attempts, id)
 held.claimed, held.bytes = held.claimed - count, held.bytes - #events
 remember_sealed(batches, stats, held)
 bump(stats, 'processed', processed)
-return { processed > 0 and note_success(stats) or -1 }
+if processed > 0 then return { note_success(stats) } end
+local outage = outage_at(stats)
+if outage.retry > 0 then
+  outage.retry = now_ms()
+  remember_outage(stats, outage)
+end
+return { -1 }

@@ -17,18 +17,18 @@
 -- ARGV[2]  lease_ms   how long a claim holds
 -- ARGV[3]  linger_ms  how old an open batch must be to be sealed; -1 leaves it open
 -- ARGV[4]  after      where to begin among the batches that were delivered before: '-' for the
---                     oldest, or '(' and an id for batches behind this id. A drain passes the newest
---                     id that it claimed, so that it claims no batch twice
--- ARGV[5]  newest     id behind which to claim no batch that was never delivered, or '+'
+--                     oldest, or '(' and an id for batches behind this id
+-- ARGV[5]  newest     id behind which to claim no batch that was never delivered: then this is a drain
+--                     that comes to each batch once, and passes the newest id that it claimed as
+--                     `after`. Or '+' for a worker that watches, and comes to those before `after` too
 -- ARGV[6]  has_failed 1 to begin with batches that were never delivered, else 0
 -- ARGV[7]  token      field of the batch that this call seals
 --
--- Returns {foreign, id, token, attempt, count, events, failures, deaths, others_succeeded, error,
--- failed, alone, by, tries}. `foreign` is the number of foreign values that became dead letters.
--- `attempt` is the number of this delivery, from 1. `others_succeeded` is 1 when the processor has
--- succeeded with other batches since this one first failed; what failed in an outage that is over
--- has not failed. The last four are those of outage_at(), with 0 for `tries` while workers do not
--- wait.
+-- Returns {foreign, id, token, attempt, count, events, failures, deaths, suspicion, error, failed,
+-- alone, by, tries}. `foreign` is the number of foreign values that became dead letters. `attempt` is
+-- the number of this delivery, from 1. `suspicion` is 1 when the batch has failed, 2 when the
+-- processor has succeeded with other batches since, else 0; what failed in an outage that is over has
+-- not failed. The last four are those of outage_at(), with 0 for `tries` while workers do not wait.
 -- If nothing was claimed, returns {foreign, wait_ms, reason}. When `foreign` is not 0, call again: one
 -- call sets aside a limited number of foreign values. Otherwise wait so long, if the reason is
 -- `outage`, or `doubt`: a lease has run out, but its worker may live. Else the reason is empty.
@@ -43,6 +43,7 @@ local open, batches, dead, stats, attempts = KEYS[1], KEYS[2], KEYS[3], KEYS[4],
 local paused = KEYS[6]
 local worker, lease_ms, linger_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local after, newest, has_failed, token = ARGV[4], ARGV[5], ARGV[6] == '1', ARGV[7]
+local is_once = newest ~= '+'
 
 local refusal = missing_permission(open)
 if refusal then return refusal end
@@ -54,7 +55,7 @@ local foreign = batch.is_foreign and 1 or 0
 redis.call('XLEN', dead)
 redis.call('HLEN', attempts)
 local now, outage, successes = now_ms(), outage_at(stats), total_of(stats, 'successes')
-local acquitted = total_of(stats, 'acquitted')
+local acquitted = redis.call('HGET', stats, 'acquitted') or ''
 local tries = outage.retry > 0 and outage.tries or 0
 
 -- How long no lease that has run out can be believed (ms).
@@ -84,14 +85,15 @@ local function claimed(entry, attempt, was_claimed, has_died)
   past.token = string.match(field(entry[2], 'token') or '', '^%x*$') or ''
   past.opened = whole(field(entry[2], 'opened'))
   if past.successes then
+    local is_acquitted = string.find(acquitted, string.format(' %.0f ', past.successes), 1, true)
     -- There are more than now only if the counters are lost.
-    past.successes = past.successes >= acquitted and math.min(past.successes, successes) or nil
+    past.successes = not is_acquitted and math.min(past.successes, successes) or nil
   end
   if has_died then count_death(past, successes, now) end
   remember_attempts(attempts, entry[1], past)
-  local others_succeeded = past.successes and successes > past.successes and 1 or 0
+  local suspicion = past.successes and (successes > past.successes and 2 or 1) or 0
   return { foreign, entry[1], past.token, attempt, count, events, past.failures, past.deaths,
-    others_succeeded, past.error, outage.failed, outage.alone, outage.by, tries }
+    suspicion, past.error, outage.failed, outage.alone, outage.by, tries }
 end
 
 local function with_fewest_deliveries(ready)
@@ -127,7 +129,7 @@ local function claim_sealed()
     local last, is_ahead = delivered_until(batches)
     -- The group must not deliver pieces of split batches again.
     if is_ahead then redis.call('XGROUP', 'SETID', batches, GROUP, last) end
-    if newest ~= '+' and (last == LARGEST_ID
+    if is_once and (last == LARGEST_ID
         or #redis.call('XRANGE', batches, '(' .. last, newest, 'COUNT', 1) == 0) then return nil end
     local read = redis.call('XREADGROUP', 'GROUP', GROUP, worker, 'COUNT', 1,
       'STREAMS', batches, '>')
@@ -170,16 +172,29 @@ redis.call('PERSIST', open)
 adopt(open, dead, stats, batch)
 
 local doubt, reply = 0, nil
-local function claim_ready()
+local function claim_behind(start)
   local most = tries > 0 and MOST_IN_TURN or 1
-  if doubt > 0 then return claim_delivered(false, 'IDLE', lease_ms, after, '+', most, NOBODY) end
-  return claim_delivered(false, 'IDLE', lease_ms, after, '+', most)
+  if doubt > 0 then return claim_delivered(false, 'IDLE', lease_ms, start, '+', most, NOBODY) end
+  return claim_delivered(false, 'IDLE', lease_ms, start, '+', most)
+end
+
+local function claim_ready()
+  -- Going round, a worker comes to all of them, even if the oldest are always ready again.
+  return claim_behind(after) or (not is_once and after ~= '-' and claim_behind('-')) or nil
 end
 
 local function claim_piece()
-  -- A drain that comes to each batch once takes all in the order of their ids.
-  if newest ~= '+' then return nil end
+  if is_once then return nil end -- a drain takes all in the order of their ids
   return claim_delivered(false, 'IDLE', UNTRIED_MS, '-', '+', 1, NOBODY)
+end
+
+local function claim_open()
+  if not lingered or foreign >= MOST_SET_ASIDE then return nil end
+  lingered = false
+  local refusal = seal(open, batches, batch, held, token)
+  if refusal then return refusal end
+  remember_open(open, stats, batch)
+  return claim_sealed()
 end
 
 -- Where to look for a batch, in this order. After failures, batches that were never delivered come
@@ -187,12 +202,14 @@ end
 -- outage, or hide its end. In an outage the newest of them comes at every other try, because the
 -- oldest may be bad as well.
 local function sources()
-  if tries % 2 == 1 then return { claim_newest, claim_sealed, claim_piece, claim_ready } end
-  if tries > 0 and tries % 8 == 0 then return { claim_piece, claim_ready, claim_sealed } end
-  if tries > 0 or has_failed or (outage.alone > 1 and outage.alone % 2 == 1) then
-    return { claim_sealed, claim_piece, claim_ready }
+  if held.entries == 0 then return { claim_open } end
+  if tries % 2 == 1 then return { claim_newest, claim_sealed, claim_open, claim_piece, claim_ready } end
+  local is_turn_of_ready = tries > 0 and tries % 8 == 0
+  local is_turn_of_new = tries > 0 or has_failed or outage.alone % 4 > 1 and outage.alone > 2
+  if is_turn_of_new and not is_turn_of_ready then
+    return { claim_sealed, claim_open, claim_piece, claim_ready }
   end
-  return { claim_piece, claim_ready, claim_sealed }
+  return { claim_piece, claim_ready, claim_sealed, claim_open }
 end
 
 if held.entries > 0 then
@@ -203,16 +220,9 @@ end
 local outage_ms = outage.retry - now
 local waits = outage_ms > 0 and outage_ms <= lease_ms
 if not reply and not is_paused and not waits then
-  if held.entries > 0 then
-    doubt = doubt_ms()
-    for _, claim_from in ipairs(sources()) do reply = reply or claim_from() end
-  end
-  if not reply and lingered and foreign < MOST_SET_ASIDE then
-    local refusal = seal(open, batches, batch, held, token)
-    if refusal then return refusal end
-    remember_open(open, stats, batch)
-    reply = claim_sealed()
-  end
+  if held.entries > 0 then doubt = doubt_ms() end
+  for _, claim_from in ipairs(sources()) do reply = reply or claim_from() end
+  if reply and reply.err then return reply end
   if reply and outage.retry > 0 then
     outage.retry = now + lease_ms -- or until this worker reports how it went
     remember_outage(stats, outage)
@@ -221,7 +231,7 @@ end
 if reply or foreign > 0 then remember_sealed(batches, stats, held) end
 if reply then return reply end
 if waits and not is_paused then return { foreign, outage_ms, 'outage' } end
-if doubt > 0 and deliveries_of(batches, 'IDLE', lease_ms, after, '+', 1)[1] then
+if doubt > 0 and deliveries_of(batches, 'IDLE', lease_ms, is_once and after or '-', '+', 1)[1] then
   return { foreign, doubt, 'doubt' }
 end
 return { foreign, 0, '' }

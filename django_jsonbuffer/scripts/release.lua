@@ -14,18 +14,18 @@
 -- ARGV[6]  reason      why it is released: failure (counts as an attempt), retry (does not), outage
 --                      (does not, and it goes on or begins), death (counts as the death of a worker)
 -- ARGV[7]  weight      how much this failure tells about an outage: 0 for nothing
--- ARGV[8]  by          'x' when an exception that means an outage is the reason, else ''
+-- ARGV[8]  by          'x' for an exception that means an outage, else ''
 -- ARGV[9]  pause_ms    how long no worker may try again in an outage; -1 when they do not wait yet
 -- ARGV[10] error       the error that the batch failed with
 --
--- Returns {ms since the outage began, or -1 without an outage; 1 when the worker is to log it, which
--- is when it begins and once a minute}, or an empty list when another worker holds the lease or the
--- batch is gone.
+-- Returns {ms since the outage began, or -1 without an outage; 1 when the worker is to log it}, or an
+-- empty list when another worker holds the lease or the batch is gone. Workers log outages once a
+-- minute, and once an hour while they do not wait.
 
 -- @needs attempts clock deaths group leases look_sealed outage permissions remember_attempts
 -- @needs remember_outage remember_sealed totals
 
-local LOGGED_EVERY_MS = 60 * 1000
+local MINUTE_MS, HOUR_MS = 60 * 1000, 60 * 60 * 1000
 
 local batches, stats, attempts = KEYS[1], KEYS[2], KEYS[3]
 local worker, batch, attempt = ARGV[1], ARGV[2], tonumber(ARGV[3])
@@ -48,13 +48,15 @@ if reason == 'failure' then past.failures = past.failures + 1 end
 outage.failed = outage.failed + weight
 if count == 1 or by ~= '' then outage.alone = outage.alone + weight end
 local is_told = 0
+-- What is not counted is no beginning of what is. And an exception that means an outage counts only if
+-- others have succeeded since the last one.
+if reason == 'retry' or reason == 'outage' or by ~= '' then past.successes = successes end
 if reason == 'outage' then
-  -- A failure in an outage is not counted, so it is no beginning of what is.
-  past.successes = successes
   outage.since, outage.tries = outage.since or now, outage.tries + 1
   outage.by = by
   if pause_ms >= 0 then outage.retry = now + pause_ms end
-  if math.abs(now - outage.told) >= LOGGED_EVERY_MS then outage.told, is_told = now, 1 end
+  local between_ms = pause_ms >= 0 and MINUTE_MS or HOUR_MS
+  if math.abs(now - total_of(stats, 'told')) >= between_ms then outage.told, is_told = now, 1 end
 end
 
 -- XCLAIM needs no memory, so a full Redis lets the script run to its end.
@@ -63,4 +65,5 @@ held.claimed, held.sealed = held.claimed - count, held.sealed + count
 remember_sealed(batches, stats, held)
 remember_attempts(attempts, id, past)
 if weight > 0 or reason == 'outage' then remember_outage(stats, outage) end
+if is_told == 1 then redis.call('HSET', stats, 'told', now) end
 return { outage.since and math.max(0, now - outage.since) or -1, is_told }

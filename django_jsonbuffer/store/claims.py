@@ -25,10 +25,10 @@ class Row(NamedTuple):
     """The failures of a bucket in a row, since the last success of its processor."""
 
     failed: int
-    """How many batches failed at their first try."""
+    """The weight of their failures, as those say who report them."""
 
     alone: int
-    """How many of them were single events. A failure that means an outage counts more."""
+    """The weight of those which were single events, or whose exception means an outage."""
 
     is_by_exception: bool
     """Whether the outage began with an exception that means an outage."""
@@ -69,8 +69,13 @@ class Claim:
     deaths: int = 0
     """How many workers let the lease of the batch run out."""
 
+    has_failed: bool = False
+    """Whether the batch, or one that it is a piece of, has failed, or a worker has died with it.
+    What failed in an outage that is over has not failed."""
+
     others_succeeded: bool = False
-    """Whether the processor has succeeded with other batches since this one first failed."""
+    """Whether the processor has succeeded with other batches since this one first failed. Or since
+    it last failed with an exception that means an outage."""
 
     error: str = ""
     """The error of the last failure. Empty if there was none."""
@@ -82,7 +87,7 @@ class Claim:
     def of(cls, worker: str, reply: list[Any]) -> Self:
         """The claim that the script reports."""
         stream_id, token, attempt, count, array, failures, deaths, *rest = reply
-        others_succeeded, error, failed, alone, by, tries = rest
+        suspicion, error, failed, alone, by, tries = rest
         return cls(
             id=batch_id(stream_id, token),
             stream_id=stream_id.decode(),
@@ -92,7 +97,8 @@ class Claim:
             array=array,
             failures=failures,
             deaths=deaths,
-            others_succeeded=bool(others_succeeded),
+            has_failed=suspicion > 0,
+            others_succeeded=suspicion > 1,
             error=error.decode(errors="replace"),
             row=Row(failed, alone, bool(by), tries),
         )
@@ -136,7 +142,8 @@ class Outage(NamedTuple):
 
     duration: timedelta
     is_to_be_logged: bool
-    """Whether the outage has just begun, or no worker has logged it for a minute."""
+    """Whether no worker has logged an outage of the bucket for a minute. Or for an hour, while the
+    workers do not wait."""
 
 
 class Burial(NamedTuple):

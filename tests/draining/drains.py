@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from django_jsonbuffer import Batch, Bucket, DrainReport
+from tests.server import Redis
 
 
 def report(**figures: int) -> DrainReport:
@@ -56,6 +57,14 @@ def refuse_all(bucket: Bucket, *, error: type[BaseException] = ValueError) -> No
         raise error("no")
 
     bucket.processor(store)
+
+
+def let_outage_last(plain: Redis, bucket: Bucket, *, seconds: int) -> None:
+    """Let the outage of the bucket have begun so long ago."""
+    stats = f"{bucket.key}:stats"
+    failed, alone, since, *rest = plain.hget(stats, "outage").decode().split("/")
+    fields = [failed, alone, str(int(since) - 1000 * seconds), *rest]
+    plain.hset(stats, "outage", "/".join(fields))
 
 
 def drain_all(bucket: Bucket) -> DrainReport:

@@ -1,12 +1,5 @@
-from django_jsonbuffer.draining.descriptions import LONGEST_TRACEBACK, described, has_kind
+from django_jsonbuffer.draining.descriptions import LONGEST_TRACEBACK, described
 from tests.test_summaries import raised
-
-
-class TestKind:
-    def test_of_a_summary_is_of_a_class_or_not(self) -> None:
-        assert has_kind("ValueError: no room", ValueError("another"))
-        assert has_kind("ValueError", ValueError())
-        assert not has_kind("ValueError: no room", OSError("no room"))
 
 
 class TestDescription:

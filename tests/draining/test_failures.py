@@ -17,6 +17,7 @@ from tests.draining.drains import (
     drain_all,
     drain_until,
     impatient,
+    let_outage_last,
     refuse,
     refuse_all,
     report,
@@ -272,7 +273,9 @@ class TestAttempts:
         refuse(bucket, "bad", error=error)
         bucket.append("bad")
         bucket.drain()
-        bucket.append("good")
+        for _ in range(2):
+            bucket.append("good")
+            bucket.drain()
         assert drain_all(bucket).buried == 1
 
     def test_count_a_lease_that_was_lost_elsewhere(self) -> None:
@@ -397,7 +400,7 @@ class TestOutage:
         bucket.processor(lambda batch: None)
         assert bucket.drain() == report(processed=20, batches=20)
 
-    def test_that_is_over_is_not_held_against_events(self) -> None:
+    def test_that_is_over_is_not_held_against_events(self, client_of_server: Redis) -> None:
         bucket = impatient(batch_size=1, max_attempts=1)
         is_away = True
 
@@ -409,6 +412,7 @@ class TestOutage:
         bucket.extend([*range(10), "bad"])
         for _ in range(3):
             bucket.drain()
+        let_outage_last(client_of_server, bucket, seconds=11)
         is_away = False
         bucket.append("one")
         with bucket.drain_steps() as drain:
@@ -441,6 +445,28 @@ class TestOutage:
         is_away = False
         drain_all(bucket)
         assert [letter.event for letter in bucket.dead] == [3]
+
+    def test_in_the_middle_of_halving_is_known_by_the_message_if_the_class_is_the_same(
+        self,
+    ) -> None:
+        bucket = impatient(max_attempts=1)
+        calls, bad = 0, {3, 333, 666}
+
+        def store(batch: Batch) -> None:
+            nonlocal calls
+            calls += 1
+            if calls > 12:
+                raise OSError("503 Server Error: not now")
+            if not bad.isdisjoint(batch):
+                raise OSError("422 Client Error: no such customer")
+
+        bucket.processor(store)
+        bucket.extend(range(1000))
+        for _ in range(30):
+            bucket.drain()
+        assert bucket.status().outage is not None
+        assert calls < 12 + 30 + 40
+        assert {letter.event for letter in bucket.dead} <= bad
 
     def test_does_not_look_like_one_when_one_batch_alone_is_bad(self) -> None:
         bucket = Bucket("orders", batch_size=100)
@@ -484,12 +510,50 @@ class TestOutageByException:
         assert bucket.drain() == report(failed=1)
         assert bucket.status().batches == 1
 
-    def test_ends_a_drain_after_two_batches(self) -> None:
+    def test_ends_a_drain_after_three_batches(self) -> None:
         bucket = Bucket("orders", batch_size=1)
         refuse_all(bucket, error=OperationalError)
         bucket.extend(range(20))
-        assert bucket.drain() == report(failed=2)
+        assert bucket.drain() == report(failed=3)
         assert bucket.status().pending == 20
+
+    def test_that_many_events_have_holds_up_no_other(self) -> None:
+        bucket = impatient(batch_size=100)
+        bad = [n for n in range(100) if n % 10 < 3]
+        got = refuse(bucket, *bad, error=OperationalError)
+        bucket.extend(range(100))
+        for _ in range(20):
+            bucket.drain()
+        assert sorted(got) == [n for n in range(100) if n not in bad]
+
+    def test_that_an_event_had_once_is_not_held_against_it(self) -> None:
+        """A deadlock, and later an outage."""
+        bucket = impatient(batch_size=1, max_attempts=2)
+        refuse(bucket, "deadlocked", error=OperationalError)
+        bucket.extend(["deadlocked", "other"])
+        bucket.drain()
+        refuse_all(bucket, error=OperationalError)
+        for _ in range(20):
+            bucket.drain()
+        assert (bucket.status().pending, bucket.status().dead) == (1, 0)
+
+    def test_that_begins_when_half_a_batch_has_succeeded_buries_nothing(self) -> None:
+        bucket = impatient(batch_size=4, max_attempts=2)
+        calls = 0
+
+        def store(batch: Batch) -> None:
+            nonlocal calls
+            calls += 1
+            if calls > 2:
+                raise ConnectionResetError
+            if "bad" in batch:
+                raise ValueError
+
+        bucket.processor(store)
+        bucket.extend([1, 2, 3, "bad"])
+        for _ in range(20):
+            bucket.drain()
+        assert (bucket.status().pending, bucket.status().dead) == (2, 0)
 
     def test_that_one_batch_only_has_holds_up_no_other(self) -> None:
         bucket = Bucket("orders", batch_size=1)
@@ -530,11 +594,10 @@ class TestOutageByException:
         refuse_all(bucket, error=OperationalError)
         bucket.extend(range(20))
         with bucket.drain_steps(watch=True) as drain, bucket.drain_steps(watch=True) as other:
-            assert drain.step()
-            assert drain.step()
+            assert all(drain.step() for _ in range(3))
             assert not drain.step()
             assert not other.step()
-        assert drain.report.failed == 2
+        assert drain.report.failed == 3
 
 
 class TestUndecodable:
@@ -594,13 +657,15 @@ class Knowing(JSONEncoder):
 
 class TestDeaths:
     def die(self, bucket: Bucket, times: int, *, after: str | None = None) -> Claim:
-        claim = None
+        claim, store = None, bucket._definition.parts.store
+        newest, _ = store.seal()
         for number in range(times):
-            claim = bucket._definition.parts.store.claim(
+            claim = store.claim(
                 f"doomed-{number}-{after}",
                 lease=timedelta(0),
-                linger=timedelta(0),
+                linger=None,
                 after=after,
+                newest=newest,
             ).claim
         assert claim is not None
         return claim

@@ -8,6 +8,8 @@ from django_jsonbuffer.draining.outages import (
     MOST_PROBES,
     PROBES,
     ROW_TO_PROBE,
+    WEIGHT,
+    WEIGHT_OF_A_PIECE,
     WEIGHT_OF_AN_EXCEPTION,
     Evidence,
     backoff_after,
@@ -25,45 +27,69 @@ def a_claim(
     return Claim(id="1-1", stream_id="1-1", worker="w", row=row, **(defaults | fields))
 
 
-def evidence(claim: Claim, error: BaseException | None = None, **options: Any) -> Evidence:
-    return Evidence.of(claim, error or ValueError("no"), Options(**options))
+def evidence(
+    claim: Claim,
+    error: BaseException | None = None,
+    summary: str = "ValueError: no",
+    **options: Any,
+) -> Evidence:
+    return Evidence.of(claim, error or ValueError("no"), summary, Options(**options))
 
 
 class TestEvidence:
-    def test_of_a_batch_that_fails_for_the_first_time_weighs_one(self) -> None:
-        assert evidence(a_claim()) == Evidence(1, False, False, False)
+    def test_of_a_batch_that_fails_for_the_first_time(self) -> None:
+        assert evidence(a_claim()) == Evidence(WEIGHT, False, False, False, False)
 
-    def test_of_a_batch_that_comes_again_weighs_nothing(self) -> None:
-        assert evidence(a_claim(attempt=2)).weight == 0
+    def test_of_a_batch_that_fails_again_weighs_nothing_more(self) -> None:
+        assert evidence(a_claim(attempt=2, has_failed=True)).weight == 0
+
+    def test_of_a_batch_that_fails_again_after_an_outage(self) -> None:
+        assert evidence(a_claim(attempt=2)).weight == WEIGHT
+
+    def test_of_a_piece_that_fails_like_its_batch_says_that_it_is_at_fault(self) -> None:
+        piece = a_claim(has_failed=True, others_succeeded=True, error="KeyError: 'path'")
+        assert evidence(piece, summary="KeyError: 'name'") == Evidence(0, False, True, False, False)
+
+    def test_of_a_piece_that_fails_with_another_error_weighs_less(self) -> None:
+        piece = a_claim(has_failed=True, others_succeeded=True, error="ValueError: 422 no room")
+        found = evidence(piece, summary="ValueError: 503 not now")
+        assert found == Evidence(WEIGHT_OF_A_PIECE, False, False, False, False)
+
+    def test_of_a_piece_that_fails_with_an_exception_is_no_outage_of_its_own(self) -> None:
+        piece = a_claim(has_failed=True, others_succeeded=True, error="ValueError: 422 no room")
+        found = evidence(piece, OperationalError(), "OperationalError")
+        assert found == Evidence(WEIGHT_OF_A_PIECE, True, False, False, False)
+
+    def test_of_a_retry_says_that_it_is_at_fault_whatever_the_error_is(self) -> None:
+        again = a_claim(attempt=2, has_failed=True, others_succeeded=True, error="KeyError")
+        assert evidence(again) == Evidence(0, False, True, False, False)
 
     def test_of_an_exception_that_means_an_outage_weighs_more(self) -> None:
         found = evidence(a_claim(), OperationalError())
-        assert found == Evidence(WEIGHT_OF_AN_EXCEPTION, True, True, False)
+        assert found == Evidence(WEIGHT_OF_AN_EXCEPTION, True, False, True, False)
 
     def test_of_an_exception_that_the_project_names(self) -> None:
         assert evidence(a_claim(), KeyError(), outage_errors=(LookupError,)).is_by_exception
 
-    def test_of_such_an_exception_counts_as_any_other_while_others_succeed(self) -> None:
-        found = evidence(a_claim(others_succeeded=True, error="ValueError"), OperationalError())
-        assert found == Evidence(1, False, False, False)
-
-    def test_of_a_piece_of_a_batch_that_is_at_fault_weighs_nothing(self) -> None:
-        at_fault = a_claim(others_succeeded=True, error="ValueError: of another event")
-        assert evidence(at_fault).weight == 0
-        assert evidence(at_fault, OSError()).weight == 1
+    def test_of_such_an_exception_is_no_outage_while_others_succeed(self) -> None:
+        again = a_claim(attempt=2, has_failed=True, others_succeeded=True)
+        assert evidence(again, OperationalError()) == Evidence(0, True, True, False, False)
 
     def test_of_several_single_events_is_an_outage(self) -> None:
-        row = PROBES - 1
+        row = WEIGHT * (PROBES - 1)
         one = a_claim(count=1, failed=row, alone=row)
-        assert evidence(one) == Evidence(1, False, True, True)
+        assert evidence(one) == Evidence(WEIGHT, False, False, True, True)
+        assert not evidence(a_claim(count=1, failed=row - 1, alone=row - 1)).is_outage
         assert not evidence(a_claim(count=2, failed=row, alone=row)).is_outage
 
     def test_of_large_batches_alone_is_not_an_outage(self) -> None:
         assert not evidence(a_claim(failed=100)).is_outage
 
-    def test_of_two_exceptions_that_mean_an_outage_lets_all_wait(self) -> None:
+    def test_of_three_exceptions_that_mean_an_outage_lets_all_wait(self) -> None:
+        row = 2 * WEIGHT_OF_AN_EXCEPTION
+        assert evidence(a_claim(failed=row, alone=row), OperationalError()).do_all_wait
         one = WEIGHT_OF_AN_EXCEPTION
-        assert evidence(a_claim(failed=one, alone=one), OperationalError()).do_all_wait
+        assert not evidence(a_claim(failed=one, alone=one), OperationalError()).do_all_wait
 
     @pytest.mark.parametrize("count", [1, 10])
     def test_of_any_failure_in_an_outage_lets_all_wait(self, count: int) -> None:
@@ -73,33 +99,34 @@ class TestEvidence:
     def test_of_an_event_that_failed_often_while_nothing_succeeded_is_an_outage_for_it(
         self,
     ) -> None:
-        often = PROBES
-        assert evidence(a_claim(count=1, attempt=often)) == Evidence(0, False, True, False)
-        assert not evidence(a_claim(count=1, attempt=often - 1)).is_outage
-        assert not evidence(a_claim(count=1, attempt=often, others_succeeded=True)).is_outage
-        assert not evidence(a_claim(attempt=PROBES)).is_outage
+        def often(attempt: int = PROBES, **fields: Any) -> Evidence:
+            return evidence(a_claim(count=1, attempt=attempt, has_failed=True, **fields))
+
+        assert often() == Evidence(0, False, False, True, False)
+        assert not often(PROBES - 1).is_outage
+        assert not often(others_succeeded=True).is_outage
+        assert not evidence(a_claim(attempt=PROBES, has_failed=True)).is_outage
 
 
 class TestSizeOfProbe:
     def test_is_one_event_when_batches_fail_in_a_row(self) -> None:
-        assert size_of_probe(a_claim(failed=ROW_TO_PROBE - 1)) == 0
-        assert size_of_probe(a_claim(failed=ROW_TO_PROBE)) == 1
+        assert size_of_probe(a_claim(failed=WEIGHT * ROW_TO_PROBE - 1)) == 0
+        assert size_of_probe(a_claim(failed=WEIGHT * ROW_TO_PROBE)) == 1
 
     def test_is_the_whole_batch_if_it_has_one_event(self) -> None:
-        assert size_of_probe(a_claim(failed=ROW_TO_PROBE, count=1)) == 0
-        assert size_of_probe(a_claim(failed=100, alone=100, count=1, attempt=3)) == 0
+        assert size_of_probe(a_claim(failed=100, count=1)) == 0
+        assert size_of_probe(a_claim(failed=1000, alone=1000, count=1, attempt=3)) == 0
 
-    @pytest.mark.parametrize("row", [{"by_exception": True}, {"alone": MOST_PROBES}])
-    def test_is_half_a_batch_that_failed_twice_in_an_outage_beyond_doubt(
-        self, row: dict[str, Any]
+    def test_is_half_a_batch_that_failed_twice_in_an_outage_beyond_doubt(self) -> None:
+        for attempt, size in [(2, 0), (3, 5)]:
+            certain = a_claim(alone=WEIGHT * MOST_PROBES, tries=99, count=11, attempt=attempt)
+            assert size_of_probe(certain) == size
+
+    def test_is_one_event_of_a_batch_that_failed_twice_with_an_exception_that_means_an_outage(
+        self,
     ) -> None:
-        certain = {"failed": MOST_PROBES, "count": 11, "tries": 9, **row}
-        assert size_of_probe(a_claim(**certain, attempt=2)) == 0
-        assert size_of_probe(a_claim(**certain, attempt=3)) == 5
-
-    def test_is_half_a_batch_whose_exception_means_an_outage_that_it_alone_has(self) -> None:
         assert size_of_probe(a_claim(by_exception=True, attempt=2)) == 0
-        assert size_of_probe(a_claim(by_exception=True, attempt=3)) == 5
+        assert size_of_probe(a_claim(by_exception=True, attempt=3)) == 1
 
 
 class TestBackoff:

@@ -22,6 +22,11 @@ from tests.server import Redis
 LEASE: Final = timedelta(seconds=30)
 LEASE_MS: Final = LEASE // MILLISECOND
 
+MINUTE_MS: Final = 60_000
+
+SHORTEST_OUTAGE_MS: Final = 10_000
+"""How long workers must have waited until what failed meanwhile is not suspected any more."""
+
 MOST_DEATHS_IN_OUTAGE: Final = 3
 """Deaths that are counted while nothing succeeds."""
 
@@ -106,6 +111,9 @@ class Outage:
     failed: int = 0
     alone: int = 0
     is_on: bool = False
+    is_told: bool = False
+    """Whether a worker has logged it."""
+    since_ms: int = 0
     by: str = ""
     retry_ms: int = 0
     tries: int = 0
@@ -129,8 +137,10 @@ class Past:
     is_paused: bool = False
     outage: Outage = field(default_factory=Outage)
     successes: int = 0
-    acquitted: int = 0
-    """The successes at the end of the last outage in which workers waited."""
+    acquitted: list[int] = field(default_factory=list)
+    """The successes before each outage in which workers waited."""
+    told_ms: int = 0
+    """When an outage was last told to a worker."""
     failed: dict[int, int] = field(default_factory=dict)
     """For each event that has failed, the successes at its first failure."""
     clock_ms: int | None = None
@@ -361,7 +371,8 @@ class Judge:
             return
         for id, batch in self.past.batches.items():
             is_fresh = not batch.attempt and not batch.is_piece
-            is_allowed = is_before(id, newest) if is_fresh else is_after(id, behind)
+            is_once = newest != "+"
+            is_allowed = is_before(id, newest) if is_fresh else not is_once or is_after(id, behind)
             is_free = batch.holder is None and batch.is_ready and is_allowed
             check(not is_free, "a batch that nobody holds was not found")
         check(linger_ms < 0 or not state.open, "the open batch was not found")
@@ -372,7 +383,7 @@ class Judge:
         """A batch comes to a worker that did not hold it."""
         ids = self._ids(behind, newest)
         if batch.attempt or batch.is_piece:
-            check(is_after(id, behind), "a batch came twice to one drain")
+            check(newest == "+" or is_after(id, behind), "a batch came twice to one drain")
             source = Source.PIECE if batch.is_untried and newest == "+" else Source.READY
         else:
             check(is_before(id, newest), "a batch was delivered behind the newest")
@@ -380,6 +391,10 @@ class Judge:
         order = self._order(has_failed=has_failed)
         for earlier in order[: order.index(source)]:
             check(not ids[earlier], f"a batch came before one that is {earlier.value}")
+        if source is Source.READY and newest == "+":
+            later = [one for one in ids[source] if is_after(one, behind)]
+            check(is_after(id, behind) or not later, "a worker went round too early")
+            ids[source] = later if is_after(id, behind) else ids[source]
         if ids[source]:
             self._in_turn(id, batch, source, ids[source])
         if batch.holder is None:
@@ -421,7 +436,9 @@ class Judge:
             Source.READY: [
                 id
                 for id, its in free.items()
-                if (its.attempt or its.is_piece) and its.is_ready and is_after(id, behind)
+                if (its.attempt or its.is_piece)
+                and its.is_ready
+                and (newest == "+" or is_after(id, behind))
             ],
             Source.FRESH: [
                 id
@@ -447,12 +464,12 @@ class Judge:
     def _claimed(self, batch: Batch, events: list[int], found: list[Any], *, is_own: bool) -> None:
         worker_before = batch.holder
         id, token, attempt, count, array, failures, deaths, *rest = found
-        others_succeeded, _, failed, alone, by, tries = rest
+        suspicion, _, failed, alone, by, tries = rest
         past, outage = self.past, self.past.outage
         check(batch_id(id, token) == batch.id, "a batch was told with another token")
         check(json.loads(array) == events, "another batch was delivered than lies there")
         check(count == len(events), "the events of a batch were counted wrong")
-        if batch.successes is not None and batch.successes < past.acquitted:
+        if batch.successes in past.acquitted:
             batch.successes = None
         if not is_own:
             batch.attempt += 1
@@ -461,8 +478,9 @@ class Judge:
         check(attempt == batch.attempt, "deliveries were counted wrong")
         check(deaths == batch.deaths, "deaths were counted wrong")
         check(failures == batch.failures, "failures were counted wrong")
-        expected = batch.successes is not None and past.successes > batch.successes
-        check(others_succeeded == expected, "the successes of others were told wrong")
+        has_failed = batch.successes is not None
+        others_succeeded = batch.successes is not None and past.successes > batch.successes
+        check(suspicion == has_failed + others_succeeded, "the suspicion was told wrong")
         if others_succeeded:
             check(
                 all(past.failed[event] < past.successes for event in events),
@@ -490,11 +508,11 @@ class Judge:
         self._fails(batch, events)
 
     def _succeeds(self, ended_ms: int) -> None:
-        past = self.past
+        past, outage = self.past, self.past.outage
+        check((ended_ms >= 0) == outage.is_told, "the end of an outage was told wrong")
+        if outage.is_on and outage.retry_ms and self.now_ms - outage.since_ms >= SHORTEST_OUTAGE_MS:
+            past.acquitted.append(past.successes)
         past.successes += 1
-        check((ended_ms >= 0) == past.outage.is_on, "the end of an outage was told wrong")
-        if past.outage.is_on and past.outage.retry_ms:
-            past.acquitted = past.successes
         past.outage = Outage()
 
     def _after_beat(self, before: State, after: State, args: Any, reply: Any) -> None:
@@ -552,12 +570,23 @@ class Judge:
         outage = self.past.outage
         outage.failed += weight
         outage.alone += weight if count == 1 or by else 0
-        if reason == "outage":
+        if reason in ("retry", "outage") or by:
             batch.successes = self.past.successes
+        if reason == "outage":
+            outage.since_ms = outage.since_ms if outage.is_on else self.now_ms
             outage.is_on, outage.by, outage.tries = True, by, outage.tries + 1
+            self._tells(*reply, every_ms=MINUTE_MS if pause_ms >= 0 else 60 * MINUTE_MS)
             if pause_ms >= 0:
                 outage.retry_ms = self.now_ms + pause_ms
         check((reply[0] >= 0) == outage.is_on, "an outage was told wrong")
+
+    def _tells(self, since_ms: int, is_told: int, *, every_ms: int) -> None:
+        """A worker is told of an outage. It logs it, unless that was done a short time ago."""
+        silence_ms = abs(self.now_ms - self.past.told_ms)
+        check(not is_told or silence_ms > every_ms - 1000, "an outage was logged too often")
+        check(is_told or silence_ms < every_ms + 1000, "an outage was not logged")
+        if is_told:
+            self.past.outage.is_told, self.past.told_ms = True, self.now_ms
 
     def _after_retire(self, before: State, after: State, args: Any, reply: Any) -> None:
         self._after_nothing(before, after, args, reply)
@@ -634,6 +663,7 @@ class Judge:
             self._succeeds(*reply)
         else:
             check(reply == [-1], "an outage ended without a success")
+            self._is_not_tried(True)
 
     def _after_replay(self, before: State, after: State, args: Any, reply: Any) -> None:
         _, *ids = args

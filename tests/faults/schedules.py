@@ -289,6 +289,8 @@ class Working:
         claim = self._find(linger=linger, **bounds).claim
         if claim is not None and self._newest and not self._keeps_probe:
             self._last = max(self._last or claim.stream_id, claim.stream_id, key=position)
+        elif claim is not None and not self._newest and claim.attempt > 1:
+            self._last = claim.stream_id
         self._keeps_probe = False
         return claim
 

@@ -133,8 +133,10 @@ class TestLeaseThatHasRunOut:
     def test_is_no_reason_to_wait_if_the_drain_came_to_it_before(
         self, store: Store, dead: str
     ) -> None:
-        found = store.claim("heir", lease=MINUTE, linger=NOW, after=dead)
+        found = store.claim("heir", lease=MINUTE, linger=None, after=dead, newest=dead)
         assert found == (None, 0, NOW, "")
+        found = store.claim("heir", lease=MINUTE, linger=None, after=dead)
+        assert found.reason == "doubt"
 
     def test_does_not_keep_its_worker_away(self, store: Store, dead: str) -> None:
         assert claimed(store, "dead").attempt == 1

@@ -175,14 +175,23 @@ class TestOthersSucceeded:
         fail_in_an_outage(store, held, pause=NOW)
         assert not claimed(store).others_succeeded
 
-    @pytest.mark.parametrize(("pause", "succeeded"), [(None, True), (PAUSE, False)])
-    def test_is_forgotten_if_workers_waited_in_the_outage(
-        self, store: Store, client_of_server: Redis, pause: timedelta | None, succeeded: bool
+    @pytest.mark.parametrize(
+        ("pause", "age_ms", "succeeded"),
+        [(None, 11_000, True), (PAUSE, 9_000, True), (PAUSE, 11_000, False)],
+    )
+    def test_is_forgotten_if_workers_waited_in_an_outage_of_ten_seconds(
+        self,
+        store: Store,
+        client_of_server: Redis,
+        pause: timedelta | None,
+        age_ms: int,
+        succeeded: bool,
     ) -> None:
         append(store, 1, 2, 3, batch_size=1)
         fail_in_an_outage(store, claimed(store), pause=pause, backoff=MINUTE)
         if pause:
             end_pause(store, client_of_server)
+        change(store, client_of_server, since=now_ms(client_of_server) - age_ms)
         ended = store.ack(claimed(store))
         assert ended is not None
         found = claimed(store, lease=NOW)
@@ -218,9 +227,31 @@ class TestOutage:
         end_pause(store, client_of_server)
         assert not fail_in_an_outage(store, claimed(store)).is_to_be_logged
         for distance in (-61_000, 61_000):
-            change(store, client_of_server, told=now_ms(client_of_server) + distance)
+            client_of_server.hset(store.keys.stats, "told", now_ms(client_of_server) + distance)
             end_pause(store, client_of_server)
             assert fail_in_an_outage(store, claimed(store)).is_to_be_logged
+
+    def test_is_not_logged_again_within_a_minute_nor_its_end(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1, 2, 3, batch_size=1)
+        fail_in_an_outage(store, claimed(store), backoff=MINUTE)
+        end_pause(store, client_of_server)
+        assert store.ack(claimed(store)) is not None
+        found = claimed(store)
+        assert not fail_in_an_outage(store, found, pause=NOW).is_to_be_logged
+        assert store.ack(claimed(store)) is None
+
+    @pytest.mark.parametrize(("minutes", "is_logged"), [(59, False), (61, True)])
+    def test_is_logged_once_an_hour_while_no_worker_waits(
+        self, store: Store, client_of_server: Redis, minutes: int, is_logged: bool
+    ) -> None:
+        append(store, 1)
+        assert fail_in_an_outage(store, claimed(store), pause=None).is_to_be_logged
+        told = now_ms(client_of_server) - minutes * 60_000
+        client_of_server.hset(store.keys.stats, "told", told)
+        again = fail_in_an_outage(store, claimed(store), pause=None)
+        assert again.is_to_be_logged == is_logged
 
     def test_has_a_duration(self, store: Store, client_of_server: Redis) -> None:
         append(store, 1)
@@ -331,6 +362,15 @@ class TestPause:
         found = claimed(store)
         assert store.claim("other", lease=MINUTE, linger=NOW).reason == "outage"
         give_up(store, found)
+        assert claimed(store, "other").row.tries == 1
+
+    def test_is_over_when_all_events_of_a_batch_were_rejected(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1, 2, 3, batch_size=1)
+        fail_in_an_outage(store, claimed(store))
+        end_pause(store, client_of_server)
+        bury(store, claimed(store))
         assert claimed(store, "other").row.tries == 1
 
     def test_goes_on_when_a_worker_keeps_a_piece(

@@ -252,8 +252,18 @@ class TestClaim:
     def test_only_past_the_given_id(self, store: Store) -> None:
         append(store, 1, 2, 3, batch_size=1)
         first, second = claimed(store, "a"), claimed(store, "b")
+        newest, _ = store.seal()
+        for name, last, array in (("c", first, b"[2]"), ("d", second, b"[3]")):
+            after = last.stream_id
+            found = store.claim(name, lease=NOW, linger=None, after=after, newest=newest).claim
+            assert found is not None
+            assert found.array == array
+
+    def test_past_the_given_id_first_and_then_round(self, store: Store) -> None:
+        append(store, 1, 2, 3, batch_size=1)
+        first, second = claimed(store, "a"), claimed(store, "b")
         assert claimed(store, "c", lease=NOW, after=first.stream_id).id == second.id
-        assert claimed(store, "d", lease=NOW, after=second.stream_id).array == b"[3]"
+        assert claimed(store, "d", lease=NOW, after=second.stream_id).id == first.id
 
     def test_stream_whose_group_was_removed(self, store: Store, client_of_server: Redis) -> None:
         append(store, 1, batch_size=1)

@@ -2,13 +2,13 @@
 -- @needs numbers
 
 -- Returns a table with these fields:
---   failed  batches and pieces that failed at their first try, since the last success
---   alone   how many of these were single events
+--   failed  weight of the failures since the last success
+--   alone   weight of those which were single events, or whose exception means an outage
 --   since   when the outage began (ms), or nil when there is none
 --   by      'x' when an exception that means an outage began it, else ''
 --   retry   before when (ms) no worker may try again, or 0 when workers do not wait yet
 --   tries   tries that failed in the outage
---   told    when a worker last logged the outage (ms), or 0
+--   told    when a worker last logged this outage (ms), or 0
 local function outage_at(stats)
   local text = redis.call('HGET', stats, 'outage') or ''
   local failed, alone, since, by, retry, tries, told =
