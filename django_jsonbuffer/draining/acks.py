@@ -1,6 +1,5 @@
 """Acks: a batch that was processed leaves the bucket."""
 
-import logging
 import time
 from typing import Final
 
@@ -11,8 +10,6 @@ from django_jsonbuffer.store.store import Store
 from .batches import Processed
 from .failures import Failures
 from .report import DrainReport
-
-logger = logging.getLogger("django_jsonbuffer")
 
 PAUSE_SECONDS: Final = 0.1
 """Pause before an ack is sent again because its reply was lost."""
@@ -42,20 +39,11 @@ class Acks:
         try:
             self._send(processed)
         except LeaseLost as lost:
-            logger.warning(
-                "%s This worker has processed the events. They may be processed again.",
-                lost,
-                extra={"bucket": self._store.name},
-            )
+            consequence = "This worker has processed the events. They may be processed again."
+            self._failures.log.lease_lost(claim, lost, consequence)
             return
         except BufferUnavailable as error:
-            logger.warning(
-                "Bucket %s: batch %s of %d events is processed, but could not be acknowledged yet.",
-                self._store.name,
-                claim.id,
-                claim.count,
-                extra={"bucket": self._store.name},
-            )
+            self._failures.log.not_acknowledged(claim, error)
             is_repeat = processed.is_repeat or error.may_be_done
             self.waiting = processed._replace(is_repeat=is_repeat)
             raise

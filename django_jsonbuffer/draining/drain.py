@@ -1,6 +1,5 @@
 """A worker's drain of one bucket: claim, process, acknowledge, one batch after the other."""
 
-import logging
 import os
 import secrets
 import socket
@@ -26,8 +25,6 @@ from .report import DrainReport
 from .retention import Retention
 from .watchdog import watched
 
-logger = logging.getLogger("django_jsonbuffer")
-
 _LONGEST_WAIT_SECONDS: Final = 0.5
 """How long one call of `wait` takes at most."""
 
@@ -51,7 +48,7 @@ class Drain:
         watch: bool,
         on_timeout: Callable[[], object] | None = None,
     ) -> None:
-        configuration, self._options, self._store, encoder = parts
+        _, self._options, self._store, encoder = parts
         self.bucket = self._store.name
         self.report = DrainReport()
         self.wait_seconds = 0.0
@@ -63,9 +60,8 @@ class Drain:
         self._on_timeout = on_timeout
         self._worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._lease = Lease(self._store, self._worker, duration=self._options.lease)
-        logs_messages = configuration.log_errors and self._options.redact is None
         self._failures = Failures(
-            self._store, self._options, self.report, logs_messages=logs_messages
+            self._store, self._options, self.report, logs_messages=parts.logs_messages
         )
         self._acks = Acks(self._store, self._options, self.report, self._failures)
         self.forwarding = Forwarding(self._store, self._options)
@@ -226,7 +222,8 @@ class Drain:
         if is_child or isinstance(error, (KeyboardInterrupt, GeneratorExit)):
             return False
         if error is self._lease.loss:
-            logger.warning("%s The transaction of the processor is rolled back.", error)
+            consequence = "The transaction of the processor is rolled back."
+            self._failures.log.lease_lost(claim, error, consequence)
             return True
         self._failures.failed(claim, error)
         return isinstance(

@@ -9,14 +9,17 @@ import logging
 from datetime import timedelta
 from typing import Final
 
-from django_jsonbuffer.exceptions import LeaseLost
+from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.store.claims import Claim, Outage
-from django_jsonbuffer.summaries import places_of, summary_of
+from django_jsonbuffer.summaries import kind_of, places_of, summary_of
 
 logger = logging.getLogger("django_jsonbuffer")
 
+places_logged: Final[set[tuple[str, str]]] = set()
+"""Buckets and tracebacks that this process has logged."""
+
 _MOST_PLACES: Final = 1000
-"""Places of errors that are remembered, so that a worker's memory does not grow for ever."""
+"""How many of them are remembered, so that the memory of a worker does not grow for ever."""
 
 
 class FailureLog:
@@ -24,7 +27,6 @@ class FailureLog:
 
     def __init__(self, bucket: str) -> None:
         self._bucket = bucket
-        self._places_logged: set[str] = set()
 
     def halved(self, claim: Claim, error: BaseException, summary: str) -> None:
         # A piece that fails is expected: that is how the event is found.
@@ -110,17 +112,18 @@ class FailureLog:
         )
         self._write(logging.CRITICAL, claim, "", text, None)
 
-    def lease_lost(self, lost: LeaseLost) -> None:
-        logger.warning(
-            "%s Another worker processes the batch.", lost, extra={"bucket": self._bucket}
-        )
+    def lease_lost(self, claim: Claim, lost: BaseException, consequence: str) -> None:
+        logger.warning("%s %s", lost, consequence, extra=self._fields(claim, kind_of(lost)))
+
+    def not_acknowledged(self, claim: Claim, error: BufferUnavailable) -> None:
+        text = f"{_subject(claim)} is processed, but could not be acknowledged yet."
+        self._write(logging.WARNING, claim, kind_of(error), text, None)
 
     def _write(
         self, level: int, claim: Claim, summary: str, text: str, error: BaseException | None
     ) -> None:
         if not logger.isEnabledFor(level):
             return
-        kind, _, message = summary.partition(": ")
         places = self._new_places(error, summary)
         logger.log(
             level,
@@ -128,14 +131,18 @@ class FailureLog:
             self._bucket,
             text,
             f"\n{places}" if places else "",
-            extra={
-                "bucket": self._bucket,
-                "batch_id": claim.id,
-                "attempt": claim.attempt,
-                "error_type": kind,
-                "error_message": message,
-            },
+            extra=self._fields(claim, summary),
         )
+
+    def _fields(self, claim: Claim, summary: str) -> dict[str, object]:
+        kind, _, message = summary.partition(": ")
+        return {
+            "bucket": self._bucket,
+            "batch_id": claim.id,
+            "attempt": claim.attempt,
+            "error_type": kind,
+            "error_message": message,
+        }
 
     def _new_places(self, error: BaseException | None, summary: str) -> str:
         """The traceback of an error that was not logged before, without its message.
@@ -146,10 +153,11 @@ class FailureLog:
             return ""
         is_whole = summary == summary_of(error, with_message=True)
         places = places_of(error, with_source=is_whole)
-        if not places or places in self._places_logged:
+        place = (self._bucket, places)
+        if not places or place in places_logged:
             return ""
-        if len(self._places_logged) < _MOST_PLACES:
-            self._places_logged.add(places)
+        if len(places_logged) < _MOST_PLACES:
+            places_logged.add(place)
         return places
 
 

@@ -57,7 +57,7 @@ class Failures:
         self.sees_outage = evidence.do_all_wait
         if evidence.is_by_exception:
             close_broken_connections()
-        with self._lease_may_be_lost():
+        with self._lease_may_be_lost(claim):
             if evidence.is_outage:
                 self._wait(claim, error, evidence)
             elif claim.count > 1:
@@ -82,7 +82,7 @@ class Failures:
         if not is_killer and not size:
             return False
         places = _places(claim.array)
-        with self._lease_may_be_lost():
+        with self._lease_may_be_lost(claim):
             if is_killer or len(places) == 1:
                 return is_killer and self._isolates_killer(claim, places)
             # From both ends in turn, because events that fail often lie next to each other.
@@ -97,7 +97,7 @@ class Failures:
             self.failed(claim, error)
             return
         places = _places(claim.array)
-        with self._lease_may_be_lost():
+        with self._lease_may_be_lost(claim):
             if len(places) > 1:
                 self._halve(claim, places, error, weight=0)
             else:
@@ -111,7 +111,7 @@ class Failures:
         supervisor has restarted the worker, an event that always hangs would hold up all others.
         """
         self.log.hangs(claim, self._options.processor_timeout, stack)
-        with self._lease_may_be_lost():
+        with self._lease_may_be_lost(claim):
             self._store.release(
                 claim,
                 lease=self._options.lease,
@@ -225,12 +225,12 @@ class Failures:
         self.log.buried(claim, error, summary, failures=failures)
 
     @contextmanager
-    def _lease_may_be_lost(self) -> Iterator[None]:
+    def _lease_may_be_lost(self, claim: Claim) -> Iterator[None]:
         """Log a lost lease, and go on: another worker processes the batch."""
         try:
             yield
         except LeaseLost as lost:
-            self.log.lease_lost(lost)
+            self.log.lease_lost(claim, lost, "Another worker processes the batch.")
 
     def _summary(self, error: BaseException) -> str:
         return summary_of(error, with_message=self._logs_messages)

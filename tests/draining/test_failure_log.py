@@ -37,6 +37,24 @@ class TestLine:
         assert f'"{__file__}"' in line
         assert "in fail" in line
 
+    def test_of_a_lost_lease_has_the_fields(
+        self, bucket: Bucket, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def lose(batch: Batch) -> None:
+            store = bucket._definition.parts.store
+            found = store.claim("other", lease=timedelta(0), linger=None).claim
+            assert found is not None
+            store.ack(found)
+
+        bucket.processor(lose)
+        bucket.append(1)
+        bucket.drain()
+        [record] = caplog.records
+        assert "They may be processed again" in record.getMessage()
+        assert record.bucket == "orders"
+        assert record.batch_id in record.getMessage()
+        assert (record.attempt, record.error_type) == (1, "LeaseLost")
+
     def test_has_them_as_fields_too(self, bucket: Bucket, caplog: pytest.LogCaptureFixture) -> None:
         refuse(bucket, 1, message="no room")
         bucket.append(1)
@@ -83,10 +101,12 @@ class TestLine:
         assert ("4111" in caplog.text) == (not is_private)
 
     def test_of_each_error_has_its_traceback_once(self, caplog: pytest.LogCaptureFixture) -> None:
-        bucket = Bucket("orders")
+        bucket = impatient()
         refuse(bucket, *range(0, 1000, 100))
         bucket.extend(range(1000))
-        bucket.drain()
+        with caplog.at_level(logging.DEBUG):
+            for _ in range(3):
+                bucket.drain()
         assert caplog.text.count("in store") == 1
 
     def test_of_a_bad_event_are_few(self, caplog: pytest.LogCaptureFixture) -> None:
