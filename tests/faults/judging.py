@@ -454,7 +454,7 @@ class Judge:
         if outage.retry_ms:
             fresh_first = outage.tries % 8 != 0
         else:
-            fresh_first = has_failed or (outage.alone > 1 and outage.alone % 2 == 1)
+            fresh_first = has_failed or (outage.alone > 2 and outage.alone % 4 > 1)
         rest = [Source.PIECE, Source.READY]
         return [Source.FRESH, *rest] if fresh_first else [*rest, Source.FRESH]
 
