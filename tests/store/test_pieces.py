@@ -89,6 +89,8 @@ class TestPieces:
         split(store, held)
         assert arrays(store) == [[1], [2]]
         assert store.claim("late", lease=MINUTE, linger=NOW, newest=LAST_ID).claim is None
+        client_of_server.hset(store.keys.stats, "outage", "2/2/1//1/1/0")
+        assert claim(store, "later") is None
         assert facts(read_status(store)) == (0, 2, 2, 6)
         assert read_status(store).oldest is None
 
