@@ -13,7 +13,7 @@ from django_jsonbuffer.options import Options
 from django_jsonbuffer.store.keys import Identity
 from django_jsonbuffer.store.pending import count_lost
 from django_jsonbuffer.store.store import Store
-from django_jsonbuffer.summaries import is_ours, kind_of, place_of, places_of, summary_of
+from django_jsonbuffer.summaries import is_ours, place_of, places_of, summary_of
 
 logger = logging.getLogger("django_jsonbuffer")
 
@@ -27,15 +27,19 @@ def lose(store: Store, options: Options, count: int, error: BaseException, *, of
     """Log lost events in one line, and count them. `of` is the label of the recorded model, if any.
 
     The message of an exception that is not ours may quote an event. So the log has it only if
-    ``LOG_ERRORS`` is on and the bucket has no ``redact``. Level DEBUG also has its places.
+    ``LOG_ERRORS`` is on and the bucket has no ``redact``. Of a recorded model it is at level DEBUG
+    alone, because it may quote a masked value. Level DEBUG also has its places.
     """
     _add(store, count)
+    is_recorded = bool(of)
     cause = error.__cause__ if isinstance(error, InvalidEvent) else None
     if cause is not None:
-        described = _described(cause, store, options)
+        described = _described(cause, store, options, is_recorded=is_recorded)
         reason = f"An event {f'of {of} ' if of else ''}was refused with {described}"
+    elif is_ours(error):
+        reason = str(error)
     else:
-        reason = str(error) if is_ours(error) else _described(error, store, options)
+        reason = _described(error, store, options, is_recorded=is_recorded)
     logger.error(
         "Bucket %s: %d events %s lost. %s",
         store.name,
@@ -46,17 +50,18 @@ def lose(store: Store, options: Options, count: int, error: BaseException, *, of
     )
 
 
-def _described(error: BaseException, store: Store, options: Options) -> str:
+def _described(error: BaseException, store: Store, options: Options, *, is_recorded: bool) -> str:
     """Summary and place of an exception that is not ours. Its places are logged at level DEBUG."""
     with_message = configuration().log_errors and options.redact is None
     logger.debug(
         "Bucket %s: %s was raised here:\n%s",
         store.name,
-        kind_of(error),
+        summary_of(error, with_message=with_message),
         places_of(error, with_source=with_message),
         extra={"bucket": store.name},
     )
-    return f"{summary_of(error, with_message=with_message)} at {place_of(error)}."
+    summary = summary_of(error, with_message=with_message and not is_recorded)
+    return f"{summary} at {place_of(error)}."
 
 
 def report(store: Store) -> None:

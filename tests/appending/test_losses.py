@@ -88,9 +88,20 @@ class TestLose:
     ) -> None:
         error = InvalidEvent("refused")
         error.__cause__ = raised(ValueError("no total"))
+        lose(bucket, 1, raised_by_us(error))
+        assert "An event was refused with ValueError: no total at" in caplog.text
+
+    def test_logs_the_message_of_a_recorded_event_at_level_debug_alone(
+        self, bucket: Bucket, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("DEBUG")
+        error = InvalidEvent("refused")
+        error.__cause__ = raised(ValueError("no total"))
         lose(bucket, 1, raised_by_us(error), of="shop.Order")
-        text = "An event of shop.Order was refused with ValueError: no total at"
-        assert text in caplog.text
+        debug, line = (record.getMessage() for record in caplog.records)
+        assert "An event of shop.Order was refused with ValueError at" in line
+        assert "no total" not in line
+        assert "ValueError: no total" in debug
 
 
 class TestPrivacy:

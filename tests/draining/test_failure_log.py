@@ -51,9 +51,10 @@ class TestLine:
         bucket.drain()
         [record] = caplog.records
         assert "They may be processed again" in record.getMessage()
-        assert record.bucket == "orders"
-        assert record.batch_id in record.getMessage()
-        assert (record.attempt, record.error_type) == (1, "LeaseLost")
+        fields = vars(record)
+        assert fields["bucket"] == "orders"
+        assert fields["batch_id"] in record.getMessage()
+        assert (fields["attempt"], fields["error_type"]) == (1, "LeaseLost")
 
     def test_has_them_as_fields_too(self, bucket: Bucket, caplog: pytest.LogCaptureFixture) -> None:
         refuse(bucket, 1, message="no room")

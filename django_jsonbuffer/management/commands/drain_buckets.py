@@ -36,9 +36,9 @@ class Command(BufferCommand):
         "Process all pending events of the buckets, and exit. With --watch, continue until SIGTERM "
         "or SIGINT: the first lets the batch in hand be finished, a second one stops at once. "
         "Exit codes: 0 done, 1 misconfigured or Redis unreachable, 2 wrong usage, "
-        "3 some batch failed and is kept for another attempt, or waits for the end of an outage, or "
-        "(without --watch) spilled events of this machine could not be forwarded, 4 a processor did not return within "
-        "processor_timeout, 130 stopped before it was done."
+        "3 some batch failed and is kept for another attempt, or waits for the end of an "
+        "outage, or (without --watch) spilled events of this machine could not be forwarded, "
+        "4 a processor did not return within processor_timeout, 130 stopped before it was done."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
