@@ -190,7 +190,6 @@ end
 
 local function claim_open()
   if not lingered or foreign >= MOST_SET_ASIDE then return nil end
-  lingered = false
   local refusal = seal(open, batches, batch, held, token)
   if refusal then return refusal end
   remember_open(open, stats, batch)
