@@ -102,7 +102,8 @@ class Model:
                 return None
             self.seal()
             fresh = self.batches[-1:]
-        batch = (delivered or fresh)[0]
+        untried = [batch for batch in delivered if batch.attempt == 0]
+        batch = (untried or delivered or fresh)[0]
         batch.holder = worker
         batch.attempt += 1
         return batch
