@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.json_arrays import spans
 from django_jsonbuffer.store import pending
 from django_jsonbuffer.store.claims import NO_ROW, Burial, Claim, Outage, Reason, Row
@@ -15,6 +16,7 @@ from django_jsonbuffer.store.status import read_status
 from django_jsonbuffer.store.store import Store
 from tests.server import Redis
 from tests.store.steps import (
+    LAST_ID,
     MINUTE,
     NOW,
     append,
@@ -326,6 +328,18 @@ class TestPause:
         held = claimed(store, "a")
         fail_in_an_outage(store, claimed(store, "b"))
         assert claimed(store, "a").id == held.id
+
+    def test_goes_on_after_an_attempt_to_seal_that_redis_refuses(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1)
+        client_of_server.xadd(store.keys.batches, {"foreign": "x"}, id=LAST_ID)
+        client_of_server.xdel(store.keys.batches, LAST_ID)
+        over = "2/2/1//1/1/0"
+        client_of_server.hset(store.keys.stats, "outage", over)
+        with pytest.raises(BufferUnavailable):
+            claim(store)
+        assert client_of_server.hget(store.keys.stats, "outage") == over.encode()
 
     def test_lets_one_worker_try_at_a_time(self, store: Store, client_of_server: Redis) -> None:
         append(store, 1, 2, 3, batch_size=1)
