@@ -204,6 +204,29 @@ class TestOthersSucceeded:
         fail(store, held)
         assert claimed(store).others_succeeded
 
+    def test_is_not_forgotten_because_of_another_outage(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1, 2, batch_size=1)
+        fail(store, claimed(store))
+        found = claimed(store)
+        client_of_server.hset(store.keys.stats, "acquitted", " 10 100 ")
+        store.ack(claimed(store, "other"))
+        fail(store, found)
+        assert claimed(store).others_succeeded
+
+    def test_is_forgotten_for_a_limited_number_of_outages(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1)
+        fail_in_an_outage(store, claimed(store), backoff=NOW)
+        change(store, client_of_server, since=now_ms(client_of_server) - 11_000, retry=1)
+        client_of_server.hset(store.keys.stats, "acquitted", " 7" * 1000 + " ")
+        store.ack(claimed(store))
+        acquitted = client_of_server.hget(store.keys.stats, "acquitted")
+        assert len(acquitted) == 500
+        assert acquitted.endswith(b" 7 7 0 ")
+
     def test_is_known_after_the_counters_were_lost(
         self, store: Store, client_of_server: Redis
     ) -> None:
