@@ -163,7 +163,7 @@ local function has_lingered()
 end
 
 local is_paused = redis.call('GET', paused) ~= false
-local lingered = not is_paused and has_lingered()
+local lingered = has_lingered()
 if not (held.entries > 0 or lingered or batch.text) then return { 0, 0, '' } end
 
 -- A full Redis decides at the first write of a script whether the script may run. This script must

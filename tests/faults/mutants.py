@@ -97,7 +97,6 @@ BY_HAND: Final = [
     ("claim.lua", "- now, grace_ms))", "- now, lease_ms))"),
     ("claim.lua", "math.min(lease_ms, 15000)", "lease_ms"),
     ("claim.lua", "if is_once and (", "if false and ("),
-    ("claim.lua", "not is_paused and has_lingered()", "has_lingered()"),
     ("pause.lua", "if is_paused then return 0 end", ""),
     ("shared/take_samples.lua", "-SAMPLES, -1", "0, -1"),
     ("shared/take_samples.lua", ">= BETWEEN_MS", "> 0"),

@@ -169,13 +169,25 @@ class TestOthersSucceeded:
         store.ack(claimed(store))
         assert not claimed(store).others_succeeded
 
-    def test_begins_again_with_a_failure_in_an_outage(self, store: Store) -> None:
+    @pytest.mark.parametrize(
+        ("reason", "by_exception", "succeeded"),
+        [
+            (Reason.FAILURE, False, True),
+            (Reason.FAILURE, True, False),
+            (Reason.RETRY, False, False),
+            (Reason.OUTAGE, False, False),
+            (Reason.DEATH, False, True),
+        ],
+    )
+    def test_begins_again_with_a_failure_that_is_not_counted_or_means_an_outage(
+        self, store: Store, reason: Reason, by_exception: bool, succeeded: bool
+    ) -> None:
         append(store, 1, 2, batch_size=1)
         fail(store, claimed(store))
         held = claimed(store)
         store.ack(claimed(store, "other"))
-        fail_in_an_outage(store, held, pause=NOW)
-        assert not claimed(store).others_succeeded
+        fail(store, held, reason=reason, is_by_exception=by_exception)
+        assert claimed(store).others_succeeded == succeeded
 
     @pytest.mark.parametrize(
         ("pause", "age_ms", "succeeded"),
