@@ -126,6 +126,19 @@ class TestPieces:
         store.ack(first)
         assert claimed(store).others_succeeded
 
+    def test_have_first_failed_when_the_whole_did(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1, 2)
+        whole = claimed(store)
+        fail(store, whole)
+        attempts = store.keys.attempts
+        failures, deaths, _, *rest = client_of_server.hget(attempts, whole.stream_id).split(b"/", 3)
+        client_of_server.hset(attempts, whole.stream_id, b"/".join([failures, deaths, b"7", *rest]))
+        split(store, claimed(store), error="KeyError")
+        firsts = [text.split(b"/")[2] for text in client_of_server.hvals(attempts)]
+        assert firsts == [b"7", b"7"]
+
     def test_have_not_failed_if_the_whole_was_only_split(self, store: Store) -> None:
         append(store, 1, 2)
         split(store, claimed(store))
