@@ -2,8 +2,8 @@
 
 ``python -m tests.faults.mutants`` makes one after the other, and lets the search look for a broken
 promise; on those that it does not kill, it runs the tests of the scripts. It prints one line for
-each, and takes some forty minutes on two cores. With names of files, such as ``renew.lua`` or
-``shared/leases.lua``, or ``file:line``, it does so for these alone. docs/faults.md lists those that
+each, and takes more than an hour on two cores. With names of files, such as ``renew.lua`` or
+``shared/leases.lua``, or ``file:line``, it does so for these alone. docs/faults.md says which kinds
 survive, and why they may.
 """
 
