@@ -70,7 +70,7 @@ class Drain:
         self._has_joined = False
         self._waits_for_outage = False
         self._has_sealed = False
-        self._prefers_untried = False
+        self._prefers_new = False
         """Whether to claim a batch that was never delivered next, because the last one failed."""
         self._last: str | None = None
         """Behind which id to look for batches that come again. Without `watch`, it is the id of the
@@ -121,7 +121,7 @@ class Drain:
         if self._failures.replaces(claim):
             return True
         done = self._process(claim)
-        self._prefers_untried = self._watch and not done and not self._prefers_untried
+        self._prefers_new = self._watch and not done and not self._prefers_new
         if done:
             self._failures.sees_outage = False
             self._acks.acknowledge(done)
@@ -152,7 +152,7 @@ class Drain:
             linger=self._options.linger if self._watch else None,
             after=self._last,
             newest=self._newest,
-            has_failed=self._prefers_untried,
+            prefers_new=self._prefers_new,
         )
         self.report.buried += found.foreign
         self._waits_for_outage = found.reason == "outage"

@@ -18,8 +18,8 @@
 -- empty list when another worker holds the lease or the batch is gone. If the processor rejected all
 -- events in an outage, this tells nothing about it, and the next try need not wait.
 
--- @needs attempts clock counters dead_letters entries leases look_sealed outage permissions
--- @needs remember_outage remember_sealed remove success
+-- @needs attempts counters dead_letters end_pause entries leases look_sealed permissions
+-- @needs remember_sealed remove success
 
 local batches, dead, stats, attempts = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local worker, batch, attempt = ARGV[1], ARGV[2], tonumber(ARGV[3])
@@ -46,9 +46,5 @@ held.claimed, held.bytes = held.claimed - count, held.bytes - #events
 remember_sealed(batches, stats, held)
 bump(stats, 'processed', processed)
 if processed > 0 then return { note_success(stats) } end
-local outage = outage_at(stats)
-if outage.retry > 0 then
-  outage.retry = now_ms()
-  remember_outage(stats, outage)
-end
+end_pause(stats)
 return { -1 }

@@ -21,7 +21,7 @@
 -- ARGV[5]  newest     id behind which to claim no batch that was never delivered: then this is a drain
 --                     that comes to each batch once, and passes the newest id that it claimed as
 --                     `after`. Or '+' for a worker that watches, and comes to those before `after` too
--- ARGV[6]  has_failed 1 to begin with batches that were never delivered, else 0
+-- ARGV[6]  prefers_new 1 to begin with batches that were never delivered, else 0
 -- ARGV[7]  token      field of the batch that this call seals
 --
 -- Returns {foreign, id, token, attempt, count, events, failures, deaths, suspicion, error, failed,
@@ -42,7 +42,7 @@ local MOST_IN_TURN = 100 -- batches that take turns in an outage
 local open, batches, dead, stats, attempts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local paused = KEYS[6]
 local worker, lease_ms, linger_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local after, newest, has_failed, token = ARGV[4], ARGV[5], ARGV[6] == '1', ARGV[7]
+local after, newest, prefers_new, token = ARGV[4], ARGV[5], ARGV[6] == '1', ARGV[7]
 local is_once = newest ~= '+'
 
 local refusal = missing_permission(open)
@@ -204,7 +204,7 @@ local function sources()
   if held.entries == 0 then return { claim_open } end
   if tries % 2 == 1 then return { claim_newest, claim_sealed, claim_open, claim_piece, claim_ready } end
   local is_turn_of_ready = tries > 0 and tries % 8 == 0
-  local is_turn_of_new = tries > 0 or has_failed or outage.alone % 4 > 1 and outage.alone > 2
+  local is_turn_of_new = tries > 0 or prefers_new or outage.alone % 4 > 1 and outage.alone > 2
   if is_turn_of_new and not is_turn_of_ready then
     return { claim_sealed, claim_open, claim_piece, claim_ready }
   end

@@ -13,7 +13,7 @@
 --
 -- Returns how many batches the worker still held.
 
--- @needs clock entries group look_sealed outage permissions remember_outage remember_sealed
+-- @needs end_pause entries group look_sealed permissions remember_sealed
 
 local batches, stats, workers = KEYS[1], KEYS[2], KEYS[3]
 local worker, lease_ms = ARGV[1], ARGV[2]
@@ -39,11 +39,7 @@ for _, found in ipairs(deliveries_of(batches, '-', '+', 1000, worker)) do
 end
 if released > 0 then
   remember_sealed(batches, stats, held)
-  local outage = outage_at(stats)
-  if outage.retry > 0 then
-    outage.retry = now_ms() -- the next try need not wait
-    remember_outage(stats, outage)
-  end
+  end_pause(stats)
 end
 
 for _, info in ipairs(redis.call('XINFO', 'CONSUMERS', batches, GROUP)) do

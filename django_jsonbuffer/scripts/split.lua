@@ -23,7 +23,7 @@
 --
 -- Returns 1, or 0 when another worker holds the lease or the batch is gone.
 
--- @needs attempts clock entries group leases look_sealed numbers outage permissions
+-- @needs attempts clock end_pause entries group leases look_sealed numbers outage permissions
 -- @needs remember_attempts remember_outage remember_sealed remove totals
 
 local batches, stats, attempts = KEYS[1], KEYS[2], KEYS[3]
@@ -72,8 +72,7 @@ end
 remove(batches, attempts, id)
 held.claimed, held.bytes = held.claimed - count, held.bytes - #events
 remember_sealed(batches, stats, held)
-local is_untried = keeps == 0 and outage.retry > 0
-if is_untried then outage.retry = now_ms() end
 outage.failed = outage.failed + weight
-if weight > 0 or is_untried then remember_outage(stats, outage) end
+if weight > 0 then remember_outage(stats, outage) end
+if keeps == 0 then end_pause(stats) end
 return 1

@@ -97,14 +97,14 @@ class Store:
         linger: timedelta | None,
         after: str | None = None,
         newest: str | None = None,
-        has_failed: bool = False,
+        prefers_new: bool = False,
     ) -> Found:
         """Claim the next batch that no worker holds, or again the batch that `worker` holds.
 
         If there is no such batch, seals the open batch if it is as old as `linger`, and claims it.
         With `linger=None`, the open batch stays open. With `after`, skips delivered batches up to
         this id, and with `newest`, later batches that were never delivered, so that a drain comes
-        to each batch once. After a failure, `has_failed` lets batches that were never delivered
+        to each batch once. After a failure, `prefers_new` lets batches that were never delivered
         come first. Of a paused bucket, claims only what `worker` holds.
         """
         keys = [*self.event_keys, self.keys.attempts, self.keys.paused]
@@ -113,7 +113,7 @@ class Store:
         bounds = ("-" if after is None else f"({after}", newest or "+")
         all_foreign = 0
         while True:
-            args = (worker, lease_ms, linger_ms, *bounds, int(has_failed), calls.new_token())
+            args = (worker, lease_ms, linger_ms, *bounds, int(prefers_new), calls.new_token())
             foreign, *found = self.run(scripts.CLAIM, keys, *args)
             all_foreign += foreign
             if foreign:

@@ -331,7 +331,7 @@ class Judge:
             self.past.gone["newest"] += dropped
 
     def _after_claim(self, before: State, after: State, args: Any, reply: Any) -> None:
-        worker, _, _, behind, newest, has_failed, _ = args
+        worker, _, _, behind, newest, prefers_new, _ = args
         self._after_nothing(before, after, args, reply)
         foreign, *found = reply
         check(foreign == 0, "an event was taken for a foreign value")
@@ -348,7 +348,7 @@ class Judge:
         check(not own or id in own, "a worker got another batch than it holds")
         batch, events = self.past.batches[id], after.batches[id]
         if not own:
-            self._delivered(id, batch, behind, newest, has_failed=bool(has_failed))
+            self._delivered(id, batch, behind, newest, prefers_new=bool(prefers_new))
         self._claimed(batch, events, found, is_own=bool(own))
 
     def _is_waiting(self) -> bool:
@@ -378,7 +378,7 @@ class Judge:
         check(linger_ms < 0 or not state.open, "the open batch was not found")
 
     def _delivered(
-        self, id: str, batch: Batch, behind: str, newest: str, *, has_failed: bool
+        self, id: str, batch: Batch, behind: str, newest: str, *, prefers_new: bool
     ) -> None:
         """A batch comes to a worker that did not hold it."""
         ids = self._ids(behind, newest)
@@ -388,7 +388,7 @@ class Judge:
         else:
             check(is_before(id, newest), "a batch was delivered behind the newest")
             source = Source.FRESH
-        order = self._order(has_failed=has_failed)
+        order = self._order(prefers_new=prefers_new)
         for earlier in order[: order.index(source)]:
             check(not ids[earlier], f"a batch came before one that is {earlier.value}")
         if source is Source.READY and newest == "+":
@@ -448,13 +448,13 @@ class Judge:
         }
         return {source: sorted(found, key=position) for source, found in ids.items()}
 
-    def _order(self, *, has_failed: bool) -> list[Source]:
+    def _order(self, *, prefers_new: bool) -> list[Source]:
         """The sources, in the order in which a worker looks for a batch."""
         outage = self.past.outage
         if outage.retry_ms:
             fresh_first = outage.tries % 8 != 0
         else:
-            fresh_first = has_failed or (outage.alone > 2 and outage.alone % 4 > 1)
+            fresh_first = prefers_new or (outage.alone > 2 and outage.alone % 4 > 1)
         rest = [Source.PIECE, Source.READY]
         return [Source.FRESH, *rest] if fresh_first else [*rest, Source.FRESH]
 

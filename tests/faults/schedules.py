@@ -284,8 +284,8 @@ class Working:
             if chance.random() < 0.5:
                 self._newest, _ = self._run.store.seal()
         linger = None if self._newest or chance.random() < 0.2 else NOW
-        has_failed = self._newest is None and chance.random() < 0.3
-        bounds = {"after": self._last, "newest": self._newest, "has_failed": has_failed}
+        prefers_new = self._newest is None and chance.random() < 0.3
+        bounds = {"after": self._last, "newest": self._newest, "prefers_new": prefers_new}
         claim = self._find(linger=linger, **bounds).claim
         if claim is not None and self._newest and not self._keeps_probe:
             self._last = max(self._last or claim.stream_id, claim.stream_id, key=position)

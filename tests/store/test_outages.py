@@ -502,9 +502,11 @@ class TestOrder:
         fail(store, claimed(store), weight=alone)
         assert [claimed(store, name).array for name in "ab"] == order
 
-    @pytest.mark.parametrize(("has_failed", "order"), [(False, [1, 2, 3, 4]), (True, [4, 1, 2, 3])])
+    @pytest.mark.parametrize(
+        ("prefers_new", "order"), [(False, [1, 2, 3, 4]), (True, [4, 1, 2, 3])]
+    )
     def test_has_pieces_before_older_batches_that_come_again(
-        self, store: Store, client_of_server: Redis, has_failed: bool, order: list[int]
+        self, store: Store, client_of_server: Redis, prefers_new: bool, order: list[int]
     ) -> None:
         append(store, 3, batch_size=1)
         append(store, 1, 2, 4, 5, batch_size=2)
@@ -512,7 +514,7 @@ class TestOrder:
         again, whole = claimed(store, "a"), claimed(store, "b")
         store.split(whole, spans(whole.array), at=1)
         fail(store, again, error="")
-        assert given(store, 4, client_of_server, has_failed=has_failed) == order
+        assert given(store, 4, client_of_server, prefers_new=prefers_new) == order
 
     def test_of_a_drain_that_comes_to_each_batch_once_is_that_of_the_ids(
         self, store: Store, client_of_server: Redis
