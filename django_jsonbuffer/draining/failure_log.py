@@ -147,7 +147,8 @@ class FailureLog:
     def _new_places(self, error: BaseException | None, summary: str) -> str:
         """The traceback of an error that was not logged before, without its message.
 
-        If the summary must not have the message, there is no source code either.
+        A line of source code may contain the message. So if the summary must not have it, the
+        traceback has no source code.
         """
         if error is None:
             return ""

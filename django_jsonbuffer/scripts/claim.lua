@@ -58,7 +58,7 @@ local now, outage, successes = now_ms(), outage_at(stats), total_of(stats, 'succ
 local acquitted = redis.call('HGET', stats, 'acquitted') or ''
 local tries = outage.retry > 0 and outage.tries or 0
 
--- How long no lease that has run out can be believed (ms).
+-- How long (ms) a lease that has run out proves nothing, because the clock may have been set.
 local function doubt_ms()
   local grace_ms = math.min(lease_ms, 15000)
   local known = redis.call('HMGET', stats, 'clock', 'resumed')

@@ -48,8 +48,8 @@ if reason == 'failure' then past.failures = past.failures + 1 end
 outage.failed = outage.failed + weight
 if count == 1 or by ~= '' then outage.alone = outage.alone + weight end
 local is_told = 0
--- What is not counted is no beginning of what is. And an exception that means an outage counts only if
--- others have succeeded since the last one.
+-- After a failure that is not counted, others must succeed before the next one is. The same holds after
+-- an exception that means an outage.
 if reason == 'retry' or reason == 'outage' or by ~= '' then past.successes = successes end
 if reason == 'outage' then
   outage.since, outage.tries = outage.since or now, outage.tries + 1

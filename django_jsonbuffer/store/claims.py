@@ -25,10 +25,10 @@ class Row(NamedTuple):
     """The failures of a bucket in a row, since the last success of its processor."""
 
     failed: int
-    """The weight of their failures, as those say who report them."""
+    """The sum of their weights: how much each failure tells about an outage."""
 
     alone: int
-    """The weight of those which were single events, or whose exception means an outage."""
+    """The weight of the single events, and of exceptions that mean an outage."""
 
     is_by_exception: bool
     """Whether the outage began with an exception that means an outage."""
@@ -71,7 +71,7 @@ class Claim:
 
     has_failed: bool = False
     """Whether the batch, or one that it is a piece of, has failed, or a worker has died with it.
-    What failed in an outage that is over has not failed."""
+    Failures in an outage that is over do not count."""
 
     others_succeeded: bool = False
     """Whether the processor has succeeded with other batches since this one first failed. Or since

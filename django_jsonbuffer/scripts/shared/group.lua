@@ -2,8 +2,8 @@
 
 local GROUP = 'drain'
 local NOBODY = 'released' -- holds the released batches: no worker has this name, so no ack fits
--- What has been idle for a year is a piece of a split batch: it begins with two, and so it is found
--- among the others, even if the clock is set.
+-- A new piece of a split batch gets an idle time of two years. So a claim finds the pieces among the
+-- other batches by asking for more than one year, even if the clock was set meanwhile.
 local UNTRIED_MS = 365 * 24 * 60 * 60 * 1000
 
 -- Deliveries that are not acknowledged, as XPENDING lists them. An empty list when there is no

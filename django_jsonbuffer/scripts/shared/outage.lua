@@ -3,7 +3,7 @@
 
 -- Returns a table with these fields:
 --   failed  weight of the failures since the last success
---   alone   weight of those which were single events, or whose exception means an outage
+--   alone   weight of the failures of single events, and of exceptions that mean an outage
 --   since   when the outage began (ms), or nil when there is none
 --   by      'x' when an exception that means an outage began it, else ''
 --   retry   before when (ms) no worker may try again, or 0 when workers do not wait yet
