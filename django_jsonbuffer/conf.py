@@ -8,6 +8,7 @@ from typing import Any, Final
 from django.conf import settings
 
 from .exceptions import BufferMisconfigured
+from .options import Options
 from .suggestions import suggest
 
 SETTING: Final = "JSONBUFFER"
@@ -44,6 +45,10 @@ class Configuration:
 
     buckets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Options by bucket name. They override the options of the declaration."""
+
+    def logs_messages(self, options: Options) -> bool:
+        """Whether the log of a bucket with these options may have messages of exceptions."""
+        return self.log_errors and options.redact is None
 
     def source_now(self) -> str:
         """The source of an event that is made at this moment.

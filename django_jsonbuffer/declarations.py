@@ -25,11 +25,6 @@ class Parts(NamedTuple):
     store: Store
     encoder: JSONEncoder
 
-    @property
-    def logs_messages(self) -> bool:
-        """Whether the log may have messages of exceptions, which may quote events."""
-        return self.configuration.log_errors and self.options.redact is None
-
 
 class Processor(NamedTuple):
     """The function that processes a bucket's batches."""

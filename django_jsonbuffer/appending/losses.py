@@ -52,7 +52,7 @@ def lose(store: Store, options: Options, count: int, error: BaseException, *, of
 
 def _described(error: BaseException, store: Store, options: Options, *, is_recorded: bool) -> str:
     """Summary and place of an exception that is not ours. Its places are logged at level DEBUG."""
-    with_message = configuration().log_errors and options.redact is None
+    with_message = configuration().logs_messages(options)
     logger.debug(
         "Bucket %s: %s was raised here:\n%s",
         store.name,

@@ -48,7 +48,7 @@ class Drain:
         watch: bool,
         on_timeout: Callable[[], object] | None = None,
     ) -> None:
-        _, self._options, self._store, encoder = parts
+        configuration, self._options, self._store, encoder = parts
         self.bucket = self._store.name
         self.report = DrainReport()
         self.wait_seconds = 0.0
@@ -60,8 +60,9 @@ class Drain:
         self._on_timeout = on_timeout
         self._worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._lease = Lease(self._store, self._worker, duration=self._options.lease)
+        logs_messages = configuration.logs_messages(self._options)
         self._failures = Failures(
-            self._store, self._options, self.report, logs_messages=parts.logs_messages
+            self._store, self._options, self.report, logs_messages=logs_messages
         )
         self._acks = Acks(self._store, self._options, self.report, self._failures)
         self.forwarding = Forwarding(self._store, self._options)

@@ -43,14 +43,14 @@ local now, successes = now_ms(), total_of(stats, 'successes')
 
 if reason == 'death' then count_death(past, successes, now) end
 past.first_ms, past.error = past.first_ms or now, error
-past.successes = past.successes or successes
+-- After a failure that is not counted, others must succeed before the next one is. The same holds after
+-- an exception that means an outage.
+local begins_again = reason == 'retry' or reason == 'outage' or by ~= ''
+if begins_again or not past.successes then past.successes = successes end
 if reason == 'failure' then past.failures = past.failures + 1 end
 outage.failed = outage.failed + weight
 if count == 1 or by ~= '' then outage.alone = outage.alone + weight end
 local is_told = 0
--- After a failure that is not counted, others must succeed before the next one is. The same holds after
--- an exception that means an outage.
-if reason == 'retry' or reason == 'outage' or by ~= '' then past.successes = successes end
 if reason == 'outage' then
   outage.since, outage.tries = outage.since or now, outage.tries + 1
   outage.by = by
