@@ -183,10 +183,10 @@ class Bucket:
         """Process the batches that can be claimed at this moment, the open batch too, and return.
 
         Batches that wait for their next attempt stay. Exceptions of the processor are logged and
-        counted in the report, not raised. Raises :class:`NoProcessor`, and
-        :class:`BufferUnavailable` if Redis is unavailable. Does nothing if the bucket is paused. Do
-        not call it within ``atomic()``: a batch is acknowledged before its rows are committed, so a
-        rollback would lose them.
+        counted in the report, not raised. In an outage, this tries a few times within about seven
+        seconds. Raises :class:`NoProcessor`, and :class:`BufferUnavailable` if Redis is
+        unavailable. Does nothing if the bucket is paused. Do not call it within ``atomic()``: a
+        batch is acknowledged before its rows are committed, so a rollback would lose them.
         """
         with self.drain_steps() as drain:
             while drain.step() or drain.wait():

@@ -217,9 +217,9 @@ def _failures(status: BucketStatus) -> Iterator[str]:
     )
     yield batches % {"number": format_count(status.failing)}
     if status.error:
-        last = _("The oldest batch failed with %(error)s at attempt %(attempt)s.")
+        last = _("The oldest batch failed with %(error)s at delivery %(attempt)s.")
     else:
-        last = _("A worker died with the oldest batch at attempt %(attempt)s.")
+        last = _("A worker died with the oldest batch at delivery %(attempt)s.")
     # Only the class: the message may quote an event, which not everybody may see.
     kind = status.error.partition(":")[0]
     yield last % {"error": escape_invisible(kind), "attempt": format_count(status.attempt)}

@@ -264,7 +264,7 @@ def _require_free_port(port: int) -> None:
         except OSError as error:
             raise DemoError(
                 f"port {port} of {HOST} is not free ({error.strerror}): choose another with "
-                "make demo PORT=8001, or with --port 8001"
+                f"make demo PORT={port + 1}, or with --port {port + 1}"
             ) from error
 
 

@@ -167,7 +167,7 @@ class TestFailure:
         bucket.append(1)
         out = drain("page-views", "--watch", "--interval", "0.05", "--max-batches", "2")
         assert attempts == [1, 2]
-        assert "1 event in 1 batch, 1 attempt failed" in out
+        assert "1 event in 1 batch, 1 failure" in out
 
     def test_waits_for_the_end_of_an_outage(self) -> None:
         scripted.extend([{"fail": "no"}] * 20)

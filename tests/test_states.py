@@ -131,7 +131,7 @@ class TestState:
             State.FAILING,
             [
                 "1 batch has failed and will be retried.",
-                "The oldest batch failed with KeyError at attempt 1.",
+                "The oldest batch failed with KeyError at delivery 1.",
             ],
         )
         Bucket("orders").processor(lambda batch: None)
@@ -142,7 +142,7 @@ class TestState:
         Bucket("orders").append(1)
         fail(error="KeyError: 'card 4711'")
         _, reasons = state_and_reasons()
-        assert reasons[-1] == "The oldest batch failed with KeyError at attempt 1."
+        assert reasons[-1] == "The oldest batch failed with KeyError at delivery 1."
 
     def test_is_failing_when_a_worker_died(self) -> None:
         Bucket("orders").append(1)
@@ -152,7 +152,7 @@ class TestState:
         store.beat("two", lease=MINUTE)
         state, reasons = state_and_reasons()
         assert state == State.FAILING
-        assert reasons[-1] == "A worker died with the oldest batch at attempt 2."
+        assert reasons[-1] == "A worker died with the oldest batch at delivery 2."
 
     def test_is_stalled_and_reports_failures_when_its_workers_are_gone(
         self, client_of_server: Redis

@@ -77,8 +77,8 @@ def _describe_report(report: DrainReport) -> Iterator[str]:
     yield drained % {"n": format_count(report.processed)}
     if report.failed:
         failed = ngettext(
-            "%(n)s attempt failed: see the log.",
-            "%(n)s attempts failed: see the log.",
+            "%(n)s failure: see the log.",
+            "%(n)s failures: see the log.",
             report.failed,
         )
         yield failed % {"n": format_count(report.failed)}

@@ -39,7 +39,11 @@ class Acks:
         try:
             self._send(processed)
         except LeaseLost as lost:
-            consequence = "This worker has processed the events. They may be processed again."
+            was_late = claim is self._failures.given_up
+            too_late = "after its timeout" if was_late else "after its lease"
+            consequence = (
+                f"Its processor has returned {too_late}. The events may be processed again."
+            )
             self._failures.log.lease_lost(claim, lost, consequence)
             return
         except BufferUnavailable as error:

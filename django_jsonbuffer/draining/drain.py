@@ -28,6 +28,13 @@ from .watchdog import watched
 _LONGEST_WAIT_SECONDS: Final = 0.5
 """How long one call of `wait` takes at most."""
 
+MOST_TRIES: Final = 3
+"""After so many tries in an outage, a drain without `watch` ends. After fewer, it may be no outage,
+but a row of bad events."""
+
+_LONGEST_PAUSE_SECONDS: Final = 5.0
+"""The longest pause between them that it waits for."""
+
 
 class Drain:
     """One worker's drain of one bucket. Each `step` processes one batch.
@@ -37,7 +44,7 @@ class Drain:
 
     Without `watch` the drain ends. It seals the open batch first, and stops after the batch that is
     then the newest, and after the pieces of batches that were split. It comes to each batch once,
-    so a batch that keeps failing cannot hold it up. In an outage it ends at once.
+    so a batch that keeps failing cannot hold it up. In an outage it ends after a few tries.
     """
 
     def __init__(
@@ -53,7 +60,8 @@ class Drain:
         self.report = DrainReport()
         self.wait_seconds = 0.0
         """How long to wait before the next step, which may find a batch although the last one found
-        none: the lease of a worker has run out, and it gets some time to show that it lives."""
+        none: the pause of an outage ends soon, or the lease of a worker has run out, and it gets
+        some time to show that it lives."""
         self._decode = encoder.decode
         self._processor = processor
         self._watch = watch
@@ -76,6 +84,8 @@ class Drain:
         self._last: str | None = None
         """Behind which id to look for batches that come again. Without `watch`, it is the id of the
         newest batch that this drain claimed. A worker that watches goes round."""
+        self._tries = 0
+        """If the last batch failed in an outage, the tries that had failed before."""
         self._newest: str | None = None
         """Id of the batch that was the newest when this drain began."""
 
@@ -122,9 +132,9 @@ class Drain:
         if self._failures.replaces(claim):
             return True
         done = self._process(claim)
+        self._tries = 0 if done else claim.row.tries
         self._prefers_new = self._watch and not done and not self._prefers_new
         if done:
-            self._failures.sees_outage = False
             self._acks.acknowledge(done)
         return True
 
@@ -143,7 +153,7 @@ class Drain:
             self._newest, foreign = self._store.seal()
             self.report.buried += foreign
             self._has_sealed = True
-        if not self._watch and (self._newest is None or self._failures.sees_outage):
+        if not self._watch and (self._newest is None or self._tries >= MOST_TRIES):
             return None
         self._has_joined = True
         self._lease.begin()
@@ -157,8 +167,10 @@ class Drain:
         )
         self.report.buried += found.foreign
         self._waits_for_outage = found.reason == "outage"
-        if found.reason == "doubt" and not self._watch:
-            self.wait_seconds = found.wait.total_seconds()
+        if not self._watch and found.reason:
+            seconds = found.wait.total_seconds()
+            is_long = found.reason == "outage" and seconds > _LONGEST_PAUSE_SECONDS
+            self.wait_seconds = 0.0 if is_long else seconds
         if (claim := found.claim) is not None:
             self._note_place(claim)
         self._failures.keeps_probe = False

@@ -85,7 +85,7 @@ class FailureLog:
     def buried(
         self, claim: Claim, error: BaseException | None, summary: str, *, failures: int
     ) -> None:
-        after = f", after {failures} attempt{'s' * (failures > 1)}" if failures else ""
+        after = f", after {failures} failed attempt{'s' * (failures > 1)}" if failures else ""
         at = f"at delivery {claim.attempt}, {_subject(claim)}"
         text = f"{at} is now a dead letter{after}: {summary}"
         self._write(logging.ERROR, claim, summary, text, error)

@@ -19,7 +19,7 @@ from django_jsonbuffer.summaries import kind_of, summary_of
 from .batches import Batch
 from .descriptions import described
 from .failure_log import FailureLog
-from .outages import Evidence, backoff_after, size_of_probe
+from .outages import WEIGHT, Evidence, backoff_after, size_of_probe
 from .processor_transactions import close_broken_connections
 from .report import DrainReport
 
@@ -41,10 +41,10 @@ class Failures:
         self.log = FailureLog(store.name)
         self.failing: set[str] = set()
         """Ids of the batches that failed and have not succeeded since."""
+        self.given_up: Claim | None = None
+        """The batch that the worker gave up because its processor did not return in time."""
         self.keeps_probe = False
         """Whether the worker holds a single event that it tries next."""
-        self.sees_outage = False
-        """Whether the last failure was one in an outage."""
         self._store = store
         self._options = options
         self._report = report
@@ -54,7 +54,6 @@ class Failures:
         """Halve, release or bury a batch whose processor raised this exception."""
         self._report.failed += 1
         evidence = Evidence.of(claim, error, self._summary(error), self._options)
-        self.sees_outage = evidence.do_all_wait
         if evidence.is_by_exception:
             close_broken_connections()
         with self._lease_may_be_lost(claim):
@@ -86,7 +85,8 @@ class Failures:
             if is_killer or len(places) == 1:
                 return is_killer and self._isolates_killer(claim, places)
             # From both ends in turn, because events that fail often lie next to each other.
-            at, keeps = (size, 1) if claim.row.alone % 4 < 2 else (len(places) - size, 2)
+            is_first = claim.row.alone % (2 * WEIGHT) < WEIGHT
+            at, keeps = (size, 1) if is_first else (len(places) - size, 2)
             self._split(claim, places, at=at, keeps=keeps)
             self.keeps_probe = True
         return True
@@ -110,6 +110,7 @@ class Failures:
         It comes again after a whole lease. With a shorter backoff, which may be over when the
         supervisor has restarted the worker, an event that always hangs would hold up all others.
         """
+        self.given_up = claim
         self.log.hangs(claim, self._options.processor_timeout, stack)
         with self._lease_may_be_lost(claim):
             self._store.release(

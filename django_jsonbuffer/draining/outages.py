@@ -27,16 +27,21 @@ MOST_PROBES: Final = 50
 """Single events that are taken from their batches as probes. After so many an outage is beyond
 doubt, and the probes are halves of batches that have failed twice."""
 
-WEIGHT: Final = 2
-"""How much a failure tells about an outage."""
+WEIGHT: Final = 20
+"""How much a failure tells about an outage. claim.lua knows this number too."""
 
 WEIGHT_OF_AN_EXCEPTION: Final = 2 * WEIGHT
 """Of an exception that means an outage. So an outage is assumed when it comes three times in a row,
 the last time with a single event."""
 
-WEIGHT_OF_A_PIECE: Final = 1
-"""Of a piece that fails with another error than its batch did, although others have succeeded. So
-where many events are bad, twice as many must fail in a row."""
+WEIGHT_OF_A_PIECE: Final = WEIGHT // 2
+"""Of a piece that fails with another error than its batch did, although others have succeeded. And
+of a suspect that fails with an exception that means an outage. So where many events are bad, twice
+as many must fail in a row."""
+
+WEIGHT_OF_A_SUSPECT: Final = WEIGHT // 20
+"""Of a suspect that fails for the first time. An outage may have the error of a bad event. It is
+noticed after 100 single events that fail in a row. So many bad events in a row are rare."""
 
 OUTAGE_ERRORS: Final = (
     OperationalError,
@@ -73,7 +78,7 @@ class Evidence(NamedTuple):
         is_own_failure = claim.attempt > 1 or looks_like(claim.error, summary)
         is_suspect = claim.others_succeeded and is_own_failure
         means_outage = is_by_exception and not claim.others_succeeded
-        weight = _weight(claim, is_suspect=is_suspect, means_outage=means_outage)
+        weight = _weight(claim, is_by_exception, is_suspect=is_suspect, means_outage=means_outage)
         is_alone = claim.count == 1 or means_outage
         failed, alone = claim.row.failed + weight, claim.row.alone + (weight if is_alone else 0)
         is_proven = failed >= WEIGHT * ROW_TO_PROBE and alone >= WEIGHT * PROBES
@@ -84,10 +89,16 @@ class Evidence(NamedTuple):
         return cls(weight, is_by_exception, is_suspect, is_outage, do_all_wait)
 
 
-def _weight(claim: Claim, *, is_suspect: bool, means_outage: bool) -> int:
-    """A batch counts once, and once more after an outage."""
-    if is_suspect or (claim.attempt > 1 and claim.has_failed):
+def _weight(claim: Claim, is_by_exception: bool, *, is_suspect: bool, means_outage: bool) -> int:
+    """A batch counts once, and once more after an outage. With an exception that means an outage,
+    it counts once between two successes.
+    """
+    if is_suspect and is_by_exception:
+        return WEIGHT_OF_A_PIECE
+    if claim.attempt > 1 and claim.has_failed:
         return 0
+    if is_suspect:
+        return WEIGHT_OF_A_SUSPECT
     if claim.others_succeeded:
         return WEIGHT_OF_A_PIECE
     return WEIGHT_OF_AN_EXCEPTION if means_outage else WEIGHT

@@ -44,7 +44,7 @@ def describe_drain(drain: Drain) -> str:
         f"{format_counted(drain.report.batches, 'batch', 'batches')}"
     ]
     if failed:
-        parts.append(f"{format_counted(failed, 'attempt', 'attempts')} failed")
+        parts.append(format_counted(failed, "failure", "failures"))
     if buried:
         parts.append(format_counted(buried, "dead letter", "dead letters"))
     return f"{drain.bucket}: {', '.join(parts)}"

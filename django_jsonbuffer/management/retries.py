@@ -31,10 +31,11 @@ def describe_retries(bucket_states: Iterable[BucketState]) -> Iterator[str]:
 
 def _describe(delivery: Delivery, lease: timedelta) -> str:
     retry_in = delivery.retry_in(lease)
-    retry = f"will be retried in {format_duration(retry_in)}" if retry_in else "can be retried now"
+    is_soon = retry_in < timedelta(seconds=1)
+    retry = "can be retried now" if is_soon else f"will be retried in {format_duration(retry_in)}"
     error = escape_invisible(delivery.error) or "its worker died"
     failed = (
-        f"failed at attempt {delivery.attempt}"
+        f"failed at delivery {delivery.attempt}"
         if delivery.attempt
         else "is a part of one that failed"
     )

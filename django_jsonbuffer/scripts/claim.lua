@@ -204,7 +204,7 @@ local function sources()
   if held.entries == 0 then return { claim_open } end
   if tries % 2 == 1 then return { claim_newest, claim_sealed, claim_open, claim_piece, claim_ready } end
   local is_turn_of_ready = tries > 0 and tries % 8 == 0
-  local is_turn_of_new = tries > 0 or prefers_new or outage.alone % 4 > 1 and outage.alone > 2
+  local is_turn_of_new = tries > 0 or prefers_new or outage.alone % 40 > 19 and outage.alone > 20
   if is_turn_of_new and not is_turn_of_ready then
     return { claim_sealed, claim_open, claim_piece, claim_ready }
   end

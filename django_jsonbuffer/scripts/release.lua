@@ -52,7 +52,8 @@ outage.failed = outage.failed + weight
 if count == 1 or by ~= '' then outage.alone = outage.alone + weight end
 local is_told = 0
 if reason == 'outage' then
-  outage.since, outage.tries = outage.since or now, outage.tries + 1
+  -- It began later than now if the clock was set back. Then its duration begins again.
+  outage.since, outage.tries = math.min(outage.since or now, now), outage.tries + 1
   outage.by = by
   if pause_ms >= 0 then outage.retry = now + pause_ms end
   local between_ms = pause_ms >= 0 and MINUTE_MS or HOUR_MS

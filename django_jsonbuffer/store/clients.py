@@ -67,15 +67,18 @@ def _new_client(alias: str) -> "Redis":
         raise BufferMisconfigured(f"The cache {alias!r} cannot be used: {error}") from error
     except (ConnectionInterrupted, RedisError, RedisClusterException) as error:
         raise BufferUnavailable(f"The cache {alias!r} cannot connect to Redis: {error}") from error
+    try:
+        redis_internals.has_timeout(client)
+    except TypeError as error:
+        # Found now, because a pool counts each connection that it could not make, and would soon
+        # say that it is full.
+        raise misconfigured_option(alias, redis_internals.wrong_option(error)) from error
     return client
 
 
 def has_timeout(alias: str) -> bool:
     """Whether the client stops waiting for a reply after some time."""
-    try:
-        return redis_internals.has_timeout(clients[alias])
-    except TypeError as error:
-        raise misconfigured_option(alias, redis_internals.wrong_option(error)) from error
+    return redis_internals.has_timeout(clients[alias])
 
 
 def misconfigured_option(alias: str, option: str) -> BufferMisconfigured:

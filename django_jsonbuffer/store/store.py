@@ -226,7 +226,7 @@ class Store:
         if not reply:
             raise LeaseLost(
                 f"Batch {claim.id} of bucket {self.name!r} is no longer held by {claim.worker} "
-                f"(attempt {claim.attempt})."
+                f"(delivery {claim.attempt})."
             )
         return reply
 

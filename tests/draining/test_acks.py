@@ -140,7 +140,7 @@ class TestAcknowledge:
         worker.acks.acknowledge(processed)
         assert worker.report == report()
         assert worker.acks.waiting is None
-        assert "They may be processed again" in caplog.text
+        assert "The events may be processed again" in caplog.text
         worker.store.ack(heir)
 
     @pytest.mark.parametrize("rejected", [[], [0]], ids=["ack", "bury"])

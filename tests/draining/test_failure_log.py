@@ -50,7 +50,7 @@ class TestLine:
         bucket.append(1)
         bucket.drain()
         [record] = caplog.records
-        assert "They may be processed again" in record.getMessage()
+        assert "The events may be processed again" in record.getMessage()
         fields = vars(record)
         assert fields["bucket"] == "orders"
         assert fields["batch_id"] in record.getMessage()
@@ -122,7 +122,7 @@ class TestLine:
         )
         assert attempt in failed
         assert "Bucket orders: at delivery 10, the event of batch" in buried
-        assert "is now a dead letter, after 10 attempts: ValueError: no" in buried
+        assert "is now a dead letter, after 10 failed attempts: ValueError: no" in buried
 
     def test_counts_no_attempt_that_is_none(
         self, bucket: Bucket, caplog: pytest.LogCaptureFixture

@@ -10,6 +10,7 @@ from django_jsonbuffer.draining.outages import (
     ROW_TO_PROBE,
     WEIGHT,
     WEIGHT_OF_A_PIECE,
+    WEIGHT_OF_A_SUSPECT,
     WEIGHT_OF_AN_EXCEPTION,
     Evidence,
     backoff_after,
@@ -48,7 +49,8 @@ class TestEvidence:
 
     def test_of_a_piece_that_fails_like_its_batch_says_that_it_is_at_fault(self) -> None:
         piece = a_claim(has_failed=True, others_succeeded=True, error="KeyError: 'path'")
-        assert evidence(piece, summary="KeyError: 'name'") == Evidence(0, False, True, False, False)
+        found = evidence(piece, summary="KeyError: 'name'")
+        assert found == Evidence(WEIGHT_OF_A_SUSPECT, False, True, False, False)
 
     def test_of_a_piece_that_fails_with_another_error_weighs_less(self) -> None:
         piece = a_claim(has_failed=True, others_succeeded=True, error="ValueError: 422 no room")
@@ -73,7 +75,8 @@ class TestEvidence:
 
     def test_of_such_an_exception_is_no_outage_while_others_succeed(self) -> None:
         again = a_claim(attempt=2, has_failed=True, others_succeeded=True)
-        assert evidence(again, OperationalError()) == Evidence(0, True, True, False, False)
+        found = evidence(again, OperationalError())
+        assert found == Evidence(WEIGHT_OF_A_PIECE, True, True, False, False)
 
     def test_of_several_single_events_is_an_outage(self) -> None:
         row = WEIGHT * (PROBES - 1)

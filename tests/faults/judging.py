@@ -454,7 +454,7 @@ class Judge:
         if outage.retry_ms:
             fresh_first = outage.tries % 8 != 0
         else:
-            fresh_first = prefers_new or (outage.alone > 2 and outage.alone % 4 > 1)
+            fresh_first = prefers_new or (outage.alone > 20 and outage.alone % 40 > 19)
         rest = [Source.PIECE, Source.READY]
         return [Source.FRESH, *rest] if fresh_first else [*rest, Source.FRESH]
 
@@ -573,7 +573,7 @@ class Judge:
         if reason in ("retry", "outage") or by:
             batch.successes = self.past.successes
         if reason == "outage":
-            outage.since_ms = outage.since_ms if outage.is_on else self.now_ms
+            outage.since_ms = min(outage.since_ms, self.now_ms) if outage.is_on else self.now_ms
             outage.is_on, outage.by, outage.tries = True, by, outage.tries + 1
             self._tells(*reply, every_ms=MINUTE_MS if pause_ms >= 0 else 60 * MINUTE_MS)
             if pause_ms >= 0:

@@ -341,7 +341,7 @@ class Working:
             at=at,
             keeps=keeps,
             deaths=min(claim.deaths, 2),
-            weight=0 if is_probe else self._run.chance.randint(0, 1),
+            weight=0 if is_probe else self._run.chance.choice([0, 1, 20]),
             error="" if is_probe else "KeyError",
         )
         self._keeps_probe = is_probe
@@ -361,7 +361,7 @@ class Working:
             backoff=chance.choice([NOW, NOW, LEASE / 6, LEASE]),
             reason=reasons.get(what) or Reason(what),
             error="KeyError",
-            weight=chance.choice([0, 1, 3]),
+            weight=chance.choice([0, 1, 20, 40]),
             is_by_exception=is_outage and chance.random() < 0.5,
             pause=chance.choice([None, NOW, LEASE / 6, LEASE]) if is_outage else None,
         )

@@ -77,7 +77,7 @@ class TestTable:
         theirs = "\x1b]0;mine\x07\nCON\u202eGRATS".encode()
         client_of_server.hset(keys.attempts, batch, attempts.replace(b"KeyError", theirs))
         said = show()
-        assert "failed with \\x1b]0;mine\\x07\\nCON\\u202eGRATS at attempt" in said
+        assert "failed with \\x1b]0;mine\\x07\\nCON\\u202eGRATS at delivery" in said
         assert all(char.isprintable() or char == "\n" for char in said)
 
     def test_shows_one_that_cannot_be_read_beside_the_others(

@@ -25,11 +25,11 @@ class TestRetries:
         second = release_failed("orders", error="OSError", backoff=NOW)
         lines = retries()
         assert re.fullmatch(
-            rf"orders: batch {first} failed at attempt 1, and will be retried in (29|30) seconds: "
+            rf"orders: batch {first} failed at delivery 1, and will be retried in (29|30) seconds: "
             "KeyError: 'x'",
             lines[0],
         )
-        assert lines[1].endswith(f"{second} failed at attempt 1, and can be retried now: OSError")
+        assert lines[1].endswith(f"{second} failed at delivery 1, and can be retried now: OSError")
         assert len(lines) == 2
 
     def test_of_a_part_that_was_not_tried_says_so(self) -> None:
@@ -40,7 +40,7 @@ class TestRetries:
             drain.step()
         reason = "is a part of one that failed, and can be retried now: ZeroDivisionError"
         assert [reason in line for line in retries()] == [True, True]
-        assert "failed with ZeroDivisionError at attempt 1." in show()
+        assert "failed with ZeroDivisionError at delivery 1." in show()
 
     def test_of_a_worker_that_died(self) -> None:
         Bucket("orders").append(1)

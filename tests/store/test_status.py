@@ -290,6 +290,13 @@ class TestFailing:
         status = read_status(store)
         assert (status.failing, status.batches_in_flight, status.batches_sealed) == (0, 0, 1)
 
+    def test_tells_the_error_of_the_oldest_failing_batch(self, store: Store) -> None:
+        append(store, 1, 2, batch_size=1)
+        for worker, error in [("a", "KeyError"), ("b", "ValueError")]:
+            fail(store, claimed(store, worker), error=error, backoff=MINUTE)
+        status = read_status(store)
+        assert (status.failing, status.error) == (2, "KeyError")
+
     def test_is_each_half_of_what_was_split(self, store: Store) -> None:
         append(store, 1, 2, batch_size=2)
         held = claimed(store)

@@ -151,7 +151,10 @@ def _exit_at_once() -> None:
 def _describe_kept(drains: Sequence[Drain], rounds: Rounds, *, watch: bool) -> Iterator[str]:
     """A line for each kind of event that the command could not process, and that is kept."""
     if failing := [drain.bucket for drain in drains if drain.is_failing or drain in rounds.broken]:
-        yield f"Some batches of {', '.join(failing)} failed. They are kept. See the log."
+        yield (
+            f"Some events of {', '.join(failing)} failed. They are kept, and come again. For the "
+            "reasons, see the log, or `manage.py show_buckets --verbosity 2`."
+        )
     if not watch:
         yield from filter(None, (drain.forwarding.describe_stuck() for drain in drains))
 
