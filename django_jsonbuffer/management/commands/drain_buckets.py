@@ -57,7 +57,10 @@ class Command(BufferCommand):
             help="With --watch, how long to wait if nothing is pending. Default: 1.",
         )
         parser.add_argument(
-            "--max-batches", type=positive_int, metavar="N", help="Stop after that many batches."
+            "--max-batches",
+            type=positive_int,
+            metavar="N",
+            help="Stop after that many batches of all buckets.",
         )
         parser.add_argument(
             "--max-seconds",
