@@ -16,6 +16,9 @@ from tests.faults.sites import Start, wait_until
 HOUR = 3600
 LEASE_SECONDS = 60
 
+MOST_PROBES_OF_SUSPECTS = 200
+"""Failures that it takes to notice an outage with the error of a bad event."""
+
 
 def events_with(bad: set[int], total: int, kind_of: Callable[[int], str]) -> list[Any]:
     return [[number, kind_of(number)] if number in bad else number for number in range(total)]
@@ -31,6 +34,10 @@ def own_class(number: int) -> str:
 
 def one_of_two(number: int) -> str:
     return ["KeyError", "TypeError"][number % 2]
+
+
+def like_the_endpoint(number: int) -> str:
+    return "RuntimeError"
 
 
 def at_random(share: float, total: int) -> set[int]:
@@ -207,23 +214,35 @@ class TestOutage:
             runs_to_process_all=runs,
         )
 
-    @pytest.mark.parametrize("from_call", [2, 5, 12])
-    def test_that_begins_while_a_batch_is_split(self, start: Start, from_call: int) -> None:
+    @pytest.mark.parametrize(
+        ("from_call", "kind_of"),
+        [
+            (2, key_error),
+            (5, key_error),
+            (12, key_error),
+            (2, like_the_endpoint),
+            (5, like_the_endpoint),
+        ],
+    )
+    def test_that_begins_while_a_batch_is_split(
+        self, start: Start, from_call: int, kind_of: Callable[[int], str]
+    ) -> None:
         with start(rate=240) as running:
             running.serve("RuntimeError", from_call=from_call)
-            running.bucket.extend(events_with({333}, 1000, key_error))
+            running.bucket.extend(events_with({333}, 1000, kind_of))
             running.start_many(1)
             running.sleep(HOUR)
             assert running.bucket.status().dead == 0
             calls = len(running.calls())
-            assert calls <= from_call + most_calls(HOUR, workers=1)
+            first = from_call if kind_of is key_error else from_call + MOST_PROBES_OF_SUSPECTS
+            assert calls <= first + most_calls(HOUR, workers=1)
             running.serve()
             seconds = running.wait_for(999)
             running.wait_until_empty()
             running.check(1000, bad={333})
             assert running.dead() == [333]
         report(
-            f"outage of an hour from call {from_call} on, with one bad event",
+            f"outage of an hour from call {from_call} on, with one bad event, {kind_of.__name__}",
             calls=calls,
             all_others_after=f"{seconds:.0f} s",
             dead=1,

@@ -66,6 +66,8 @@ def _send(batch: Batch) -> None:
 def _fail(number: int, how: str) -> None:
     if how == "hang":
         time.sleep(10**6)
+    if how in ERRORS:
+        raise ERRORS[how]("The endpoint is away.")
     raise type(how, (ValueError,), {})(f"Event {number} is bad.")
 
 
