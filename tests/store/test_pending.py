@@ -81,6 +81,16 @@ class TestTake:
             pending.take(store)
         assert dump(client_of_server, prefix) == before
 
+    def test_counters_of_another_type_let_no_foreign_value_be_copied(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        client_of_server.set(store.keys.open, "rubbish")
+        client_of_server.lpush(store.keys.stats, "foreign")
+        before = dump(client_of_server, prefix)
+        with pytest.raises(KeyOccupied):
+            pending.take(store)
+        assert dump(client_of_server, prefix) == before
+
     def test_many_takers_at_once_get_each_event_once(self, store: Store) -> None:
         append(store, *range(500), batch_size=3)
         got: list[int] = []
