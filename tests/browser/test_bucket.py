@@ -275,6 +275,6 @@ def test_failure_of_the_processor_is_shown(admin_page: Page) -> None:
     orders.processor(divide)
     admin_page.goto(BUCKET)
     press(admin_page, "Drain now")
-    expect(said(admin_page)).to_contain_text("1 attempt failed: see the log.")
+    expect(said(admin_page)).to_contain_text("1 failure: see the log.")
     expect(admin_page.locator(".health")).to_contain_text("failing")
     expect(admin_page.get_by_role("row", name="ZeroDivisionError")).to_be_visible()
