@@ -2,7 +2,7 @@
 
 ``python -m tests.faults.mutants`` makes one after the other, and lets the search look for a broken
 promise; on those that it does not kill, it runs the tests of the scripts. It prints one line for
-each, and takes more than an hour on two cores. With names of files, such as ``renew.lua`` or
+each, and takes about two hours on two cores. With names of files, such as ``renew.lua`` or
 ``shared/leases.lua``, or ``file:line``, it does so for these alone. docs/faults.md says which kinds
 survive, and why they may.
 """
