@@ -35,13 +35,12 @@ WEIGHT_OF_AN_EXCEPTION: Final = 2 * WEIGHT
 the last time with a single event."""
 
 WEIGHT_OF_A_PIECE: Final = WEIGHT // 2
-"""Of a piece that fails with another error than its batch did, although others have succeeded. And
-of a suspect that fails with an exception that means an outage. So where many events are bad, twice
-as many must fail in a row."""
+"""Of a piece that fails with another error than its batch did, although others have succeeded. So
+where many events are bad, twice as many must fail in a row."""
 
 WEIGHT_OF_A_SUSPECT: Final = WEIGHT // 20
-"""Of a suspect that fails for the first time. An outage may have the error of a bad event. It is
-noticed after 100 single events that fail in a row. So many bad events in a row are rare."""
+"""Of a suspect. An outage may have the error of a bad event. It is noticed after 100 single events
+that fail in a row. So many bad events in a row are rare."""
 
 OUTAGE_ERRORS: Final = (
     OperationalError,
@@ -90,12 +89,10 @@ class Evidence(NamedTuple):
 
 
 def _weight(claim: Claim, is_by_exception: bool, *, is_suspect: bool, means_outage: bool) -> int:
-    """A batch counts once, and once more after an outage. With an exception that means an outage,
-    it counts once between two successes.
+    """A batch counts once, and once more after an outage. A suspect that fails with an exception that
+    means an outage counts once between two successes.
     """
-    if is_suspect and is_by_exception:
-        return WEIGHT_OF_A_PIECE
-    if claim.attempt > 1 and claim.has_failed:
+    if claim.attempt > 1 and claim.has_failed and not (is_suspect and is_by_exception):
         return 0
     if is_suspect:
         return WEIGHT_OF_A_SUSPECT

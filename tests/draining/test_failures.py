@@ -402,9 +402,9 @@ class TestOutage:
     def test_of_events_that_failed_before_lets_workers_wait(self) -> None:
         """They failed with an exception that means an outage, and all others have succeeded."""
         bucket = impatient(batch_size=10)
-        refuse(bucket, *range(0, 100, 3), error=OperationalError)
-        bucket.extend(range(100))
-        while bucket.status().processed < 66:
+        refuse(bucket, *range(0, 360, 3), error=OperationalError)
+        bucket.extend(range(360))
+        while bucket.status().processed < 240:
             bucket.drain()
         for _ in range(10):
             bucket.drain()

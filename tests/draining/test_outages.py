@@ -76,7 +76,7 @@ class TestEvidence:
     def test_of_such_an_exception_is_no_outage_while_others_succeed(self) -> None:
         again = a_claim(attempt=2, has_failed=True, others_succeeded=True)
         found = evidence(again, OperationalError())
-        assert found == Evidence(WEIGHT_OF_A_PIECE, True, True, False, False)
+        assert found == Evidence(WEIGHT_OF_A_SUSPECT, True, True, False, False)
 
     def test_of_several_single_events_is_an_outage(self) -> None:
         row = WEIGHT * (PROBES - 1)
