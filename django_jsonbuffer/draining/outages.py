@@ -89,8 +89,9 @@ class Evidence(NamedTuple):
 
 
 def _weight(claim: Claim, is_by_exception: bool, *, is_suspect: bool, means_outage: bool) -> int:
-    """A batch counts once, and once more after an outage. A suspect that fails with an exception that
-    means an outage counts once between two successes.
+    """A batch counts once, and once more after an outage.
+
+    A suspect that fails with an exception that means an outage counts once between two successes.
     """
     if claim.attempt > 1 and claim.has_failed and not (is_suspect and is_by_exception):
         return 0
