@@ -19,7 +19,7 @@ from django_jsonbuffer.summaries import kind_of, summary_of
 from .batches import Batch
 from .descriptions import described
 from .failure_log import FailureLog
-from .outages import WEIGHT, Evidence, backoff_after, size_of_probe
+from .outages import Evidence, backoff_after, is_probe_last, size_of_probe
 from .processor_transactions import close_broken_connections
 from .report import DrainReport
 
@@ -53,20 +53,22 @@ class Failures:
     def failed(self, claim: Claim, error: BaseException) -> None:
         """Halve, release or bury a batch whose processor raised this exception."""
         self._report.failed += 1
-        evidence = Evidence.of(claim, error, self._summary(error), self._options)
+        summary = self._summary(error)
+        evidence = Evidence.of(claim, error, summary, self._options)
         if evidence.is_by_exception:
             close_broken_connections()
         with self._lease_may_be_lost(claim):
             if evidence.is_outage:
-                self._wait(claim, error, evidence)
+                self._wait(claim, error, summary, evidence)
             elif claim.count > 1:
-                self._halve(claim, spans(claim.array), error, weight=evidence.weight)
+                places = spans(claim.array)
+                self._halve(claim, places, error, summary, weight=evidence.weight)
             elif not evidence.is_suspect:
                 backoff = self._backoff(claim.attempt)
-                self._release(claim, error, Reason.RETRY, backoff, weight=evidence.weight)
-                self.log.kept(claim, error, self._summary(error), backoff)
+                self._release(claim, summary, Reason.RETRY, backoff, weight=evidence.weight)
+                self.log.kept(claim, error, summary, backoff)
             else:
-                self._count(claim, error, evidence)
+                self._count(claim, error, summary, evidence)
 
     def failed_after_commit(self, claim: Claim, error: Exception) -> None:
         """Log the error of an on-commit function. The batch has succeeded all the same."""
@@ -84,9 +86,7 @@ class Failures:
         with self._lease_may_be_lost(claim):
             if is_killer or len(places) == 1:
                 return is_killer and self._isolates_killer(claim, places)
-            # From both ends in turn, because events that fail often lie next to each other.
-            is_first = claim.row.alone % (2 * WEIGHT) < WEIGHT
-            at, keeps = (size, 1) if is_first else (len(places) - size, 2)
+            at, keeps = (len(places) - size, 2) if is_probe_last(claim) else (size, 1)
             self._split(claim, places, at=at, keeps=keeps)
             self.keeps_probe = True
         return True
@@ -99,10 +99,11 @@ class Failures:
         places = _places(claim.array)
         with self._lease_may_be_lost(claim):
             if len(places) > 1:
-                self._halve(claim, places, error, weight=0)
+                self._halve(claim, places, error, self._summary(error), weight=0)
             else:
                 reason = f"The batch cannot be read: {kind_of(error)}."
                 self._bury(claim, Burial(*places[0], reason), failures=0)
+                self.log.buried(claim, None, reason, failures=0)
 
     def hangs(self, claim: Claim, stack: str) -> None:
         """Give up a batch whose processor has not returned in time, as if its worker had died.
@@ -136,13 +137,13 @@ class Failures:
         self.log.rejected(claim, len(burials))
         return ended
 
-    def _wait(self, claim: Claim, error: BaseException, evidence: Evidence) -> None:
+    def _wait(self, claim: Claim, error: BaseException, summary: str, evidence: Evidence) -> None:
         """Keep a batch that failed in an outage."""
         backoff = self._backoff(claim.attempt)
         pause = self._backoff(claim.row.tries + 1) if evidence.do_all_wait else None
         outage = self._release(
             claim,
-            error,
+            summary,
             Reason.OUTAGE,
             backoff,
             weight=evidence.weight,
@@ -150,14 +151,17 @@ class Failures:
             pause=pause,
         )
         if outage is not None:
-            self.log.outage(
-                claim, error, self._summary(error), outage, max(backoff, pause or backoff)
-            )
+            self.log.outage(claim, error, summary, outage, max(backoff, pause or backoff))
 
     def _halve(
-        self, claim: Claim, places: Sequence[tuple[int, int]], error: BaseException, *, weight: int
+        self,
+        claim: Claim,
+        places: Sequence[tuple[int, int]],
+        error: BaseException,
+        summary: str,
+        *,
+        weight: int,
     ) -> None:
-        summary = self._summary(error)
         # The pieces of a suspect keep the error that proves it. With another error, the fault may
         # not be theirs.
         proof = claim.error if claim.others_succeeded else summary
@@ -169,34 +173,35 @@ class Failures:
         self._store.split(claim, places, deaths=deaths, **options)
         self.failing.discard(claim.id)
 
-    def _count(self, claim: Claim, error: BaseException, evidence: Evidence) -> None:
+    def _count(self, claim: Claim, error: BaseException, summary: str, evidence: Evidence) -> None:
         """Count an attempt with a single event, while others succeed. The last one buries it."""
         failures, most = claim.failures + 1, self._options.max_attempts
         if failures < most:
             backoff = self._backoff(claim.attempt)
             self._release(
                 claim,
-                error,
+                summary,
                 Reason.FAILURE,
                 backoff,
                 weight=evidence.weight,
                 is_by_exception=evidence.is_by_exception,
             )
-            self.log.counted(claim, error, self._summary(error), f"{failures} of {most}", backoff)
+            self.log.counted(claim, error, summary, f"{failures} of {most}", backoff)
         else:
             burial = Burial(*spans(claim.array)[0], *described(error))
-            self._bury(claim, burial, failures=failures, error=error)
+            self._bury(claim, burial, failures=failures)
+            self.log.buried(claim, error, summary, failures=failures)
 
     def _release(
         self,
         claim: Claim,
-        error: BaseException,
+        summary: str,
         reason: Reason,
         backoff: timedelta,
         **options: Any,
     ) -> Outage | None:
         self.failing.add(claim.id)
-        lease, summary = self._options.lease, self._summary(error)
+        lease = self._options.lease
         return self._store.release(
             claim, lease=lease, backoff=backoff, reason=reason, error=summary, **options
         )
@@ -214,16 +219,13 @@ class Failures:
             "event."
         )
         self._bury(claim, Burial(*places[0], reason), failures=claim.failures)
+        self.log.buried(claim, None, reason, failures=claim.failures)
         return True
 
-    def _bury(
-        self, claim: Claim, burial: Burial, *, failures: int, error: BaseException | None = None
-    ) -> None:
+    def _bury(self, claim: Claim, burial: Burial, *, failures: int) -> None:
         self._store.bury(claim, [burial], processed=0, failures=failures)
         self._report.buried += 1
         self.failing.discard(claim.id)
-        summary = burial.error if error is None else self._summary(error)
-        self.log.buried(claim, error, summary, failures=failures)
 
     @contextmanager
     def _lease_may_be_lost(self, claim: Claim) -> Iterator[None]:

@@ -117,6 +117,14 @@ def size_of_probe(claim: Claim) -> int:
     return int(row.failed >= WEIGHT * ROW_TO_PROBE or (row.is_by_exception and claim.attempt > 2))
 
 
+def is_probe_last(claim: Claim) -> bool:
+    """Whether the next probe is taken from the end of its batch.
+
+    From both ends in turn, because events that fail often lie next to each other.
+    """
+    return claim.row.alone % (2 * WEIGHT) >= WEIGHT
+
+
 def backoff_after(attempts: int, *, most: timedelta) -> timedelta:
     """The backoff doubles with each attempt. Its jitter keeps workers from retrying in step, with
     each other and with a service that is away at regular times.

@@ -67,13 +67,19 @@ def _new_client(alias: str) -> "Redis":
         raise BufferMisconfigured(f"The cache {alias!r} cannot be used: {error}") from error
     except (ConnectionInterrupted, RedisError, RedisClusterException) as error:
         raise BufferUnavailable(f"The cache {alias!r} cannot connect to Redis: {error}") from error
+    _require_known_options(alias, client)
+    return client
+
+
+def _require_known_options(alias: str, client: "Redis") -> None:
+    """Raises :class:`BufferMisconfigured` before the pool makes a connection.
+
+    It would count each one that it could not make, and soon say that all are in use.
+    """
     try:
         redis_internals.has_timeout(client)
     except TypeError as error:
-        # Found now, because a pool counts each connection that it could not make, and would soon
-        # say that it is full.
         raise misconfigured_option(alias, redis_internals.wrong_option(error)) from error
-    return client
 
 
 def has_timeout(alias: str) -> bool:
