@@ -13,10 +13,11 @@ from typing import Final, Self
 
 from django_jsonbuffer.declarations import Parts, Processor
 from django_jsonbuffer.exceptions import BufferUnavailable, JSONBufferError
-from django_jsonbuffer.store.claims import Claim, position
+from django_jsonbuffer.store.claims import Claim
 
 from .acks import Acks
 from .batches import Batch, Processed
+from .cursors import Cursor
 from .failures import Failures
 from .forwarding import Forwarding
 from .leases import Lease
@@ -28,12 +29,8 @@ from .watchdog import watched
 _LONGEST_WAIT_SECONDS: Final = 0.5
 """How long one call of `wait` takes at most."""
 
-MOST_TRIES: Final = 3
-"""After so many tries in an outage, a drain without `watch` ends. After fewer, it may be no outage,
-but a row of bad events."""
-
 _LONGEST_PAUSE_SECONDS: Final = 5.0
-"""The longest pause between them that it waits for."""
+"""The longest pause of an outage that a drain without `watch` waits for."""
 
 
 class Drain:
@@ -79,15 +76,7 @@ class Drain:
         self._has_joined = False
         self._waits_for_outage = False
         self._has_sealed = False
-        self._prefers_new = False
-        """Whether to claim a batch that was never delivered next, because the last one failed."""
-        self._last: str | None = None
-        """Behind which id to look for batches that come again. Without `watch`, it is the id of the
-        newest batch that this drain claimed. A worker that watches goes round."""
-        self._tries = 0
-        """If the last batch failed in an outage, the tries that had failed before."""
-        self._newest: str | None = None
-        """Id of the batch that was the newest when this drain began."""
+        self._cursor = Cursor(watch=watch)
 
     @property
     def is_failing(self) -> bool:
@@ -132,8 +121,7 @@ class Drain:
         if self._failures.replaces(claim):
             return True
         done = self._process(claim)
-        self._tries = 0 if done else claim.row.tries
-        self._prefers_new = self._watch and not done and not self._prefers_new
+        self._cursor.note_end(claim, is_done=done is not None)
         if done:
             self._acks.acknowledge(done)
         return True
@@ -150,10 +138,10 @@ class Drain:
         if self._watch or not self._has_sealed:
             self.forwarding.forward()
         if not self._watch and not self._has_sealed:
-            self._newest, foreign = self._store.seal()
+            self._cursor.newest, foreign = self._store.seal()
             self.report.buried += foreign
             self._has_sealed = True
-        if not self._watch and (self._newest is None or self._tries >= MOST_TRIES):
+        if self._cursor.is_at_end:
             return None
         self._has_joined = True
         self._lease.begin()
@@ -161,9 +149,9 @@ class Drain:
             self._worker,
             lease=self._options.lease,
             linger=self._options.linger if self._watch else None,
-            after=self._last,
-            newest=self._newest,
-            prefers_new=self._prefers_new,
+            after=self._cursor.last,
+            newest=self._cursor.newest,
+            prefers_new=self._cursor.prefers_new,
         )
         self.report.buried += found.foreign
         self._waits_for_outage = found.reason == "outage"
@@ -172,18 +160,9 @@ class Drain:
             is_long = found.reason == "outage" and seconds > _LONGEST_PAUSE_SECONDS
             self.wait_seconds = 0.0 if is_long else seconds
         if (claim := found.claim) is not None:
-            self._note_place(claim)
+            self._cursor.note_claim(claim, is_probe=self._failures.keeps_probe)
         self._failures.keeps_probe = False
         return claim
-
-    def _note_place(self, claim: Claim) -> None:
-        """Note behind which batch the next claim looks for batches that come again."""
-        if self._watch:
-            if claim.attempt > 1:
-                self._last = claim.stream_id
-        # Older batches may come after a probe, and after a try in an outage.
-        elif not self._failures.keeps_probe and not claim.row.tries:
-            self._last = max(self._last or claim.stream_id, claim.stream_id, key=position)
 
     def _process(self, claim: Claim) -> Processed | None:
         """Call the processor. None if the batch failed, and was released, halved or buried."""

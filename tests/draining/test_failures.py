@@ -7,7 +7,7 @@ import pytest
 from django.db import InterfaceError, OperationalError
 
 from django_jsonbuffer import Batch, Bucket
-from django_jsonbuffer.draining.drain import MOST_TRIES
+from django_jsonbuffer.draining.cursors import MOST_TRIES
 from django_jsonbuffer.draining.outages import MOST_PROBES, PROBES, ROW_TO_PROBE
 from django_jsonbuffer.encoding import JSONEncoder
 from django_jsonbuffer.exceptions import BufferUnavailable, InvalidEvent, LeaseLost
