@@ -147,8 +147,8 @@ class FailureLog:
     def _new_places(self, error: BaseException | None, summary: str) -> str:
         """The traceback of an error that was not logged before, without its message.
 
-        A line of source code may contain the message. So if the summary must not have it, the
-        traceback has no source code.
+        A line of source code may contain the message. If the log may not have messages, the
+        traceback names files and lines alone.
         """
         if error is None:
             return ""

@@ -105,9 +105,10 @@ def _weight(claim: Claim, is_by_exception: bool, *, is_suspect: bool, means_outa
 def size_of_probe(claim: Claim) -> int:
     """How many events of the batch a worker tries next. 0 for all, which is no probe.
 
-    When batches fail in a row, one event is enough, and when a batch failed twice with an exception
-    that means an outage: one of its events may be the reason. After many probes batches stay whole,
-    unless they have failed twice: then each half is tried, because there may be good events in it.
+    It is one event when several batches have failed in a row. It is also one event when a batch has
+    failed twice with an exception that means an outage, because one of its events may be the reason
+    for the exception. After many probes, a batch is tried whole. If it has failed twice, its halves
+    are tried, because there may be good events in them.
     """
     row = claim.row
     if claim.count == 1:

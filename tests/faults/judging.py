@@ -581,7 +581,7 @@ class Judge:
         check((reply[0] >= 0) == outage.is_on, "an outage was told wrong")
 
     def _tells(self, since_ms: int, is_told: int, *, every_ms: int) -> None:
-        """A worker is told of an outage. It logs it, unless that was done a short time ago."""
+        """A worker learns of an outage. It must log it if no worker has done so for a while."""
         silence_ms = abs(self.now_ms - self.past.told_ms)
         check(not is_told or silence_ms > every_ms - 1000, "an outage was logged too often")
         check(is_told or silence_ms < every_ms + 1000, "an outage was not logged")

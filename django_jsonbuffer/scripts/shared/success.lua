@@ -5,8 +5,9 @@ local SHORTEST_OUTAGE_MS = 10 * 1000 -- a shorter one may be a row of bad events
 local MOST_ACQUITTED = 500 -- characters
 
 -- Counts the success, and forgets the failures in a row. Returns how long the outage was that ends
--- with it (ms), or -1 when no worker has logged one. If the workers waited in it for long enough, the
--- failures since the success before do not count: the number of that success is added to `acquitted`.
+-- with it (ms), or -1 when no worker has logged one. After a long outage in which the workers waited,
+-- what failed in it does not count. These batches have the number of the success before the outage, so
+-- this number is added to `acquitted`.
 local function note_success(stats)
   local outage, successes = outage_at(stats), total_of(stats, 'successes')
   redis.call('HDEL', stats, 'outage')
