@@ -1,7 +1,7 @@
 """Batches that fail: halved until the event that fails stands alone, retried, and at last buried.
 
-An event is buried only if the processor has succeeded with others since it first failed. While
-nothing succeeds, it is an outage: all events are kept, and tries become rare.
+An event is buried only if the processor has succeeded with others since it first failed. In an
+outage, all events are kept, and tries become rare.
 """
 
 from collections.abc import Iterator, Sequence

@@ -121,7 +121,8 @@ def size_of_probe(claim: Claim) -> int:
 def is_probe_last(claim: Claim) -> bool:
     """Whether the next probe is taken from the end of its batch.
 
-    From both ends in turn, because events that fail often lie next to each other.
+    It changes with the weight of the probes so far, because events that fail often lie next to each
+    other.
     """
     return claim.row.alone % (2 * WEIGHT) >= WEIGHT
 

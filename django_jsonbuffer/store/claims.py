@@ -31,7 +31,7 @@ class Row(NamedTuple):
     """The weight of the single events, and of exceptions that mean an outage."""
 
     is_by_exception: bool
-    """Whether the outage began with an exception that means an outage."""
+    """Whether the last try in the outage failed with an exception that means an outage."""
 
     tries: int
     """Tries that failed since the outage began. 0 if there is none."""

@@ -5,7 +5,7 @@
 --   failed  weight of the failures since the last success
 --   alone   weight of the failures of single events, and of exceptions that mean an outage
 --   since   when the outage began (ms), or nil when there is none
---   by      'x' when an exception that means an outage began it, else ''
+--   by      'x' when its last try failed with an exception that means an outage, else ''
 --   retry   before when (ms) no worker may try again, or 0 when workers do not wait yet
 --   tries   tries that failed in the outage
 --   told    when a worker last logged this outage (ms), or 0
