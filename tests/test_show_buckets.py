@@ -19,6 +19,7 @@ from django_jsonbuffer.appending.spill import Spill
 from tests import server
 from tests.server import Redis
 from tests.spilling import put
+from tests.test_drain_buckets import heed_interrupts
 
 pytestmark = pytest.mark.usefixtures("nothing_declared")
 
@@ -141,6 +142,7 @@ class TestProcess:
         with subprocess.Popen(
             command,
             env=environment(prefix),
+            preexec_fn=heed_interrupts,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -160,7 +162,9 @@ class TestProcess:
         Bucket("orders").append(1)
         ours, theirs = pty.openpty()
         command = [*MANAGE, "show_buckets", "--watch", "--interval", "0.05"]
-        with subprocess.Popen(command, env=environment(prefix), stdout=theirs) as watching:
+        with subprocess.Popen(
+            command, env=environment(prefix), stdout=theirs, preexec_fn=heed_interrupts
+        ) as watching:
             os.close(theirs)
             said = b""
             deadline = time.monotonic() + 30
@@ -179,7 +183,12 @@ class TestProcess:
         Bucket("orders").append(1)
         command = [*MANAGE, "show_buckets", "--watch", "--interval", "0.05", "--format", "json"]
         with subprocess.Popen(
-            command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=heed_interrupts,
         ) as watching:
             assert watching.stdout is not None
             assert watching.stderr is not None
