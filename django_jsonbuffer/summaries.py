@@ -15,7 +15,10 @@ LONGEST_LOGGED_TRACEBACK: Final = 4_000
 
 _LONGEST_MESSAGE: Final = 300
 
-_VALUES: Final = re.compile(r"""\d+|'[^']*'|"[^"]*\"""")
+_VALUES: Final = re.compile(r"""[\w-]*\d[\w-]*|'[^']*'|"[^"]*\"""")
+"""What may differ between events that fail for the same reason: numbers, ids and quoted values."""
+
+_NUMBERS: Final = re.compile(r"\d+")
 
 
 def kind_of(error: BaseException) -> str:
@@ -67,5 +70,10 @@ def is_ours(error: BaseException) -> bool:
 
 
 def looks_like(one: str, other: str) -> bool:
-    """Whether two summaries differ at most in numbers and in what stands in quotes."""
-    return _VALUES.sub("", one) == _VALUES.sub("", other)
+    """Whether two summaries differ at most in words with digits and in what stands in quotes."""
+    return _without_values(one) == _without_values(other)
+
+
+def _without_values(summary: str) -> tuple[str, str]:
+    kind, _, message = summary.partition(": ")
+    return _NUMBERS.sub("", kind), _VALUES.sub("", message)

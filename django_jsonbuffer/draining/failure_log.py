@@ -44,7 +44,7 @@ class FailureLog:
 
     def kept(self, claim: Claim, error: BaseException, summary: str, backoff: timedelta) -> None:
         level = logging.WARNING if claim.attempt == 1 else logging.INFO
-        text = "Nothing else has succeeded since, so this is not counted as an attempt."
+        text = "Nothing else has succeeded meanwhile, so this is not counted as an attempt."
         whole = f"{_failed(claim, summary)} {text} {_again(backoff)}"
         self._write(level, claim, summary, whole, error)
 
@@ -57,26 +57,34 @@ class FailureLog:
         self._write(logging.ERROR, claim, summary, text, error)
 
     def outage(
-        self, claim: Claim, error: BaseException, summary: str, outage: Outage, backoff: timedelta
+        self,
+        claim: Claim,
+        error: BaseException,
+        summary: str,
+        outage: Outage,
+        *,
+        backoff: timedelta,
+        pause: timedelta | None,
     ) -> None:
-        """Log an outage when it begins, and once a minute."""
+        """Log an outage when it begins, and once a minute. `pause` is for all workers, if any."""
+        again = _again(max(backoff, pause or backoff))
         if not outage.is_to_be_logged:
             text = f"{_failed(claim, summary)} The outage goes on."
             self._write(logging.DEBUG, claim, summary, text, None)
         elif not outage.duration:
-            text = (
-                f"{_failed(claim, summary)} This looks like an outage: all events are kept, and "
-                f"workers try again at intervals. {_again(backoff)}"
-            )
+            kept = "Nothing else has succeeded meanwhile, so it is kept, as in an outage."
+            if pause is not None:
+                kept = "This looks like an outage: all events are kept, and workers wait."
+            text = f"{_failed(claim, summary)} {kept} {again}"
             self._write(logging.ERROR, claim, summary, text, error)
         else:
             goes_on = f"The outage goes on for {_minutes(outage.duration)}."
-            text = f"{goes_on} {_failed(claim, summary)} {_again(backoff)}"
+            text = f"{goes_on} {_failed(claim, summary)} {again}"
             self._write(logging.WARNING, claim, summary, text, None)
 
     def outage_ended(self, duration: timedelta) -> None:
         logger.warning(
-            "Bucket %s: the outage is over, after %s. The events that waited are processed.",
+            "Bucket %s: the outage is over, after %s: the processor succeeds again.",
             self._bucket,
             _minutes(duration),
             extra={"bucket": self._bucket},
@@ -170,7 +178,12 @@ def _subject(claim: Claim) -> str:
 
 def _failed(claim: Claim, summary: str, which: str = "") -> str:
     """The delivery is not the number of attempts, because not every failure counts as one."""
-    return f"{_subject(claim)} failed at delivery {claim.attempt}{which} with {summary}."
+    return f"{_subject(claim)} failed at delivery {claim.attempt}{which} with {_stopped(summary)}"
+
+
+def _stopped(text: str) -> str:
+    """The text with a full stop, if it does not end a sentence itself."""
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
 def _again(backoff: timedelta) -> str:

@@ -65,7 +65,8 @@ class Failures:
                 self._halve(claim, places, error, summary, weight=evidence.weight)
             elif not evidence.is_suspect:
                 backoff = self._backoff(claim.attempt)
-                self._release(claim, summary, Reason.RETRY, backoff, weight=evidence.weight)
+                reason = Reason.CHANGED if claim.others_succeeded else Reason.RETRY
+                self._release(claim, summary, reason, backoff, weight=evidence.weight)
                 self.log.kept(claim, error, summary, backoff)
             else:
                 self._count(claim, error, summary, evidence)
@@ -151,7 +152,7 @@ class Failures:
             pause=pause,
         )
         if outage is not None:
-            self.log.outage(claim, error, summary, outage, max(backoff, pause or backoff))
+            self.log.outage(claim, error, summary, outage, backoff=backoff, pause=pause)
 
     def _halve(
         self,

@@ -34,9 +34,9 @@ WEIGHT_OF_AN_EXCEPTION: Final = 2 * WEIGHT
 """Of an exception that means an outage. So an outage is assumed when it comes three times in a row,
 the last time with a single event."""
 
-WEIGHT_OF_A_PIECE: Final = WEIGHT // 2
-"""Of a piece that fails with another error than its batch did, although others have succeeded. So
-where many events are bad, twice as many must fail in a row."""
+WEIGHT_OF_ANOTHER_ERROR: Final = WEIGHT // 2
+"""Of an event that fails with another error than before, or than the batch that it was a piece of,
+although others have succeeded. So where many events are bad, twice as many must fail in a row."""
 
 WEIGHT_OF_A_SUSPECT: Final = WEIGHT // 20
 """Of a suspect. An outage may have the error of a bad event. It is noticed after 100 single events
@@ -61,8 +61,9 @@ class Evidence(NamedTuple):
     """Whether its exception is of a class that means an outage."""
 
     is_suspect: bool
-    """Whether the fault is its own, as it seems: the processor has succeeded with others since it
-    failed, or since a batch that it was a piece of failed with a like error."""
+    """Whether the fault is its own, as it seems: the processor has succeeded with others since it,
+    or a batch that it was a piece of, failed with a like error. Another error may be that of an
+    outage, unless others succeed although the error changes again and again."""
 
     is_outage: bool
     """Whether the batch waits for the end of an outage."""
@@ -74,32 +75,34 @@ class Evidence(NamedTuple):
     def of(cls, claim: Claim, error: BaseException, summary: str, options: Options) -> "Evidence":
         """`summary` is that of the error, as the log has it."""
         is_by_exception = isinstance(error, (*OUTAGE_ERRORS, *options.outage_errors))
-        is_own_failure = claim.attempt > 1 or looks_like(claim.error, summary)
+        is_own_failure = claim.has_changed or looks_like(claim.error, summary)
         is_suspect = claim.others_succeeded and is_own_failure
         means_outage = is_by_exception and not claim.others_succeeded
-        weight = _weight(claim, is_by_exception, is_suspect=is_suspect, means_outage=means_outage)
+        weight = _weight(claim, is_by_exception, is_suspect=is_suspect)
         is_alone = claim.count == 1 or means_outage
         failed, alone = claim.row.failed + weight, claim.row.alone + (weight if is_alone else 0)
         is_proven = failed >= WEIGHT * ROW_TO_PROBE and alone >= WEIGHT * PROBES
         do_all_wait = is_proven or claim.row.tries > 0
         # Few events are no proof, but it is an outage for them.
-        has_waited = claim.count == 1 and claim.attempt >= PROBES and not is_suspect
+        has_waited = claim.count == 1 and claim.attempt >= PROBES and not claim.others_succeeded
         is_outage = means_outage or do_all_wait or has_waited
         return cls(weight, is_by_exception, is_suspect, is_outage, do_all_wait)
 
 
-def _weight(claim: Claim, is_by_exception: bool, *, is_suspect: bool, means_outage: bool) -> int:
+def _weight(claim: Claim, is_by_exception: bool, *, is_suspect: bool) -> int:
     """A batch counts once, and once more after an outage.
 
-    A suspect that fails with an exception that means an outage counts once between two successes.
+    Between two successes of others, it counts once more if its error is another one, or if its
+    exception means an outage.
     """
-    if claim.attempt > 1 and claim.has_failed and not (is_suspect and is_by_exception):
-        return 0
+    fails_again = claim.attempt > 1 and claim.has_failed
     if is_suspect:
-        return WEIGHT_OF_A_SUSPECT
+        return 0 if fails_again and not is_by_exception else WEIGHT_OF_A_SUSPECT
     if claim.others_succeeded:
-        return WEIGHT_OF_A_PIECE
-    return WEIGHT_OF_AN_EXCEPTION if means_outage else WEIGHT
+        return WEIGHT_OF_ANOTHER_ERROR
+    if fails_again:
+        return 0
+    return WEIGHT_OF_AN_EXCEPTION if is_by_exception else WEIGHT
 
 
 def size_of_probe(claim: Claim) -> int:

@@ -27,8 +27,8 @@
 -- Returns {foreign, id, token, attempt, count, events, failures, deaths, suspicion, error, failed,
 -- alone, by, tries}. `foreign` is the number of foreign values that became dead letters. `attempt` is
 -- the number of this delivery, from 1. `suspicion` is 1 when the batch has failed, 2 when the
--- processor has succeeded with other batches since, else 0; what failed in an outage that is over has
--- not failed. The last four are those of outage_at(), with 0 for `tries` while workers do not wait.
+-- processor has succeeded with other batches since, 3 when also its last failure was not counted
+-- because its error was another one, else 0; what failed in an outage that is over has not failed. The last four are those of outage_at(), with 0 for `tries` while workers do not wait.
 -- If nothing was claimed, returns {foreign, wait_ms, reason}. When `foreign` is not 0, call again: one
 -- call sets aside a limited number of foreign values. Otherwise wait so long, if the reason is
 -- `outage`, or `doubt`: a lease has run out, but its worker may live. Else the reason is empty.
@@ -67,6 +67,12 @@ local function doubt_ms()
   return math.max(0, math.min((resumed or 0) + grace_ms - now, grace_ms))
 end
 
+local function suspicion_of(past)
+  if not past.successes then return 0 end
+  if successes == past.successes then return 1 end
+  return past.changed == '' and 2 or 3
+end
+
 -- The reply for an entry that this worker holds. Or nil when the entry was not a batch: then it has
 -- become a dead letter.
 local function claimed(entry, attempt, was_claimed, has_died)
@@ -91,9 +97,8 @@ local function claimed(entry, attempt, was_claimed, has_died)
   end
   if has_died then count_death(past, successes, now) end
   remember_attempts(attempts, entry[1], past)
-  local suspicion = past.successes and (successes > past.successes and 2 or 1) or 0
   return { foreign, entry[1], past.token, attempt, count, events, past.failures, past.deaths,
-    suspicion, past.error, outage.failed, outage.alone, outage.by, tries }
+    suspicion_of(past), past.error, outage.failed, outage.alone, outage.by, tries }
 end
 
 local function with_fewest_deliveries(ready)
@@ -184,7 +189,8 @@ local function claim_ready()
 end
 
 local function claim_piece()
-  if is_once then return nil end -- a drain takes all in the order of their ids
+  -- A drain takes all in the order of their ids, except in an outage, which a good piece may end.
+  if is_once and tries == 0 then return nil end
   return claim_delivered(false, 'IDLE', UNTRIED_MS, '-', '+', 1, NOBODY)
 end
 

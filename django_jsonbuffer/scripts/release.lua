@@ -11,8 +11,9 @@
 -- ARGV[3]  attempt     number of the delivery that the worker holds, from 1
 -- ARGV[4]  count       events of the batch
 -- ARGV[5]  idle_ms     idle time of the batch: the lease less the backoff
--- ARGV[6]  reason      why it is released: failure (counts as an attempt), retry (does not), outage
---                      (does not, and it goes on or begins), death (counts as the death of a worker)
+-- ARGV[6]  reason      why it is released: failure (counts as an attempt), retry (does not), changed
+--                      (does not, because its error is another one), outage (does not, and it goes
+--                      on or begins), death (counts as the death of a worker)
 -- ARGV[7]  weight      how much this failure tells about an outage: 0 for nothing
 -- ARGV[8]  by          'x' for an exception that means an outage, else ''
 -- ARGV[9]  pause_ms    how long no worker may try again in an outage; -1 when they do not wait yet
@@ -45,8 +46,9 @@ if reason == 'death' then count_death(past, successes, now) end
 past.first_ms, past.error = past.first_ms or now, error
 -- After a failure that is not counted, others must succeed before the next one is. The same holds after
 -- an exception that means an outage.
-local begins_again = reason == 'retry' or reason == 'outage' or by ~= ''
+local begins_again = by ~= '' or (reason ~= 'failure' and reason ~= 'death')
 if begins_again or not past.successes then past.successes = successes end
+past.changed = reason == 'changed' and '1' or ''
 if reason == 'failure' then past.failures = past.failures + 1 end
 outage.failed = outage.failed + weight
 if count == 1 or by ~= '' then outage.alone = outage.alone + weight end

@@ -77,6 +77,10 @@ class Claim:
     """Whether the processor has succeeded with other batches since this one first failed. Or since
     it last failed with an exception that means an outage."""
 
+    has_changed: bool = False
+    """Whether its last failure was not counted because its error was another one, and others have
+    succeeded since."""
+
     error: str = ""
     """The error of the last failure. Empty if there was none."""
 
@@ -99,6 +103,7 @@ class Claim:
             deaths=deaths,
             has_failed=suspicion > 0,
             others_succeeded=suspicion > 1,
+            has_changed=suspicion > 2,
             error=error.decode(errors="replace"),
             row=Row(failed, alone, bool(by), tries),
         )
@@ -129,6 +134,10 @@ class Reason(Enum):
 
     RETRY = "retry"
     """The processor failed, but that is no attempt."""
+
+    CHANGED = "changed"
+    """The processor failed with another error than before, which may be that of an outage. That is
+    no attempt, but the next failure is one if others succeed, whatever its error is."""
 
     OUTAGE = "outage"
     """The processor failed in an outage. Workers wait before they try again."""

@@ -16,6 +16,10 @@ def lines(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> lis
     return [record.getMessage() for record in caplog.records if record.levelno >= level]
 
 
+def outage(log: FailureLog, *rest: Any, pause: timedelta | None = None) -> None:
+    log.outage(*rest, backoff=timedelta(seconds=1), pause=pause)
+
+
 class TestLine:
     def test_has_type_message_bucket_batch_and_place(
         self, bucket: Bucket, caplog: pytest.LogCaptureFixture
@@ -150,9 +154,9 @@ class TestDelivery:
             lambda log, *rest: log.halved(*rest),
             lambda log, *rest: log.kept(*rest, timedelta(0)),
             lambda log, *rest: log.failed_after_commit(*rest),
-            lambda log, *rest: log.outage(*rest, Outage(timedelta(0), True), timedelta(0)),
-            lambda log, *rest: log.outage(*rest, Outage(timedelta(9), True), timedelta(0)),
-            lambda log, *rest: log.outage(*rest, Outage(timedelta(9), False), timedelta(0)),
+            lambda log, *rest: outage(log, *rest, Outage(timedelta(0), True)),
+            lambda log, *rest: outage(log, *rest, Outage(timedelta(9), True)),
+            lambda log, *rest: outage(log, *rest, Outage(timedelta(9), False)),
             lambda log, *rest: log.buried(*rest, failures=0),
             lambda log, claim, *rest: log.rejected(claim, 1),
             lambda log, claim, *rest: log.killer_halved(claim),
@@ -192,15 +196,27 @@ class TestOutage:
     ) -> None:
         log, error = FailureLog("orders"), RuntimeError("down")
         for seconds in range(0, 300, 10):
-            outage = Outage(timedelta(seconds=seconds), seconds % 60 == 0)
-            log.outage(self.claim(), error, "RuntimeError: down", outage, timedelta(seconds=5))
+            found = Outage(timedelta(seconds=seconds), seconds % 60 == 0)
+            outage(
+                log, self.claim(), error, "RuntimeError: down", found, pause=timedelta(seconds=5)
+            )
         log.outage_ended(timedelta(seconds=300))
         began, *goes_on, ended = lines(caplog)
         assert "This looks like an outage" in began
         assert [line.split(".")[0] for line in goes_on] == [
             f"Bucket orders: The outage goes on for 0:0{minutes}:00" for minutes in range(1, 5)
         ]
-        assert ended.startswith("Bucket orders: the outage is over, after 0:05:00.")
+        assert ended.startswith("Bucket orders: the outage is over, after 0:05:00:")
+
+    def test_says_how_long_workers_wait_if_they_do(self, caplog: pytest.LogCaptureFixture) -> None:
+        log, begun = FailureLog("orders"), Outage(timedelta(0), True)
+        for pause in (timedelta(seconds=5), None):
+            outage(log, self.claim(), RuntimeError(), "RuntimeError: down!", begun, pause=pause)
+        all_wait, is_alone = lines(caplog)
+        assert "down! This looks like an outage: all events are kept, and workers wait." in all_wait
+        assert "It comes again in about 5.0 s." in all_wait
+        assert "down! Nothing else has succeeded meanwhile, so it is kept, as in" in is_alone
+        assert "It comes again in about 1.0 s." in is_alone
 
     def test_of_a_whole_bucket_is_one_line(self, caplog: pytest.LogCaptureFixture) -> None:
         bucket = impatient(batch_size=100)

@@ -237,6 +237,24 @@ class TestAttempts:
         assert {letter.event for letter in bucket.dead} == bad
         assert sorted(got) == [number for number in range(1000) if number not in bad]
 
+    def test_count_if_the_error_is_another_one_each_time(self) -> None:
+        """While others succeed, it is the event that fails. Every second failure counts."""
+        bucket = impatient(batch_size=1)
+        words = iter("abcdefghijklmnopqrstuvwxyz")
+
+        def store(batch: Batch) -> None:
+            if batch[0] == "bad":
+                raise ValueError(next(words))
+
+        bucket.processor(store)
+        bucket.append("bad")
+        for event in range(21):
+            assert bucket.status().dead == 0
+            bucket.append(event)
+            bucket.drain()
+        [letter] = bucket.dead
+        assert letter.event == "bad"
+
     def test_are_not_counted_before_another_event_has_succeeded(self) -> None:
         bucket = impatient(batch_size=1, max_attempts=1)
         refuse(bucket, "bad")
@@ -349,6 +367,15 @@ class TestOutage:
             bucket.drain()
         assert sorted(got) == [*range(100, 400)]
 
+    def test_hides_no_good_pieces_from_drains_that_end(self) -> None:
+        """More than a hundred bad events stand alone, and the good pieces lie behind them."""
+        bucket = impatient()
+        got = refuse(bucket, *range(150))
+        bucket.extend(range(1000))
+        for _ in range(40):
+            bucket.drain()
+        assert sorted(got) == [*range(150, 1000)]
+
     @pytest.mark.parametrize("error", [OSError, OperationalError])
     def test_hides_no_good_events_in_batches_with_a_bad_one(self, error: type[Exception]) -> None:
         bucket = impatient(batch_size=100, max_attempts=1)
@@ -373,7 +400,7 @@ class TestOutage:
             assert bucket.status().outage is None
             bucket.drain()
         assert bucket.status().outage is not None
-        assert "This looks like an outage" in caplog.text
+        assert "so it is kept, as in an outage" in caplog.text
         bucket.processor(lambda batch: None)
         assert bucket.drain().processed == 1
         assert "the outage is over" in caplog.text
@@ -500,6 +527,37 @@ class TestOutage:
         assert bucket.status().outage is not None
         assert calls < 12 + 30 + 40
         assert {letter.event for letter in bucket.dead} <= bad
+
+    @pytest.mark.parametrize("bad", [1, 5, 150])
+    def test_that_begins_after_events_have_failed_buries_none_of_them(self, bad: int) -> None:
+        """They failed with another error, and nothing else comes."""
+        bucket = impatient()
+        is_away, calls = False, 0
+
+        def store(batch: Batch) -> None:
+            nonlocal calls
+            calls += 1
+            if is_away:
+                raise OSError("503 Server Error: not now")
+            if min(batch) < bad:
+                raise OSError("422 Client Error: no such customer")
+
+        bucket.processor(store)
+        bucket.extend(range(1000))
+        while bucket.status().processed < 1000 - bad:
+            bucket.drain()
+        is_away, calls = True, 0
+        for _ in range(50):
+            bucket.drain()
+        assert bucket.status().dead == 0
+        assert bucket.status().outage is not None
+        assert calls <= (50 * bad if bad <= 5 else 100)
+        is_away = False
+        for event in range(1000, 1020):
+            bucket.append(event)
+            bucket.drain()
+        drain_all(bucket)
+        assert sorted(letter.event for letter in bucket.dead) == [*range(bad)]
 
     def test_does_not_look_like_one_when_one_batch_alone_is_bad(self) -> None:
         bucket = Bucket("orders", batch_size=100)

@@ -9,9 +9,9 @@ from django_jsonbuffer.draining.outages import (
     PROBES,
     ROW_TO_PROBE,
     WEIGHT,
-    WEIGHT_OF_A_PIECE,
     WEIGHT_OF_A_SUSPECT,
     WEIGHT_OF_AN_EXCEPTION,
+    WEIGHT_OF_ANOTHER_ERROR,
     Evidence,
     backoff_after,
     size_of_probe,
@@ -55,16 +55,29 @@ class TestEvidence:
     def test_of_a_piece_that_fails_with_another_error_weighs_less(self) -> None:
         piece = a_claim(has_failed=True, others_succeeded=True, error="ValueError: 422 no room")
         found = evidence(piece, summary="ValueError: 503 not now")
-        assert found == Evidence(WEIGHT_OF_A_PIECE, False, False, False, False)
+        assert found == Evidence(WEIGHT_OF_ANOTHER_ERROR, False, False, False, False)
 
     def test_of_a_piece_that_fails_with_an_exception_is_no_outage_of_its_own(self) -> None:
         piece = a_claim(has_failed=True, others_succeeded=True, error="ValueError: 422 no room")
         found = evidence(piece, OperationalError(), "OperationalError")
-        assert found == Evidence(WEIGHT_OF_A_PIECE, True, False, False, False)
+        assert found == Evidence(WEIGHT_OF_ANOTHER_ERROR, True, False, False, False)
 
-    def test_of_a_retry_says_that_it_is_at_fault_whatever_the_error_is(self) -> None:
-        again = a_claim(attempt=2, has_failed=True, others_succeeded=True, error="KeyError")
-        assert evidence(again) == Evidence(0, False, True, False, False)
+    @pytest.mark.parametrize(
+        ("error", "has_changed", "weight"),
+        [
+            ("ValueError: no", False, 0),
+            ("ValueError: no", True, 0),
+            ("KeyError", False, WEIGHT_OF_ANOTHER_ERROR),
+            ("KeyError", True, 0),
+        ],
+    )
+    def test_of_a_retry_says_that_it_is_at_fault_if_its_error_has_not_changed_for_the_first_time(
+        self, error: str, has_changed: bool, weight: int
+    ) -> None:
+        again = a_claim(
+            attempt=2, has_failed=True, others_succeeded=True, has_changed=has_changed, error=error
+        )
+        assert evidence(again) == Evidence(weight, False, not weight, False, False)
 
     def test_of_an_exception_that_means_an_outage_weighs_more(self) -> None:
         found = evidence(a_claim(), OperationalError())
@@ -74,7 +87,7 @@ class TestEvidence:
         assert evidence(a_claim(), KeyError(), outage_errors=(LookupError,)).is_by_exception
 
     def test_of_such_an_exception_is_no_outage_while_others_succeed(self) -> None:
-        again = a_claim(attempt=2, has_failed=True, others_succeeded=True)
+        again = a_claim(attempt=2, has_failed=True, others_succeeded=True, error="ValueError: no")
         found = evidence(again, OperationalError())
         assert found == Evidence(WEIGHT_OF_A_SUSPECT, True, True, False, False)
 

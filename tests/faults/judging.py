@@ -48,6 +48,10 @@ def check(holds: object, promise: str) -> None:
         raise Violation(promise)
 
 
+REJECTED: Final = "rejected"
+"""The error of events that the processor rejects. They need not have failed before."""
+
+
 @dataclass
 class State:
     """The contents of Redis. Events are numbers, and only one call appends each number."""
@@ -87,6 +91,8 @@ class Batch:
     deaths: int = 0
     successes: int | None = None
     """The successes of the bucket at its first failure."""
+    has_changed: bool = False
+    """Whether its last failure was not counted because its error was another one."""
     renewed: float = 0
     """When its lease or its backoff last began, by the true time."""
     steps: int = 0
@@ -383,8 +389,12 @@ class Judge:
         """A batch comes to a worker that did not hold it."""
         ids = self._ids(behind, newest)
         if batch.attempt or batch.is_piece:
-            check(newest == "+" or is_after(id, behind), "a batch came twice to one drain")
-            source = Source.PIECE if batch.is_untried and newest == "+" else Source.READY
+            is_piece = batch.is_untried and self._prefers_pieces(newest)
+            check(
+                newest == "+" or is_piece or is_after(id, behind),
+                "a batch came twice to one drain",
+            )
+            source = Source.PIECE if is_piece else Source.READY
         else:
             check(is_before(id, newest), "a batch was delivered behind the newest")
             source = Source.FRESH
@@ -432,7 +442,9 @@ class Judge:
         """What a worker can claim at once from each source, oldest first."""
         free = {id: its for id, its in self.past.batches.items() if its.holder is None}
         ids = {
-            Source.PIECE: [id for id, its in free.items() if its.is_untried and newest == "+"],
+            Source.PIECE: [
+                id for id, its in free.items() if its.is_untried and self._prefers_pieces(newest)
+            ],
             Source.READY: [
                 id
                 for id, its in free.items()
@@ -447,6 +459,11 @@ class Judge:
             ],
         }
         return {source: sorted(found, key=position) for source, found in ids.items()}
+
+    def _prefers_pieces(self, newest: str) -> bool:
+        """Whether pieces come out of the order of their ids."""
+        outage = self.past.outage
+        return newest == "+" or (outage.retry_ms > 0 and outage.tries > 0)
 
     def _order(self, *, prefers_new: bool) -> list[Source]:
         """The sources, in the order in which a worker looks for a batch."""
@@ -480,7 +497,10 @@ class Judge:
         check(failures == batch.failures, "failures were counted wrong")
         has_failed = batch.successes is not None
         others_succeeded = batch.successes is not None and past.successes > batch.successes
-        check(suspicion == has_failed + others_succeeded, "the suspicion was told wrong")
+        has_changed = others_succeeded and batch.has_changed
+        check(
+            suspicion == has_failed + others_succeeded + has_changed, "the suspicion was told wrong"
+        )
         if others_succeeded:
             check(
                 all(past.failed[event] < past.successes for event in events),
@@ -570,8 +590,9 @@ class Judge:
         outage = self.past.outage
         outage.failed += weight
         outage.alone += weight if count == 1 or by else 0
-        if reason in ("retry", "outage") or by:
+        if reason in ("changed", "retry", "outage") or by:
             batch.successes = self.past.successes
+        batch.has_changed = reason == "changed"
         if reason == "outage":
             outage.since_ms = min(outage.since_ms, self.now_ms) if outage.is_on else self.now_ms
             outage.is_on, outage.by, outage.tries = True, by, outage.tries + 1
@@ -655,6 +676,11 @@ class Judge:
             [*letters.values()] == [whole[at] for at in buried],
             "other events were buried than asked for",
         )
+        if REJECTED not in args[7::4]:
+            check(
+                all(self.past.failed[event] < self.past.successes for event in letters.values()),
+                "an event was buried although no other one has succeeded since it failed",
+            )
         kept = {key: its for key, its in before.batches.items() if key != stream_id(id)}
         check((after.open, after.batches) == (before.open, kept), "a burial removed something else")
         self.past.gone["processed"] += processed

@@ -3,9 +3,10 @@ producers and the server fail in any order, and the memory of the server is full
 sets its clock, and takes permissions away.
 
 A schedule is a random sequence of steps. Its seed determines all of it. Producers and workers are
-as simple as possible, and every command is one of :class:`Store`. Between them and the server is a
-network that loses requests and replies, and delivers late copies. After each command that the
-server has carried out, a judge compares the contents of Redis with those before.
+as simple as possible, and every command is one of :class:`Store`. Workers end a batch in all
+possible ways, and one of them is :class:`Failures`, with its own decisions. Between them and the
+server is a network that loses requests and replies, and delivers late copies. After each command
+that the server has carried out, a judge compares the contents of Redis with those before.
 
 The clock of the server stands still, except in the steps that set it or let time pass. So a server
 that loses its last writes gives the same ids again.
@@ -15,6 +16,7 @@ that loses its last writes gives the same ids again.
 
 import copy
 import json
+import logging
 import random
 import sys
 from collections.abc import Iterator, Sequence
@@ -29,6 +31,9 @@ from django.test import override_settings
 
 from django_jsonbuffer.appending.producers import Producer
 from django_jsonbuffer.conf import Configuration
+from django_jsonbuffer.draining.cursors import Cursor
+from django_jsonbuffer.draining.failures import Failures
+from django_jsonbuffer.draining.report import DrainReport
 from django_jsonbuffer.exceptions import (
     BucketFull,
     BufferOutOfMemory,
@@ -37,22 +42,24 @@ from django_jsonbuffer.exceptions import (
     StampOvertaken,
 )
 from django_jsonbuffer.json_arrays import spans
-from django_jsonbuffer.options import Limits
+from django_jsonbuffer.options import Limits, Options
 from django_jsonbuffer.stamps import Stamp
 from django_jsonbuffer.store import catalog_entries, dead_letters, pending, scripts
-from django_jsonbuffer.store.claims import Burial, Claim, Found, Reason, position
+from django_jsonbuffer.store.claims import Burial, Claim, Found, Reason
 from django_jsonbuffer.store.script_files import commands_of
 from django_jsonbuffer.store.scripts import Script
 from django_jsonbuffer.store.status import read_status
 from django_jsonbuffer.store.store import Store
 from tests.clock import Clock, server_with_clock
-from tests.faults.judging import LEASE, Judge, Past, Violation, check, size
+from tests.faults.judging import LEASE, REJECTED, Judge, Past, Violation, check, size
 from tests.server import Redis
 
 HEARTBEAT: Final = timedelta(seconds=10)
 BATCH_SIZE: Final = 3
 BEGINNING: Final = datetime(2026, 1, 1, tzinfo=UTC)
 NOW: Final = timedelta(0)
+OPTIONS: Final = Options(lease=LEASE, max_attempts=2)
+ERRORS: Final = [ValueError("no"), ValueError("no"), KeyError("path"), ConnectionError("down")]
 
 COMMANDS: Final = sorted(
     {
@@ -92,8 +99,18 @@ def arena() -> Iterator[Arena]:
             "OPTIONS": {"SOCKET_TIMEOUT": 3},
         }
         alias = f"arena-{embedded.pid}"
-        with override_settings(CACHES={**settings.CACHES, alias: cache}):
+        with override_settings(CACHES={**settings.CACHES, alias: cache}), silence():
             yield Arena(plain, clock, Configuration(cache=alias, prefix="schedule"))
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Log nothing, because most failures are on purpose."""
+    logger = logging.getLogger("django_jsonbuffer")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    yield
+    logger.setLevel(level)
 
 
 class Network(Store):
@@ -233,10 +250,8 @@ class Working:
         self._has_begun = False
         self._claim: Claim | None = None
         self._keeps_probe = False
-        self._newest: str | None = None
-        """The newest batch at the beginning of its drain. None if it watches."""
-        self._last: str | None = None
-        """The newest batch that its drain has claimed."""
+        self._cursor = Cursor(watch=True)
+        self._failures = Failures(run.store, OPTIONS, DrainReport(), logs_messages=True)
 
     def keeps(self, name: str, batch: str) -> bool:
         """Whether it is the living worker of this name, and works on this batch."""
@@ -258,7 +273,7 @@ class Working:
         """Go on under another name. The batch that it held may still be acked late."""
         self._name += "'"
         self._has_begun = False
-        self._newest = self._last = None
+        self._cursor = Cursor(watch=True)
         if self._run.chance.random() < 0.5:
             self._claim = None
 
@@ -280,17 +295,16 @@ class Working:
             self._run.store.beat(self._name, lease=LEASE)
             self._has_begun = True
         if chance.random() < 0.2:
-            self._newest, self._last = None, None
-            if chance.random() < 0.5:
-                self._newest, _ = self._run.store.seal()
-        linger = None if self._newest or chance.random() < 0.2 else NOW
-        prefers_new = self._newest is None and chance.random() < 0.3
-        bounds = {"after": self._last, "newest": self._newest, "prefers_new": prefers_new}
+            newest = self._run.store.seal()[0] if chance.random() < 0.5 else None
+            self._cursor = Cursor(watch=newest is None)
+            self._cursor.newest = newest
+        newest = self._cursor.newest
+        linger = None if newest or chance.random() < 0.2 else NOW
+        prefers_new = newest is None and chance.random() < 0.3
+        bounds = {"after": self._cursor.last, "newest": newest, "prefers_new": prefers_new}
         claim = self._find(linger=linger, **bounds).claim
-        if claim is not None and self._newest and not self._keeps_probe:
-            self._last = max(self._last or claim.stream_id, claim.stream_id, key=position)
-        elif claim is not None and not self._newest and claim.attempt > 1:
-            self._last = claim.stream_id
+        if claim is not None:
+            self._cursor.note_claim(claim, is_probe=self._keeps_probe)
         self._keeps_probe = False
         return claim
 
@@ -302,7 +316,8 @@ class Working:
         what = chance.choice(
             [
                 *["ack"] * 4,
-                *("fail", "fail", "retry", "outage", "outage", "death"),
+                *("fail", "fail", "fail", "fail"),
+                *("failure", "retry", "changed", "outage", "outage", "death"),
                 *("halve", "halve", "probe", "bury", "reject", "renew", "retire"),
             ]
         )
@@ -310,24 +325,35 @@ class Working:
         if what == "renew":
             store.renew(claim)
             return
-        if what in ("ack", "bury", "reject"):
+        if what in ("ack", "reject"):
             self._process(claim)
+        elif what in ("fail", "bury"):
+            self._run.judge.processed.add((claim.worker, claim.id))
         if what == "ack":
             store.ack(claim)
         elif what == "retire":
             store.retire(self._name, lease=LEASE)
         elif what in ("halve", "probe"):
             self._split(claim, is_probe=what == "probe")
+        elif what == "fail":
+            self._fail(claim)
         elif what == "reject":
             places = [place for place in spans(claim.array) if chance.random() < 0.5]
-            self._bury(claim, places)
+            self._bury(claim, places, REJECTED)
         elif what == "bury":
             # Only an event that stands alone, and that others did not fail with.
             if claim.count == 1 and claim.others_succeeded:
-                self._bury(claim, spans(claim.array))
+                self._bury(claim, spans(claim.array), "no")
         else:
             self._release(claim, what)
         self._claim = None
+
+    def _fail(self, claim: Claim) -> None:
+        """Let the processor fail, after a look whether it should be called at all."""
+        random.seed(self._run.chance.random())  # for the jitter of the backoff
+        if not self._failures.replaces(claim):
+            self._failures.failed(claim, self._run.chance.choice(ERRORS))
+        self._keeps_probe, self._failures.keeps_probe = self._failures.keeps_probe, False
 
     def _split(self, claim: Claim, *, is_probe: bool) -> None:
         if claim.count == 1:
@@ -346,20 +372,19 @@ class Working:
         )
         self._keeps_probe = is_probe
 
-    def _bury(self, claim: Claim, places: Sequence[tuple[int, int]]) -> None:
-        burials = [Burial(*place, "no") for place in places]
+    def _bury(self, claim: Claim, places: Sequence[tuple[int, int]], error: str) -> None:
+        burials = [Burial(*place, error) for place in places]
         processed = claim.count - len(burials)
         self._run.store.bury(claim, burials, processed=processed, failures=claim.failures)
 
     def _release(self, claim: Claim, what: str) -> None:
         chance = self._run.chance
-        reasons = {"fail": Reason.FAILURE}
         is_outage = what == "outage"
         self._run.store.release(
             claim,
             lease=LEASE,
             backoff=chance.choice([NOW, NOW, LEASE / 6, LEASE]),
-            reason=reasons.get(what) or Reason(what),
+            reason=Reason(what),
             error="KeyError",
             weight=chance.choice([0, 1, 20, 40]),
             is_by_exception=is_outage and chance.random() < 0.5,
@@ -400,10 +425,10 @@ class Schedule:
         self._arena = arena
         self._plain = arena.plain
         self._trace: list[str] = []
-        self._workers = [Working(self, name) for name in "abc"]
         self.judge = Judge(arena.plain, self.tell, self._does_anyone_keep)
         self.store = Network(f"s{seed}", arena.configuration, self.judge)
         self.store.chance = self.chance
+        self._workers = [Working(self, name) for name in "abc"]
         self._direct = Store(self.store.name, arena.configuration)
         keys = self.store.keys
         self.judge.keys = [keys.open, keys.batches, keys.dead]

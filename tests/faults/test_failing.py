@@ -3,120 +3,29 @@
 The options are the defaults, unless a test says so.
 """
 
-import random
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from django_jsonbuffer.draining.outages import PROBES, ROW_TO_PROBE
+from django_jsonbuffer.draining.outages import PROBES
+from tests.faults.bad_events import (
+    at_random,
+    events_with,
+    every_third,
+    in_a_row,
+    key_error,
+    like_the_endpoint,
+    one_of_two,
+)
+from tests.faults.outages import HOUR, LEASE_SECONDS, most_calls
 from tests.faults.scale import report
 from tests.faults.sites import Start, wait_until
-
-HOUR = 3600
-LEASE_SECONDS = 60
 
 MOST_PROBES_OF_SUSPECTS = 200
 """Failures that it takes to notice an outage with the error of a bad event."""
 
 
-def events_with(bad: set[int], total: int, kind_of: Callable[[int], str]) -> list[Any]:
-    return [[number, kind_of(number)] if number in bad else number for number in range(total)]
-
-
-def key_error(number: int) -> str:
-    return "KeyError"
-
-
-def own_class(number: int) -> str:
-    return f"Error{number}"
-
-
-def one_of_two(number: int) -> str:
-    return ["KeyError", "TypeError"][number % 2]
-
-
-def like_the_endpoint(number: int) -> str:
-    return "RuntimeError"
-
-
-def at_random(share: float, total: int) -> set[int]:
-    return set(random.Random(7).sample(range(total), round(total * share)))
-
-
-def in_a_row(share: float, total: int) -> set[int]:
-    return set(range(total // 3, total // 3 + round(total * share)))
-
-
-def every_third(share: float, total: int) -> set[int]:
-    return set(range(0, total, 3))
-
-
-def most_calls(seconds: float, *, workers: int) -> int:
-    """Most calls in an outage: the probes, then one after each backoff. A backoff has a jitter of a
-    half. Each worker may have a batch in its hands when the outage is found.
-    """
-    calls, backoff = ROW_TO_PROBE + PROBES + workers, 1
-    while seconds > 0:
-        seconds -= backoff / 2
-        backoff = min(2 * backoff, LEASE_SECONDS)
-        calls += 1
-    return calls
-
-
 class TestBadEvents:
-    def test_one_of_a_thousand(self, start: Start) -> None:
-        with start() as running:
-            running.bucket.extend(events_with({333}, 1000, key_error))
-            running.start_many(1)
-            seconds = running.wait_for(999)
-            calls = len(running.calls())
-            running.check(1000, bad={333})
-        assert calls <= 40
-        report("one bad event of 1,000", calls=calls, all_others_after=f"{seconds:.1f} s")
-
-    @pytest.mark.parametrize("workers", [1, 4])
-    @pytest.mark.parametrize(
-        ("places", "kind_of"),
-        [(at_random, key_error), (in_a_row, key_error), (at_random, own_class)],
-    )
-    def test_hundred_of_ten_thousand(
-        self,
-        start: Start,
-        places: Callable[[float, int], set[int]],
-        kind_of: Callable[[int], str],
-        workers: int,
-    ) -> None:
-        bad = places(0.01, 10_000)
-        with start() as running:
-            running.bucket.extend(events_with(bad, 10_000, kind_of))
-            running.start_many(workers)
-            seconds = running.wait_for(9_900)
-            calls = len(running.calls())
-            running.check(10_000, bad=bad)
-        assert calls <= 20 * len(bad)
-        report(
-            f"100 bad events of 10,000, {places.__name__}, {kind_of.__name__}",
-            workers=workers,
-            calls=calls,
-            all_others_after=f"{seconds:.1f} s",
-        )
-
-    @pytest.mark.parametrize(("bad", "total", "batch_size"), [(3000, 10_000, 1000), (20, 100, 1)])
-    def test_before_all_others(self, start: Start, bad: int, total: int, batch_size: int) -> None:
-        with start(batch_size=batch_size) as running:
-            running.bucket.extend(events_with(set(range(bad)), total, key_error))
-            running.start_many(1)
-            seconds = running.wait_for(total - bad)
-            calls = len(running.calls())
-            running.check(total, bad=set(range(bad)))
-        report(
-            f"the first {bad:,} of {total:,} events bad",
-            batch_size=batch_size,
-            calls=calls,
-            all_others_after=f"{seconds:.1f} s",
-        )
-
     @pytest.mark.parametrize(
         ("share", "places", "kind_of"),
         [
@@ -145,6 +54,7 @@ class TestBadEvents:
             running.let_others_come(500)
             running.check(running.bucket.status().processed + len(bad), bad=bad)
             assert running.dead() == sorted(bad)
+            assert {letter.attempts for letter in running.bucket.dead} == {10}
             report(
                 f"{share:.0%} of 500 events bad, {places.__name__}, {kind_of.__name__}",
                 calls=len(running.calls()),
@@ -178,6 +88,7 @@ class TestOutage:
             running.serve()
             seconds = running.wait_for(10_000)
             running.check(10_000)
+        assert seconds <= 3 * LEASE_SECONDS  # of which one is the longest pause
         report(
             f"endpoint down for an hour, {' '.join(errors)}",
             workers=workers,
@@ -185,33 +96,6 @@ class TestOutage:
             log_lines=lines,
             dead=0,
             all_processed_after=f"{seconds:.0f} s",
-        )
-
-    def test_with_a_drain_each_minute(self, start: Start) -> None:
-        """As a cron job runs drain_buckets. The clock is set forward between two runs."""
-        with start() as running:
-            running.serve("RuntimeError")
-            running.bucket.extend(range(10_000))
-            for minute in range(60):
-                running.clock.set(60 * minute)
-                assert running.start("--verbosity=0").wait() == 3
-            calls, lines = len(running.calls()), len(running.logs())
-            assert calls <= most_calls(HOUR, workers=1)
-            assert lines <= 100
-            assert running.bucket.status().dead == 0
-            running.serve()
-            runs = 0
-            while running.bucket.status().batches:
-                runs += 1
-                running.clock.set(HOUR + 60 * runs)
-                running.start("--verbosity=0").wait()
-            running.check(10_000)
-        report(
-            "endpoint down for an hour, drain_buckets each minute",
-            calls=calls,
-            log_lines=lines,
-            dead=0,
-            runs_to_process_all=runs,
         )
 
     @pytest.mark.parametrize(
@@ -248,6 +132,31 @@ class TestOutage:
             dead=1,
         )
 
+    @pytest.mark.parametrize("bad", [1, 5, 150])
+    def test_that_begins_after_events_have_failed(self, start: Start, bad: int) -> None:
+        """Others have succeeded since, and nothing else comes."""
+        seconds = 1200
+        with start(rate=30) as running:
+            running.bucket.extend(events_with(set(range(bad)), 1000, key_error))
+            running.start_many(1)
+            running.wait_for(1000 - bad)
+            running.serve("RuntimeError")
+            running.sleep(10)
+            dead, calls_before = running.bucket.status().dead, len(running.calls())
+            running.sleep(seconds)
+            calls = len(running.calls()) - calls_before
+            assert running.bucket.status().dead == dead < bad
+            assert calls <= most_calls(seconds, workers=1) * (1 if bad > PROBES else bad)
+            running.serve()
+            running.let_others_come(1000)
+            running.check(running.bucket.status().processed + bad, bad=set(range(bad)))
+            assert running.dead() == [*range(bad)]
+        report(
+            f"outage of {seconds // 60} minutes after {bad} events have failed alone",
+            calls=calls,
+            dead_by_it=0,
+        )
+
     @pytest.mark.parametrize("workers", [1, 4])
     def test_that_ends_for_seconds_each_minute(self, start: Start, workers: int) -> None:
         """More events come all the time."""
@@ -265,6 +174,7 @@ class TestOutage:
             running.serve()
             running.wait_until_empty()
             running.check(6_000)
+        assert processed >= 5_200
         report(
             "endpoint up for ten seconds each minute, for an hour",
             workers=workers,
@@ -305,6 +215,7 @@ class TestOutage:
             running.sleep(600)
             running.bucket.extend(range(100, 1100))
             seconds = running.wait_for(1000)
+            assert seconds <= 3 * LEASE_SECONDS
             running.let_others_come(1100)
             running.check(running.bucket.status().processed + len(bad), bad=bad)
             assert running.dead() == sorted(bad)

@@ -70,6 +70,7 @@ class TestReason:
         [
             (Reason.FAILURE, 1, 0),
             (Reason.RETRY, 0, 0),
+            (Reason.CHANGED, 0, 0),
             (Reason.OUTAGE, 0, 0),
             (Reason.DEATH, 0, 1),
         ],
@@ -164,6 +165,28 @@ class TestOthersSucceeded:
         store.ack(claimed(store, "other"))
         assert claimed(store, "third", lease=NOW).others_succeeded
 
+    @pytest.mark.parametrize("reason", Reason)
+    def test_since_a_failure_that_was_not_counted_because_its_error_was_another_one(
+        self, store: Store, reason: Reason
+    ) -> None:
+        append(store, 1, 2, 3, batch_size=1)
+        fail(store, claimed(store))
+        fail(store, claimed(store), reason=reason)
+        held = claimed(store)
+        assert not held.has_changed
+        store.ack(claimed(store, "other"))
+        store.retire("worker", lease=MINUTE)
+        assert claimed(store).has_changed == (reason is Reason.CHANGED)
+
+    def test_of_a_piece_says_nothing_about_its_own_failures(self, store: Store) -> None:
+        append(store, 1, 2, 3, batch_size=2)
+        fail(store, claimed(store), reason=Reason.CHANGED)
+        held = claimed(store)
+        store.ack(claimed(store, "other"))
+        split(store, held)
+        piece = claimed(store)
+        assert (piece.others_succeeded, piece.has_changed) == (True, False)
+
     def test_is_false_while_it_has_not_failed(self, store: Store) -> None:
         append(store, 1, 2, batch_size=1)
         store.ack(claimed(store))
@@ -175,6 +198,7 @@ class TestOthersSucceeded:
             (Reason.FAILURE, False, True),
             (Reason.FAILURE, True, False),
             (Reason.RETRY, False, False),
+            (Reason.CHANGED, False, False),
             (Reason.OUTAGE, False, False),
             (Reason.DEATH, False, True),
         ],
