@@ -15,8 +15,9 @@ LONGEST_LOGGED_TRACEBACK: Final = 4_000
 
 _LONGEST_MESSAGE: Final = 300
 
-_VALUES: Final = re.compile(r"""[\w-]*\d[\w-]*|'[^']*'|"[^"]*\"""")
-"""What may differ between events that fail for the same reason: numbers, ids and quoted values."""
+_VALUES: Final = re.compile(r"""(?<![\w-])(?![45]\d\d(?![\w-]))[\w-]*\d[\w-]*|'[^']*'|"[^"]*\"""")
+"""What may differ between events that fail for the same reason: numbers, ids and quoted values. But
+not the code of an HTTP error, which tells a bad request from a server that is down."""
 
 _NUMBERS: Final = re.compile(r"\d+")
 
@@ -70,7 +71,7 @@ def is_ours(error: BaseException) -> bool:
 
 
 def looks_like(one: str, other: str) -> bool:
-    """Whether two summaries differ at most in words with digits and in what stands in quotes."""
+    """Whether two summaries differ at most in numbers, ids and in what stands in quotes."""
     return _without_values(one) == _without_values(other)
 
 

@@ -44,7 +44,10 @@ class FailureLog:
 
     def kept(self, claim: Claim, error: BaseException, summary: str, backoff: timedelta) -> None:
         level = logging.WARNING if claim.attempt == 1 else logging.INFO
-        text = "Nothing else has succeeded meanwhile, so this is not counted as an attempt."
+        reason = "Nothing else has succeeded meanwhile"
+        if claim.others_succeeded:
+            reason = "It failed with another error before"
+        text = f"{reason}, so this is not counted as an attempt."
         whole = f"{_failed(claim, summary)} {text} {_again(backoff)}"
         self._write(level, claim, summary, whole, error)
 
@@ -71,16 +74,16 @@ class FailureLog:
         if not outage.is_to_be_logged:
             text = f"{_failed(claim, summary)} The outage goes on."
             self._write(logging.DEBUG, claim, summary, text, None)
-        elif not outage.duration:
+        elif not outage.is_logged:
             kept = "Nothing else has succeeded meanwhile, so it is kept, as in an outage."
             if pause is not None:
                 kept = "This looks like an outage: all events are kept, and workers wait."
             text = f"{_failed(claim, summary)} {kept} {again}"
             self._write(logging.ERROR, claim, summary, text, error)
         else:
-            goes_on = f"The outage goes on for {_minutes(outage.duration)}."
-            text = f"{goes_on} {_failed(claim, summary)} {again}"
-            self._write(logging.WARNING, claim, summary, text, None)
+            goes_on = f"the outage goes on, after {_minutes(outage.duration)}"
+            text = f"{goes_on}: {_failed(claim, summary)} {again}"
+            self._write(logging.WARNING, claim, summary, text, error)
 
     def outage_ended(self, duration: timedelta) -> None:
         logger.warning(

@@ -182,7 +182,7 @@ class Failures:
             self._release(
                 claim,
                 summary,
-                Reason.FAILURE,
+                Reason.DOUBTFUL if evidence.is_doubtful else Reason.FAILURE,
                 backoff,
                 weight=evidence.weight,
                 is_by_exception=evidence.is_by_exception,

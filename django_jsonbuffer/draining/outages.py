@@ -65,6 +65,10 @@ class Evidence(NamedTuple):
     or a batch that it was a piece of, failed with a like error. Another error may be that of an
     outage, unless others succeed although the error changes again and again."""
 
+    is_doubtful: bool
+    """Whether the error may be that of an outage all the same: its class means an outage, or it is
+    another one than before."""
+
     is_outage: bool
     """Whether the batch waits for the end of an outage."""
 
@@ -75,10 +79,11 @@ class Evidence(NamedTuple):
     def of(cls, claim: Claim, error: BaseException, summary: str, options: Options) -> "Evidence":
         """`summary` is that of the error, as the log has it."""
         is_by_exception = isinstance(error, (*OUTAGE_ERRORS, *options.outage_errors))
-        is_own_failure = claim.has_changed or looks_like(claim.error, summary)
-        is_suspect = claim.others_succeeded and is_own_failure
+        is_like_before = looks_like(claim.error, summary)
+        is_suspect = claim.others_succeeded and (is_like_before or claim.has_changed)
+        is_doubtful = is_by_exception or not is_like_before
         means_outage = is_by_exception and not claim.others_succeeded
-        weight = _weight(claim, is_by_exception, is_suspect=is_suspect)
+        weight = _weight(claim, is_by_exception=is_by_exception, is_like_before=is_like_before)
         is_alone = claim.count == 1 or means_outage
         failed, alone = claim.row.failed + weight, claim.row.alone + (weight if is_alone else 0)
         is_proven = failed >= WEIGHT * ROW_TO_PROBE and alone >= WEIGHT * PROBES
@@ -86,20 +91,18 @@ class Evidence(NamedTuple):
         # Few events are no proof, but it is an outage for them.
         has_waited = claim.count == 1 and claim.attempt >= PROBES and not claim.others_succeeded
         is_outage = means_outage or do_all_wait or has_waited
-        return cls(weight, is_by_exception, is_suspect, is_outage, do_all_wait)
+        return cls(weight, is_by_exception, is_suspect, is_doubtful, is_outage, do_all_wait)
 
 
-def _weight(claim: Claim, is_by_exception: bool, *, is_suspect: bool) -> int:
-    """A batch counts once, and once more after an outage.
-
-    Between two successes of others, it counts once more if its error is another one, or if its
-    exception means an outage.
+def _weight(claim: Claim, *, is_by_exception: bool, is_like_before: bool) -> int:
+    """A batch counts once. Between two successes of others, it counts once more if its error is
+    another one, or if its exception means an outage.
     """
     fails_again = claim.attempt > 1 and claim.has_failed
-    if is_suspect:
-        return 0 if fails_again and not is_by_exception else WEIGHT_OF_A_SUSPECT
-    if claim.others_succeeded:
+    if claim.others_succeeded and not is_like_before:
         return WEIGHT_OF_ANOTHER_ERROR
+    if claim.others_succeeded:
+        return 0 if fails_again and not is_by_exception else WEIGHT_OF_A_SUSPECT
     if fails_again:
         return 0
     return WEIGHT_OF_AN_EXCEPTION if is_by_exception else WEIGHT

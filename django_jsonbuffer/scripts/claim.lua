@@ -28,7 +28,9 @@
 -- alone, by, tries}. `foreign` is the number of foreign values that became dead letters. `attempt` is
 -- the number of this delivery, from 1. `suspicion` is 1 when the batch has failed, 2 when the
 -- processor has succeeded with other batches since, 3 when also its last failure was not counted
--- because its error was another one, else 0; what failed in an outage that is over has not failed. The last four are those of outage_at(), with 0 for `tries` while workers do not wait.
+-- because its error was another one, else 0. The success that ends an outage does not count here for
+-- what failed in it. The last four are those of outage_at(), with 0 for `tries` while workers do not
+-- wait.
 -- If nothing was claimed, returns {foreign, wait_ms, reason}. When `foreign` is not 0, call again: one
 -- call sets aside a limited number of foreign values. Otherwise wait so long, if the reason is
 -- `outage`, or `doubt`: a lease has run out, but its worker may live. Else the reason is empty.
@@ -93,7 +95,7 @@ local function claimed(entry, attempt, was_claimed, has_died)
   if past.successes then
     local is_acquitted = string.find(acquitted, string.format(' %.0f ', past.successes), 1, true)
     -- There are more than now only if the counters are lost.
-    past.successes = not is_acquitted and math.min(past.successes, successes) or nil
+    past.successes = is_acquitted and successes or math.min(past.successes, successes)
   end
   if has_died then count_death(past, successes, now) end
   remember_attempts(attempts, entry[1], past)

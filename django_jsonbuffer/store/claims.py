@@ -70,12 +70,11 @@ class Claim:
     """How many workers let the lease of the batch run out."""
 
     has_failed: bool = False
-    """Whether the batch, or one that it is a piece of, has failed, or a worker has died with it.
-    Failures in an outage that is over do not count."""
+    """Whether the batch, or one that it is a piece of, has failed, or a worker has died with it."""
 
     others_succeeded: bool = False
     """Whether the processor has succeeded with other batches since this one first failed. Or since
-    it last failed with an exception that means an outage."""
+    its last failure that may be due to an outage."""
 
     has_changed: bool = False
     """Whether its last failure was not counted because its error was another one, and others have
@@ -132,6 +131,10 @@ class Reason(Enum):
     FAILURE = "failure"
     """The processor failed with the event alone, while others succeeded: an attempt."""
 
+    DOUBTFUL = "doubtful"
+    """An attempt too, but the error may be that of an outage. Others must succeed before the next
+    failure is one."""
+
     RETRY = "retry"
     """The processor failed, but that is no attempt."""
 
@@ -153,6 +156,9 @@ class Outage(NamedTuple):
     is_to_be_logged: bool
     """Whether no worker has logged an outage of the bucket for a minute. Or for an hour, while the
     workers do not wait."""
+
+    is_logged: bool
+    """Whether a worker has logged this outage before."""
 
 
 class Burial(NamedTuple):

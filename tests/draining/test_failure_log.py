@@ -154,9 +154,9 @@ class TestDelivery:
             lambda log, *rest: log.halved(*rest),
             lambda log, *rest: log.kept(*rest, timedelta(0)),
             lambda log, *rest: log.failed_after_commit(*rest),
-            lambda log, *rest: outage(log, *rest, Outage(timedelta(0), True)),
-            lambda log, *rest: outage(log, *rest, Outage(timedelta(9), True)),
-            lambda log, *rest: outage(log, *rest, Outage(timedelta(9), False)),
+            lambda log, *rest: outage(log, *rest, Outage(timedelta(0), True, False)),
+            lambda log, *rest: outage(log, *rest, Outage(timedelta(9), True, True)),
+            lambda log, *rest: outage(log, *rest, Outage(timedelta(9), False, True)),
             lambda log, *rest: log.buried(*rest, failures=0),
             lambda log, claim, *rest: log.rejected(claim, 1),
             lambda log, claim, *rest: log.killer_halved(claim),
@@ -196,20 +196,39 @@ class TestOutage:
     ) -> None:
         log, error = FailureLog("orders"), RuntimeError("down")
         for seconds in range(0, 300, 10):
-            found = Outage(timedelta(seconds=seconds), seconds % 60 == 0)
+            found = Outage(timedelta(seconds=seconds), seconds % 60 == 0, seconds > 0)
             outage(
                 log, self.claim(), error, "RuntimeError: down", found, pause=timedelta(seconds=5)
             )
         log.outage_ended(timedelta(seconds=300))
         began, *goes_on, ended = lines(caplog)
         assert "This looks like an outage" in began
-        assert [line.split(".")[0] for line in goes_on] == [
-            f"Bucket orders: The outage goes on for 0:0{minutes}:00" for minutes in range(1, 5)
+        assert [line.partition(": the event")[0] for line in goes_on] == [
+            f"Bucket orders: the outage goes on, after 0:0{minutes}:00" for minutes in range(1, 5)
         ]
         assert ended.startswith("Bucket orders: the outage is over, after 0:05:00:")
 
+    def test_that_begins_soon_after_another_one_is_said_to_begin_when_it_is_logged(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        found = Outage(timedelta(seconds=50), True, False)
+        outage(FailureLog("orders"), self.claim(), ValueError("no"), "ValueError: no", found)
+        [record] = caplog.records
+        assert (record.levelno, "it is kept" in record.getMessage()) == (logging.ERROR, True)
+
+    def test_has_one_traceback_of_an_error_that_comes_later(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        log, goes_on = FailureLog("orders"), Outage(timedelta(minutes=1), True, True)
+        try:
+            raise ImportError("no")
+        except ImportError as error:
+            for _ in range(2):
+                outage(log, self.claim(), error, "ImportError: no", goes_on)
+        assert caplog.text.count(" in test_has_one_traceback") == 1
+
     def test_says_how_long_workers_wait_if_they_do(self, caplog: pytest.LogCaptureFixture) -> None:
-        log, begun = FailureLog("orders"), Outage(timedelta(0), True)
+        log, begun = FailureLog("orders"), Outage(timedelta(0), True, False)
         for pause in (timedelta(seconds=5), None):
             outage(log, self.claim(), RuntimeError(), "RuntimeError: down!", begun, pause=pause)
         all_wait, is_alone = lines(caplog)

@@ -528,6 +528,44 @@ class TestOutage:
         assert calls < 12 + 30 + 40
         assert {letter.event for letter in bucket.dead} <= bad
 
+    def test_that_a_good_event_ends_each_time_keeps_no_bad_event_for_ever(
+        self, client_of_server: Redis
+    ) -> None:
+        """Five bad events look like an outage, and one good event comes a minute."""
+        bucket = impatient(batch_size=1)
+        bad = [*range(PROBES)]
+        refuse(bucket, *bad)
+        bucket.extend(bad)
+        bucket.drain()
+        let_outage_last(client_of_server, bucket, seconds=60)
+        for event in range(100, 120):
+            bucket.append(event)
+            bucket.drain()
+            if bucket.status().outage is not None:
+                let_outage_last(client_of_server, bucket, seconds=60)
+        assert sorted(letter.event for letter in bucket.dead) == bad
+
+    @pytest.mark.parametrize("blips", [1, 2, 3, 4])
+    def test_that_begins_after_short_ones_buries_nothing(self, blips: int) -> None:
+        """Each has an error of its own, and the event has failed in each of them."""
+        bucket = impatient(batch_size=1)
+        error = ""
+
+        def store(batch: Batch) -> None:
+            if error and not str(batch[0]).isdigit():
+                raise OSError(error)
+
+        bucket.processor(store)
+        bucket.append("unlucky")
+        for event, blip in enumerate(["refused", "no route", "bad gateway", "reset"][:blips]):
+            error = blip
+            bucket.append(event)
+            bucket.drain()
+        error = "internal server error"
+        for _ in range(30):
+            bucket.drain()
+        assert (bucket.status().pending, bucket.status().dead) == (1, 0)
+
     @pytest.mark.parametrize("bad", [1, 5, 150])
     def test_that_begins_after_events_have_failed_buries_none_of_them(self, bad: int) -> None:
         """They failed with another error, and nothing else comes."""

@@ -39,7 +39,7 @@ def evidence(
 
 class TestEvidence:
     def test_of_a_batch_that_fails_for_the_first_time(self) -> None:
-        assert evidence(a_claim()) == Evidence(WEIGHT, False, False, False, False)
+        assert evidence(a_claim()) == Evidence(WEIGHT, False, False, True, False, False)
 
     def test_of_a_batch_that_fails_again_weighs_nothing_more(self) -> None:
         assert evidence(a_claim(attempt=2, has_failed=True)).weight == 0
@@ -50,38 +50,39 @@ class TestEvidence:
     def test_of_a_piece_that_fails_like_its_batch_says_that_it_is_at_fault(self) -> None:
         piece = a_claim(has_failed=True, others_succeeded=True, error="KeyError: 'path'")
         found = evidence(piece, summary="KeyError: 'name'")
-        assert found == Evidence(WEIGHT_OF_A_SUSPECT, False, True, False, False)
+        assert found == Evidence(WEIGHT_OF_A_SUSPECT, False, True, False, False, False)
 
     def test_of_a_piece_that_fails_with_another_error_weighs_less(self) -> None:
         piece = a_claim(has_failed=True, others_succeeded=True, error="ValueError: 422 no room")
         found = evidence(piece, summary="ValueError: 503 not now")
-        assert found == Evidence(WEIGHT_OF_ANOTHER_ERROR, False, False, False, False)
+        assert found == Evidence(WEIGHT_OF_ANOTHER_ERROR, False, False, True, False, False)
 
     def test_of_a_piece_that_fails_with_an_exception_is_no_outage_of_its_own(self) -> None:
         piece = a_claim(has_failed=True, others_succeeded=True, error="ValueError: 422 no room")
         found = evidence(piece, OperationalError(), "OperationalError")
-        assert found == Evidence(WEIGHT_OF_ANOTHER_ERROR, True, False, False, False)
+        assert found == Evidence(WEIGHT_OF_ANOTHER_ERROR, True, False, True, False, False)
 
     @pytest.mark.parametrize(
-        ("error", "has_changed", "weight"),
+        ("error", "has_changed", "weight", "is_suspect", "is_doubtful"),
         [
-            ("ValueError: no", False, 0),
-            ("ValueError: no", True, 0),
-            ("KeyError", False, WEIGHT_OF_ANOTHER_ERROR),
-            ("KeyError", True, 0),
+            ("ValueError: no", False, 0, True, False),
+            ("ValueError: no", True, 0, True, False),
+            ("KeyError", False, WEIGHT_OF_ANOTHER_ERROR, False, True),
+            ("KeyError", True, WEIGHT_OF_ANOTHER_ERROR, True, True),
         ],
     )
-    def test_of_a_retry_says_that_it_is_at_fault_if_its_error_has_not_changed_for_the_first_time(
-        self, error: str, has_changed: bool, weight: int
+    def test_of_a_retry_depends_on_its_error(
+        self, error: str, has_changed: bool, weight: int, is_suspect: bool, is_doubtful: bool
     ) -> None:
         again = a_claim(
             attempt=2, has_failed=True, others_succeeded=True, has_changed=has_changed, error=error
         )
-        assert evidence(again) == Evidence(weight, False, not weight, False, False)
+        found = evidence(again)
+        assert found == Evidence(weight, False, is_suspect, is_doubtful, False, False)
 
     def test_of_an_exception_that_means_an_outage_weighs_more(self) -> None:
         found = evidence(a_claim(), OperationalError())
-        assert found == Evidence(WEIGHT_OF_AN_EXCEPTION, True, False, True, False)
+        assert found == Evidence(WEIGHT_OF_AN_EXCEPTION, True, False, True, True, False)
 
     def test_of_an_exception_that_the_project_names(self) -> None:
         assert evidence(a_claim(), KeyError(), outage_errors=(LookupError,)).is_by_exception
@@ -89,12 +90,12 @@ class TestEvidence:
     def test_of_such_an_exception_is_no_outage_while_others_succeed(self) -> None:
         again = a_claim(attempt=2, has_failed=True, others_succeeded=True, error="ValueError: no")
         found = evidence(again, OperationalError())
-        assert found == Evidence(WEIGHT_OF_A_SUSPECT, True, True, False, False)
+        assert found == Evidence(WEIGHT_OF_A_SUSPECT, True, True, True, False, False)
 
     def test_of_several_single_events_is_an_outage(self) -> None:
         row = WEIGHT * (PROBES - 1)
         one = a_claim(count=1, failed=row, alone=row)
-        assert evidence(one) == Evidence(WEIGHT, False, False, True, True)
+        assert evidence(one) == Evidence(WEIGHT, False, False, True, True, True)
         assert not evidence(a_claim(count=1, failed=row - 1, alone=row - 1)).is_outage
         assert not evidence(a_claim(count=2, failed=row, alone=row)).is_outage
 
@@ -118,7 +119,7 @@ class TestEvidence:
         def often(attempt: int = PROBES, **fields: Any) -> Evidence:
             return evidence(a_claim(count=1, attempt=attempt, has_failed=True, **fields))
 
-        assert often() == Evidence(0, False, False, True, False)
+        assert often() == Evidence(0, False, False, True, True, False)
         assert not often(PROBES - 1).is_outage
         assert not often(others_succeeded=True).is_outage
         assert not evidence(a_claim(attempt=PROBES, has_failed=True)).is_outage

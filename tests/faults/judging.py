@@ -487,7 +487,7 @@ class Judge:
         check(json.loads(array) == events, "another batch was delivered than lies there")
         check(count == len(events), "the events of a batch were counted wrong")
         if batch.successes in past.acquitted:
-            batch.successes = None
+            batch.successes = past.successes
         if not is_own:
             batch.attempt += 1
             if worker_before is not None:
@@ -579,18 +579,20 @@ class Judge:
         self._after_nothing(before, after, args, reply)
         if not (batch := self._fence(before, args, reply)):
             return
-        _, id, _, count, idle_ms, reason, weight, by, pause_ms, _ = args
+        _, id, _, count, idle_ms, reason, weight, by, pause_ms, known_tries, _ = args
         batch.holder, batch.is_ready = None, int(idle_ms) == LEASE_MS
         self._begin_lease(batch)
         batch.idle = int(idle_ms) / 1000
         if reason == "death":
             self._dies(batch, before.batches[stream_id(id)])
         self._fails(batch, before.batches[stream_id(id)])
-        batch.failures += reason == "failure"
         outage = self.past.outage
+        if reason == "outage" and known_tries > 0 and not outage.tries:
+            reason = "retry"  # the outage is over
+        batch.failures += reason in ("failure", "doubtful")
         outage.failed += weight
         outage.alone += weight if count == 1 or by else 0
-        if reason in ("changed", "retry", "outage") or by:
+        if reason not in ("failure", "death"):
             batch.successes = self.past.successes
         batch.has_changed = reason == "changed"
         if reason == "outage":
@@ -601,12 +603,14 @@ class Judge:
                 outage.retry_ms = self.now_ms + pause_ms
         check((reply[0] >= 0) == outage.is_on, "an outage was told wrong")
 
-    def _tells(self, since_ms: int, is_told: int, *, every_ms: int) -> None:
+    def _tells(self, since_ms: int, told: int, *, every_ms: int) -> None:
         """A worker learns of an outage. It must log it if no worker has done so for a while."""
         silence_ms = abs(self.now_ms - self.past.told_ms)
-        check(not is_told or silence_ms > every_ms - 1000, "an outage was logged too often")
-        check(is_told or silence_ms < every_ms + 1000, "an outage was not logged")
-        if is_told:
+        check(not told or silence_ms > every_ms - 1000, "an outage was logged too often")
+        check(told > 0 or silence_ms < every_ms + 1000, "an outage was not logged")
+        if told:
+            its = "goes on" if self.past.outage.is_told else "begins"
+            check(told == 1 + self.past.outage.is_told, f"it was not said that an outage {its}")
             self.past.outage.is_told, self.past.told_ms = True, self.now_ms
 
     def _after_retire(self, before: State, after: State, args: Any, reply: Any) -> None:

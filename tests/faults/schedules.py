@@ -317,7 +317,7 @@ class Working:
             [
                 *["ack"] * 4,
                 *("fail", "fail", "fail", "fail"),
-                *("failure", "retry", "changed", "outage", "outage", "death"),
+                *("failure", "doubtful", "retry", "changed", "outage", "outage", "death"),
                 *("halve", "halve", "probe", "bury", "reject", "renew", "retire"),
             ]
         )

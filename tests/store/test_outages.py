@@ -69,6 +69,7 @@ class TestReason:
         ("reason", "failures", "deaths"),
         [
             (Reason.FAILURE, 1, 0),
+            (Reason.DOUBTFUL, 1, 0),
             (Reason.RETRY, 0, 0),
             (Reason.CHANGED, 0, 0),
             (Reason.OUTAGE, 0, 0),
@@ -193,24 +194,24 @@ class TestOthersSucceeded:
         assert not claimed(store).others_succeeded
 
     @pytest.mark.parametrize(
-        ("reason", "by_exception", "succeeded"),
+        ("reason", "succeeded"),
         [
-            (Reason.FAILURE, False, True),
-            (Reason.FAILURE, True, False),
-            (Reason.RETRY, False, False),
-            (Reason.CHANGED, False, False),
-            (Reason.OUTAGE, False, False),
-            (Reason.DEATH, False, True),
+            (Reason.FAILURE, True),
+            (Reason.DOUBTFUL, False),
+            (Reason.RETRY, False),
+            (Reason.CHANGED, False),
+            (Reason.OUTAGE, False),
+            (Reason.DEATH, True),
         ],
     )
-    def test_begins_again_with_a_failure_that_is_not_counted_or_means_an_outage(
-        self, store: Store, reason: Reason, by_exception: bool, succeeded: bool
+    def test_begins_again_with_a_failure_that_may_be_due_to_an_outage(
+        self, store: Store, reason: Reason, succeeded: bool
     ) -> None:
         append(store, 1, 2, batch_size=1)
         fail(store, claimed(store))
         held = claimed(store)
         store.ack(claimed(store, "other"))
-        fail(store, held, reason=reason, is_by_exception=by_exception)
+        fail(store, held, reason=reason)
         assert claimed(store).others_succeeded == succeeded
 
     @pytest.mark.parametrize(
@@ -297,13 +298,14 @@ class TestOutage:
     ) -> None:
         append(store, 1)
         first = fail_in_an_outage(store, claimed(store))
-        assert first == Outage(NOW, True)
+        assert first == Outage(NOW, True, False)
         end_pause(store, client_of_server)
         assert not fail_in_an_outage(store, claimed(store)).is_to_be_logged
         for distance in (-61_000, 61_000):
             client_of_server.hset(store.keys.stats, "told", now_ms(client_of_server) + distance)
             end_pause(store, client_of_server)
-            assert fail_in_an_outage(store, claimed(store)).is_to_be_logged
+            again = fail_in_an_outage(store, claimed(store))
+            assert (again.is_to_be_logged, again.is_logged) == (True, True)
 
     def test_is_not_logged_again_within_a_minute_nor_its_end(
         self, store: Store, client_of_server: Redis
@@ -315,6 +317,35 @@ class TestOutage:
         found = claimed(store)
         assert not fail_in_an_outage(store, found, pause=NOW).is_to_be_logged
         assert store.ack(claimed(store)) is None
+
+    def test_that_was_not_logged_is_said_to_begin_when_it_is(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1, 2, 3, batch_size=1)
+        fail_in_an_outage(store, claimed(store), backoff=MINUTE)
+        end_pause(store, client_of_server)
+        store.ack(claimed(store))
+        fail_in_an_outage(store, claimed(store))
+        told = now_ms(client_of_server) - 61_000
+        client_of_server.hset(store.keys.stats, "told", told)
+        change(store, client_of_server, since=told, retry=1)
+        late = fail_in_an_outage(store, claimed(store))
+        assert late.duration > MINUTE
+        assert (late.is_to_be_logged, late.is_logged) == (True, False)
+
+    def test_does_not_begin_again_with_a_try_that_is_left_of_it(self, store: Store) -> None:
+        append(store, 1, 2, batch_size=1)
+        good = claimed(store, "good")
+        fail_in_an_outage(store, claimed(store), pause=NOW)
+        late = claimed(store)
+        assert late.row.tries == 1
+        store.ack(good)
+        reply = store.release(
+            late, lease=MINUTE, backoff=NOW, reason=Reason.OUTAGE, error="KeyError", pause=PAUSE
+        )
+        assert reply is None
+        found = claimed(store)
+        assert (found.row, found.others_succeeded) == (NO_ROW, False)
 
     @pytest.mark.parametrize(("minutes", "is_logged"), [(59, False), (61, True)])
     def test_is_logged_once_an_hour_while_no_worker_waits(

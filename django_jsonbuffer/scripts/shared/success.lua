@@ -6,8 +6,8 @@ local MOST_ACQUITTED = 500 -- characters
 
 -- Counts the success, and forgets the failures in a row. Returns how long the outage was that ends
 -- with it (ms), or -1 when no worker has logged one. After a long outage in which the workers waited,
--- what failed in it does not count. These batches have the number of the success before the outage, so
--- this number is added to `acquitted`.
+-- this success proves nothing about what failed in it. These batches have the number of the success
+-- before the outage, so this number is added to `acquitted`.
 local function note_success(stats)
   local outage, successes = outage_at(stats), total_of(stats, 'successes')
   redis.call('HDEL', stats, 'outage')
