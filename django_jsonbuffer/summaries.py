@@ -15,7 +15,13 @@ LONGEST_LOGGED_TRACEBACK: Final = 4_000
 
 _LONGEST_MESSAGE: Final = 300
 
-_VALUES: Final = re.compile(r"""(?<![\w-])(?![45]\d\d(?![\w-]))[\w-]*\d[\w-]*|'[^']*'|"[^"]*\"""")
+_VALUES: Final = re.compile(
+    r"""
+    (?<![\w-]) (?! (?<![.,]) [45]\d\d (?! [\w-] | [.,]\d ) ) [\w-]*\d[\w-]*  # a number or an id
+    | '[^']*' | "[^"]*"
+    """,
+    re.VERBOSE,
+)
 """What may differ between events that fail for the same reason: numbers, ids and quoted values. But
 not the code of an HTTP error, which tells a bad request from a server that is down."""
 

@@ -41,6 +41,7 @@ class TestLikeness:
             ("ValueError: no event 3fa9-e1b2", "ValueError: no event ccd0-12ab", True),
             ("Error7: no", "Error8: no", True),
             ("ValueError: 1422 or item-503", "ValueError: 1423 or item-504", True),
+            ("OSError: took 0.412 s", "OSError: took 0.487 s", True),
             ("ClientError: 422, message='no'", "ClientError: 503, message='no'", False),
             ("ValueError: no event 17", "KeyError: no event 17", False),
             ("Down4: no", "Busy4: no", False),

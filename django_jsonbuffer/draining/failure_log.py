@@ -43,11 +43,8 @@ class FailureLog:
         self._write(level, claim, summary, text, error)
 
     def kept(self, claim: Claim, error: BaseException, summary: str, backoff: timedelta) -> None:
-        level = logging.WARNING if claim.attempt == 1 else logging.INFO
-        reason = "Nothing else has succeeded meanwhile"
-        if claim.others_succeeded:
-            reason = "It failed with another error before"
-        text = f"{reason}, so this is not counted as an attempt."
+        level = logging.INFO if claim.error and claim.attempt > 1 else logging.WARNING
+        text = "Nothing proves that it is at fault, so this is not counted as an attempt."
         whole = f"{_failed(claim, summary)} {text} {_again(backoff)}"
         self._write(level, claim, summary, whole, error)
 
@@ -75,7 +72,7 @@ class FailureLog:
             text = f"{_failed(claim, summary)} The outage goes on."
             self._write(logging.DEBUG, claim, summary, text, None)
         elif not outage.is_logged:
-            kept = "Nothing else has succeeded meanwhile, so it is kept, as in an outage."
+            kept = "Nothing proves that it is at fault, so it is kept, as in an outage."
             if pause is not None:
                 kept = "This looks like an outage: all events are kept, and workers wait."
             text = f"{_failed(claim, summary)} {kept} {again}"

@@ -98,7 +98,7 @@ def _weight(claim: Claim, *, is_by_exception: bool, is_like_before: bool) -> int
     """A batch counts once. Between two successes of others, it counts once more if its error is
     another one, or if its exception means an outage.
     """
-    fails_again = claim.attempt > 1 and claim.has_failed
+    fails_again = claim.has_failed and claim.attempt - claim.deaths > 1
     if claim.others_succeeded and not is_like_before:
         return WEIGHT_OF_ANOTHER_ERROR
     if claim.others_succeeded:

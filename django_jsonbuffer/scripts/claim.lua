@@ -27,10 +27,9 @@
 -- Returns {foreign, id, token, attempt, count, events, failures, deaths, suspicion, error, failed,
 -- alone, by, tries}. `foreign` is the number of foreign values that became dead letters. `attempt` is
 -- the number of this delivery, from 1. `suspicion` is 1 when the batch has failed, 2 when the
--- processor has succeeded with other batches since, 3 when also its last failure was not counted
--- because its error was another one, else 0. The success that ends an outage does not count here for
--- what failed in it. The last four are those of outage_at(), with 0 for `tries` while workers do not
--- wait.
+-- processor has succeeded with other batches since, 3 when also its error has changed since the last
+-- failure that was counted, else 0. The success that ends an outage does not count here for what first
+-- failed in it. The last four are those of outage_at(), with 0 for `tries` while workers do not wait.
 -- If nothing was claimed, returns {foreign, wait_ms, reason}. When `foreign` is not 0, call again: one
 -- call sets aside a limited number of foreign values. Otherwise wait so long, if the reason is
 -- `outage`, or `doubt`: a lease has run out, but its worker may live. Else the reason is empty.
@@ -69,6 +68,20 @@ local function doubt_ms()
   return math.max(0, math.min((resumed or 0) + grace_ms - now, grace_ms))
 end
 
+-- Notes whether others have succeeded since the batch failed. The success that ends an outage proves
+-- nothing about what first failed in it.
+local function note_successes(past)
+  if not past.successes then return end
+  -- There are more than now only if the counters are lost.
+  past.successes = math.min(past.successes, successes)
+  if past.successes == successes then return end
+  local number = string.format(' %.0f ', past.successes)
+  if past.outlived == '' and string.find(acquitted, number, 1, true) then
+    past.successes = successes
+  end
+  past.outlived = 'o'
+end
+
 local function suspicion_of(past)
   if not past.successes then return 0 end
   if successes == past.successes then return 1 end
@@ -92,11 +105,7 @@ local function claimed(entry, attempt, was_claimed, has_died)
   past.claimed_ms = now
   past.token = string.match(field(entry[2], 'token') or '', '^%x*$') or ''
   past.opened = whole(field(entry[2], 'opened'))
-  if past.successes then
-    local is_acquitted = string.find(acquitted, string.format(' %.0f ', past.successes), 1, true)
-    -- There are more than now only if the counters are lost.
-    past.successes = is_acquitted and successes or math.min(past.successes, successes)
-  end
+  note_successes(past)
   if has_died then count_death(past, successes, now) end
   remember_attempts(attempts, entry[1], past)
   return { foreign, entry[1], past.token, attempt, count, events, past.failures, past.deaths,

@@ -77,8 +77,8 @@ class Claim:
     its last failure that may be due to an outage."""
 
     has_changed: bool = False
-    """Whether its last failure was not counted because its error was another one, and others have
-    succeeded since."""
+    """Whether its error has changed since the last failure that was counted, and others have
+    succeeded since it last failed."""
 
     error: str = ""
     """The error of the last failure. Empty if there was none."""
@@ -140,7 +140,7 @@ class Reason(Enum):
 
     CHANGED = "changed"
     """The processor failed with another error than before, which may be that of an outage. That is
-    no attempt, but the next failure is one if others succeed, whatever its error is."""
+    no attempt. But once others have succeeded, the next failure is one, whatever its error is."""
 
     OUTAGE = "outage"
     """The processor failed in an outage. Workers wait before they try again."""
@@ -154,8 +154,8 @@ class Outage(NamedTuple):
 
     duration: timedelta
     is_to_be_logged: bool
-    """Whether no worker has logged an outage of the bucket for a minute. Or for an hour, while the
-    workers do not wait."""
+    """Whether no worker has logged an outage of the bucket for a minute. Or this one for an hour,
+    while the workers do not wait."""
 
     is_logged: bool
     """Whether a worker has logged this outage before."""

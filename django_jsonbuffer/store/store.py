@@ -157,7 +157,7 @@ class Store:
         idle = max(lease - backoff, timedelta(0))
         by = "x" if is_by_exception else ""
         args = (claim.count, idle // MILLISECOND, reason.value, weight, by)
-        rest = (-1 if pause is None else pause // MILLISECOND, claim.row.tries, error)
+        rest = (-1 if pause is None else pause // MILLISECOND, claim.row.failed, error)
         since_ms, told = self._run_held(scripts.RELEASE, self._claim_keys, claim, *args, *rest)
         return None if since_ms < 0 else Outage(since_ms * MILLISECOND, told > 0, told == 2)
 

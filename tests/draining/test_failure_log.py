@@ -234,7 +234,7 @@ class TestOutage:
         all_wait, is_alone = lines(caplog)
         assert "down! This looks like an outage: all events are kept, and workers wait." in all_wait
         assert "It comes again in about 5.0 s." in all_wait
-        assert "down! Nothing else has succeeded meanwhile, so it is kept, as in" in is_alone
+        assert "down! Nothing proves that it is at fault, so it is kept, as in" in is_alone
         assert "It comes again in about 1.0 s." in is_alone
 
     def test_of_a_whole_bucket_is_one_line(self, caplog: pytest.LogCaptureFixture) -> None:

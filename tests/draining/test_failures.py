@@ -237,21 +237,25 @@ class TestAttempts:
         assert {letter.event for letter in bucket.dead} == bad
         assert sorted(got) == [number for number in range(1000) if number not in bad]
 
-    def test_count_if_the_error_is_another_one_each_time(self) -> None:
-        """While others succeed, it is the event that fails. Every second failure counts."""
+    @pytest.mark.parametrize("retries", [1, 3])
+    def test_count_if_the_error_is_another_one_each_time(self, retries: int) -> None:
+        """While others succeed, it is the event that fails. Every second success counts."""
         bucket = impatient(batch_size=1)
-        words = iter("abcdefghijklmnopqrstuvwxyz")
+        calls = 0
 
         def store(batch: Batch) -> None:
+            nonlocal calls
             if batch[0] == "bad":
-                raise ValueError(next(words))
+                calls += 1
+                raise ValueError("o" * calls)
 
         bucket.processor(store)
         bucket.append("bad")
-        for event in range(21):
-            assert bucket.status().dead == 0
-            bucket.append(event)
-            bucket.drain()
+        for number in range(21):
+            assert bucket.status().dead == 0 or number == 20
+            bucket.append(number)
+            for _ in range(retries):
+                bucket.drain()
         [letter] = bucket.dead
         assert letter.event == "bad"
 
@@ -544,6 +548,49 @@ class TestOutage:
             if bucket.status().outage is not None:
                 let_outage_last(client_of_server, bucket, seconds=60)
         assert sorted(letter.event for letter in bucket.dead) == bad
+
+    def test_of_new_bad_events_again_and_again_keeps_no_old_one_for_ever(
+        self, client_of_server: Redis
+    ) -> None:
+        """Each good event is followed by as many bad ones as look like an outage."""
+        bucket = impatient(batch_size=1)
+        got = []
+
+        def store(batch: Batch) -> None:
+            if batch[0] < 0:
+                raise ValueError("no")
+            got.extend(batch)
+
+        bucket.processor(store)
+        for number in range(30):
+            bucket.append(number)
+            bucket.drain()
+            bucket.extend(range(-PROBES * (number + 1), -PROBES * number))
+            bucket.drain()
+            if bucket.status().outage is not None:
+                let_outage_last(client_of_server, bucket, seconds=60)
+        old = range(-PROBES * 10, 0)
+        assert {*old} <= {letter.event for letter in bucket.dead}
+        assert got == [*range(30)]
+
+    def test_is_noticed_though_workers_have_died_with_the_events(self) -> None:
+        bucket = impatient(batch_size=1)
+        bucket.extend(range(30))
+        store = bucket._definition.parts.store
+        for number in range(30):
+            lease = timedelta(minutes=1)
+            assert store.claim(f"dead {number}", lease=lease, linger=None).claim is not None
+        calls = 0
+
+        def refuse_each(batch: Batch) -> None:
+            nonlocal calls
+            calls += 1
+            raise ValueError("no")
+
+        bucket.processor(refuse_each)
+        for _ in range(20):
+            bucket.drain()
+        assert calls <= 20 + 2 * PROBES + MOST_TRIES
 
     @pytest.mark.parametrize("blips", [1, 2, 3, 4])
     def test_that_begins_after_short_ones_buries_nothing(self, blips: int) -> None:

@@ -92,7 +92,9 @@ class Batch:
     successes: int | None = None
     """The successes of the bucket at its first failure."""
     has_changed: bool = False
-    """Whether its last failure was not counted because its error was another one."""
+    """Whether its error has changed since the last failure that was counted."""
+    is_outlived: bool = False
+    """Whether others have succeeded since its first failure."""
     renewed: float = 0
     """When its lease or its backoff last began, by the true time."""
     steps: int = 0
@@ -486,8 +488,10 @@ class Judge:
         check(batch_id(id, token) == batch.id, "a batch was told with another token")
         check(json.loads(array) == events, "another batch was delivered than lies there")
         check(count == len(events), "the events of a batch were counted wrong")
-        if batch.successes in past.acquitted:
-            batch.successes = past.successes
+        if batch.successes is not None and batch.successes != past.successes:
+            if batch.successes in past.acquitted and not batch.is_outlived:
+                batch.successes = past.successes
+            batch.is_outlived = True
         if not is_own:
             batch.attempt += 1
             if worker_before is not None:
@@ -530,7 +534,7 @@ class Judge:
     def _succeeds(self, ended_ms: int) -> None:
         past, outage = self.past, self.past.outage
         check((ended_ms >= 0) == outage.is_told, "the end of an outage was told wrong")
-        if outage.is_on and outage.retry_ms and self.now_ms - outage.since_ms >= SHORTEST_OUTAGE_MS:
+        if outage.is_on and self.now_ms - outage.since_ms >= SHORTEST_OUTAGE_MS:
             past.acquitted.append(past.successes)
         past.successes += 1
         past.outage = Outage()
@@ -579,7 +583,7 @@ class Judge:
         self._after_nothing(before, after, args, reply)
         if not (batch := self._fence(before, args, reply)):
             return
-        _, id, _, count, idle_ms, reason, weight, by, pause_ms, known_tries, _ = args
+        _, id, _, count, idle_ms, reason, weight, by, pause_ms, known, _ = args
         batch.holder, batch.is_ready = None, int(idle_ms) == LEASE_MS
         self._begin_lease(batch)
         batch.idle = int(idle_ms) / 1000
@@ -587,18 +591,20 @@ class Judge:
             self._dies(batch, before.batches[stream_id(id)])
         self._fails(batch, before.batches[stream_id(id)])
         outage = self.past.outage
-        if reason == "outage" and known_tries > 0 and not outage.tries:
-            reason = "retry"  # the outage is over
+        if reason == "outage" and outage.failed < known:
+            reason = "retry"  # another worker has succeeded
         batch.failures += reason in ("failure", "doubtful")
         outage.failed += weight
         outage.alone += weight if count == 1 or by else 0
         if reason not in ("failure", "death"):
             batch.successes = self.past.successes
-        batch.has_changed = reason == "changed"
+        if reason in ("changed", "failure", "doubtful"):
+            batch.has_changed = reason == "changed"
         if reason == "outage":
             outage.since_ms = min(outage.since_ms, self.now_ms) if outage.is_on else self.now_ms
             outage.is_on, outage.by, outage.tries = True, by, outage.tries + 1
-            self._tells(*reply, every_ms=MINUTE_MS if pause_ms >= 0 else 60 * MINUTE_MS)
+            is_often = pause_ms >= 0 or not outage.is_told
+            self._tells(*reply, every_ms=MINUTE_MS if is_often else 60 * MINUTE_MS)
             if pause_ms >= 0:
                 outage.retry_ms = self.now_ms + pause_ms
         check((reply[0] >= 0) == outage.is_on, "an outage was told wrong")
@@ -658,7 +664,11 @@ class Judge:
         self._is_not_tried(not keeps)
         for number, piece in enumerate(pieces, start=1):
             its = self.past.batches[piece] = Batch(
-                self.ids[piece], is_piece=True, deaths=deaths, successes=batch.successes
+                self.ids[piece],
+                is_piece=True,
+                deaths=deaths,
+                successes=batch.successes,
+                is_outlived=batch.is_outlived,
             )
             if number == keeps:
                 its.holder, its.attempt, its.is_ready = worker, 1, None

@@ -179,6 +179,29 @@ class TestOthersSucceeded:
         store.retire("worker", lease=MINUTE)
         assert claimed(store).has_changed == (reason is Reason.CHANGED)
 
+    @pytest.mark.parametrize(
+        ("reason", "has_changed"),
+        [
+            (Reason.FAILURE, False),
+            (Reason.DOUBTFUL, False),
+            (Reason.RETRY, True),
+            (Reason.OUTAGE, True),
+            (Reason.DEATH, True),
+        ],
+    )
+    def test_since_its_error_changed_is_known_until_a_failure_is_counted(
+        self, store: Store, reason: Reason, has_changed: bool
+    ) -> None:
+        append(store, 1, 2, batch_size=1)
+        fail(store, claimed(store), reason=Reason.CHANGED)
+        fail(store, claimed(store), reason=reason)
+        held = claimed(store)
+        store.ack(claimed(store, "other"))
+        store.retire("worker", lease=MINUTE)
+        again = claimed(store)
+        assert again.id == held.id
+        assert (again.others_succeeded, again.has_changed) == (True, has_changed)
+
     def test_of_a_piece_says_nothing_about_its_own_failures(self, store: Store) -> None:
         append(store, 1, 2, 3, batch_size=2)
         fail(store, claimed(store), reason=Reason.CHANGED)
@@ -216,9 +239,9 @@ class TestOthersSucceeded:
 
     @pytest.mark.parametrize(
         ("pause", "age_ms", "succeeded"),
-        [(None, 11_000, True), (PAUSE, 9_000, True), (PAUSE, 11_000, False)],
+        [(None, 9_000, True), (None, 11_000, False), (PAUSE, 9_000, True), (PAUSE, 11_000, False)],
     )
-    def test_is_forgotten_if_workers_waited_in_an_outage_of_ten_seconds(
+    def test_begins_again_after_an_outage_of_ten_seconds(
         self,
         store: Store,
         client_of_server: Redis,
@@ -240,6 +263,28 @@ class TestOthersSucceeded:
         store.ack(claimed(store, "other"))
         fail(store, held)
         assert claimed(store).others_succeeded
+
+    @pytest.mark.parametrize("is_piece", [False, True])
+    def test_begins_again_after_the_first_outage_only(
+        self, store: Store, client_of_server: Redis, is_piece: bool
+    ) -> None:
+        def claimed_after_an_outage() -> Claim:
+            claimed(store)
+            client_of_server.hset(store.keys.stats, "acquitted", " 0 1 ")
+            store.ack(claimed(store, "other"))
+            store.retire("worker", lease=MINUTE)
+            return claimed(store)
+
+        append(store, 1, 2, 3, 4, 5, 6, batch_size=2)
+        fail(store, claimed(store))
+        found = claimed_after_an_outage()
+        assert not found.others_succeeded
+        if is_piece:
+            split(store, found)
+        else:
+            fail(store, found, reason=Reason.RETRY)
+        again = claimed_after_an_outage()
+        assert (again.count, again.others_succeeded) == (1 if is_piece else 2, True)
 
     def test_is_forgotten_if_the_clock_was_set_back_in_the_outage(
         self, store: Store, client_of_server: Redis
@@ -333,12 +378,20 @@ class TestOutage:
         assert late.duration > MINUTE
         assert (late.is_to_be_logged, late.is_logged) == (True, False)
 
+    def test_of_few_events_is_logged_though_another_one_was_logged_within_the_hour(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        append(store, 1)
+        client_of_server.hset(store.keys.stats, "told", now_ms(client_of_server) - 61_000)
+        first = fail_in_an_outage(store, claimed(store), pause=None)
+        assert (first.is_to_be_logged, first.is_logged) == (True, False)
+
     def test_does_not_begin_again_with_a_try_that_is_left_of_it(self, store: Store) -> None:
         append(store, 1, 2, batch_size=1)
         good = claimed(store, "good")
         fail_in_an_outage(store, claimed(store), pause=NOW)
         late = claimed(store)
-        assert late.row.tries == 1
+        assert late.row.failed == 1
         store.ack(good)
         reply = store.release(
             late, lease=MINUTE, backoff=NOW, reason=Reason.OUTAGE, error="KeyError", pause=PAUSE

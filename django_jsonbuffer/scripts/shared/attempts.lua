@@ -6,18 +6,20 @@
 --   deaths      how many workers died with the batch
 --   first_ms    when the first failure or death was, or nil
 --   successes   the bucket's successes at the first failure, or nil when there was no failure
---   changed     '1' when the last failure was not counted because its error was another one, else ''
+--   changed     'c' when its error has changed since the last failure that was counted, else ''
+--   outlived    'o' when others have succeeded since the first failure, else ''
 --   opened      when the batch was opened, or nil
 --   claimed_ms  when a worker last claimed it, or nil
 --   token       token of the batch, or ''
 --   error       the error that the batch last failed with, or ''
 local function attempts_at(attempts, id)
   local text = redis.call('HGET', attempts, id) or ''
-  local failures, deaths, first_ms, successes, changed, opened, claimed_ms, token, error =
-    string.match(text, '^(%d+)/(%d+)/(%d*)/(%d*)/(1?)/(%d*)/(%d*)/(%x*)/(.*)$')
+  local failures, deaths, first_ms, successes, changed, outlived, opened, claimed_ms, token, error =
+    string.match(text, '^(%d+)/(%d+)/(%d*)/(%d*)/(c?)(o?)/(%d*)/(%d*)/(%x*)/(.*)$')
   return {
     failures = whole(failures) or 0, deaths = whole(deaths) or 0,
-    first_ms = whole(first_ms), successes = whole(successes), changed = changed or '',
-    opened = whole(opened), claimed_ms = whole(claimed_ms), token = token or '', error = error or '',
+    first_ms = whole(first_ms), successes = whole(successes),
+    changed = changed or '', outlived = outlived or '', opened = whole(opened),
+    claimed_ms = whole(claimed_ms), token = token or '', error = error or '',
   }
 end

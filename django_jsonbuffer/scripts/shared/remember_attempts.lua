@@ -5,6 +5,7 @@ local function remember_attempts(attempts, id, past)
   local function digits(number) return number and string.format('%.0f', number) or '' end
   redis.call('HSET', attempts, id, table.concat({
     digits(past.failures), digits(past.deaths), digits(past.first_ms), digits(past.successes),
-    past.changed, digits(past.opened), digits(past.claimed_ms), past.token, past.error,
+    past.changed .. past.outlived, digits(past.opened), digits(past.claimed_ms), past.token,
+    past.error,
   }, '/'))
 end
