@@ -146,6 +146,8 @@ class Past:
     outage: Outage = field(default_factory=Outage)
     successes: int = 0
     acquitted: list[int] = field(default_factory=list)
+    misnamed: set[int] = field(default_factory=set)
+    """Events of batches that a late copy has given the id of another batch."""
     """The successes before each outage in which workers waited."""
     told_ms: int = 0
     """When an outage was last told to a worker."""
@@ -301,6 +303,8 @@ class Judge:
             known = self.contents.setdefault(self.ids[id], events)
             if self.is_late_copy and self.ids[id] in self.old_ids:
                 self.contents[self.ids[id]] = known = events
+                # A worker that still holds the old batch of this id may ack the new one.
+                self.past.misnamed |= set(events)
             check(known == events, f"batch {self.ids[id]} has other events than before")
             self.past.batches.setdefault(id, Batch(self.ids[id]))
         rule: Callable[..., None] = getattr(self, f"_after_{script.name}", self._after_nothing)

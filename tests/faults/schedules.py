@@ -696,7 +696,7 @@ class Schedule:
         self._count()
         check(not self.judge.state.all, "something is left for ever")
         past = self.judge.past
-        accounted = self.judge.events_processed | past.oldest
+        accounted = self.judge.events_processed | past.oldest | past.misnamed
         for stamp, events in self.confirmed.items():
             if stamp in self.lost and stamp not in past.stored:
                 continue
