@@ -554,7 +554,7 @@ class TestOutage:
     ) -> None:
         """Each good event is followed by as many bad ones as look like an outage."""
         bucket = impatient(batch_size=1)
-        got = []
+        got: list[int] = []
 
         def store(batch: Batch) -> None:
             if batch[0] < 0:
