@@ -386,6 +386,16 @@ class TestOutage:
         first = fail_in_an_outage(store, claimed(store), pause=None)
         assert (first.is_to_be_logged, first.is_logged) == (True, False)
 
+    def test_that_is_over_does_not_change_the_reason_of_another_failure(self, store: Store) -> None:
+        append(store, 1, 2, 3, batch_size=1)
+        fail(store, claimed(store), weight=1)
+        good, bad = claimed(store, "good"), claimed(store)
+        assert bad.row.failed == 1
+        store.ack(good)
+        fail(store, bad, reason=Reason.FAILURE)
+        again = claimed(store)
+        assert (again.id, again.failures) == (bad.id, 1)
+
     def test_does_not_begin_again_with_a_try_that_is_left_of_it(self, store: Store) -> None:
         append(store, 1, 2, batch_size=1)
         good = claimed(store, "good")
