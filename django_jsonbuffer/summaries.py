@@ -17,13 +17,16 @@ _LONGEST_MESSAGE: Final = 300
 
 _VALUES: Final = re.compile(
     r"""
-    (?<![\w-]) (?! (?<![.,]) [45]\d\d (?! [\w-] | [.,]\d ) ) [\w-]*\d[\w-]*  # a number or an id
-    | '[^']*' | "[^"]*"
+    (?<![\w-])                                    # a word
+    (?! (?<![.,]) [45]\d\d (?! [\w-] | [.,]\d ) ) # that is not the code of an HTTP error,
+    [\w-]*\d[\w-]*                                # and has a digit
+    | '[^']*' | "[^"]*"                           # what stands in quotes
     """,
     re.VERBOSE,
 )
-"""What may differ between events that fail for the same reason: numbers, ids and quoted values. But
-not the code of an HTTP error, which tells a bad request from a server that is down."""
+"""What differs between the messages of events that fail for the same reason: numbers, ids and
+quoted values. The code of an HTTP error is not one of them: 422 is a bad request, 503 a server that
+is down."""
 
 _NUMBERS: Final = re.compile(r"\d+")
 

@@ -58,18 +58,17 @@ class Failures:
         if evidence.is_by_exception:
             close_broken_connections()
         with self._lease_may_be_lost(claim):
-            if evidence.is_outage:
+            if evidence.reason is Reason.OUTAGE:
                 self._wait(claim, error, summary, evidence)
             elif claim.count > 1:
                 places = spans(claim.array)
                 self._halve(claim, places, error, summary, weight=evidence.weight)
-            elif not evidence.is_suspect:
-                backoff = self._backoff(claim.attempt)
-                reason = Reason.CHANGED if claim.others_succeeded else Reason.RETRY
-                self._release(claim, summary, reason, backoff, weight=evidence.weight)
-                self.log.kept(claim, error, summary, backoff)
-            else:
+            elif evidence.reason.is_attempt:
                 self._count(claim, error, summary, evidence)
+            else:
+                backoff = self._backoff(claim.attempt)
+                self._release(claim, summary, evidence.reason, backoff, weight=evidence.weight)
+                self.log.kept(claim, error, summary, backoff)
 
     def failed_after_commit(self, claim: Claim, error: Exception) -> None:
         """Log the error of an on-commit function. The batch has succeeded all the same."""
@@ -179,14 +178,7 @@ class Failures:
         failures, most = claim.failures + 1, self._options.max_attempts
         if failures < most:
             backoff = self._backoff(claim.attempt)
-            self._release(
-                claim,
-                summary,
-                Reason.DOUBTFUL if evidence.is_doubtful else Reason.FAILURE,
-                backoff,
-                weight=evidence.weight,
-                is_by_exception=evidence.is_by_exception,
-            )
+            self._release(claim, summary, evidence.reason, backoff, weight=evidence.weight)
             self.log.counted(claim, error, summary, f"{failures} of {most}", backoff)
         else:
             burial = Burial(*spans(claim.array)[0], *described(error))

@@ -12,7 +12,7 @@ from django.db import InterfaceError, OperationalError
 
 from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.options import Options
-from django_jsonbuffer.store.claims import Claim
+from django_jsonbuffer.store.claims import Claim, Reason
 from django_jsonbuffer.summaries import looks_like
 
 FIRST_BACKOFF: Final = timedelta(seconds=1)
@@ -39,8 +39,9 @@ WEIGHT_OF_ANOTHER_ERROR: Final = WEIGHT // 2
 although others have succeeded. So where many events are bad, twice as many must fail in a row."""
 
 WEIGHT_OF_A_SUSPECT: Final = WEIGHT // 20
-"""Of a suspect. An outage may have the error of a bad event. It is noticed after 100 single events
-that fail in a row. So many bad events in a row are rare."""
+"""Of a suspect: it fails with the same error as before, although others have succeeded. An outage
+may have the error of a bad event. It is noticed after 100 single events that fail in a row. So many
+bad events in a row are rare."""
 
 OUTAGE_ERRORS: Final = (
     OperationalError,
@@ -57,20 +58,12 @@ class Evidence(NamedTuple):
     weight: int
     """How much it tells. 0 for nothing."""
 
+    reason: Reason
+    """Why the batch is released, if it is not halved: whether this failure is an attempt, or the
+    batch waits for the end of an outage."""
+
     is_by_exception: bool
     """Whether its exception is of a class that means an outage."""
-
-    is_suspect: bool
-    """Whether the fault is its own, as it seems: the processor has succeeded with others since it,
-    or a batch that it was a piece of, failed with a like error. Another error may be that of an
-    outage, unless others succeed although the error changes again and again."""
-
-    is_doubtful: bool
-    """Whether the error may be that of an outage all the same: its class means an outage, or it is
-    another one than before."""
-
-    is_outage: bool
-    """Whether the batch waits for the end of an outage."""
 
     do_all_wait: bool
     """Whether all workers of the bucket wait."""
@@ -80,8 +73,6 @@ class Evidence(NamedTuple):
         """`summary` is that of the error, as the log has it."""
         is_by_exception = isinstance(error, (*OUTAGE_ERRORS, *options.outage_errors))
         is_like_before = looks_like(claim.error, summary)
-        is_suspect = claim.others_succeeded and (is_like_before or claim.has_changed)
-        is_doubtful = is_by_exception or not is_like_before
         means_outage = is_by_exception and not claim.others_succeeded
         weight = _weight(claim, is_by_exception=is_by_exception, is_like_before=is_like_before)
         is_alone = claim.count == 1 or means_outage
@@ -90,8 +81,20 @@ class Evidence(NamedTuple):
         do_all_wait = is_proven or claim.row.tries > 0
         # Few events are no proof, but it is an outage for them.
         has_waited = claim.count == 1 and claim.attempt >= PROBES and not claim.others_succeeded
-        is_outage = means_outage or do_all_wait or has_waited
-        return cls(weight, is_by_exception, is_suspect, is_doubtful, is_outage, do_all_wait)
+        if means_outage or do_all_wait or has_waited:
+            reason = Reason.OUTAGE
+        else:
+            reason = _reason(claim, is_by_exception=is_by_exception, is_like_before=is_like_before)
+        return cls(weight, reason, is_by_exception, do_all_wait)
+
+
+def _reason(claim: Claim, *, is_by_exception: bool, is_like_before: bool) -> Reason:
+    """Whether the failure of a single event is an attempt. The docs have this as a table."""
+    if not claim.others_succeeded:
+        return Reason.RETRY
+    if is_like_before:
+        return Reason.DOUBTFUL if is_by_exception else Reason.FAILURE
+    return Reason.DOUBTFUL if claim.has_changed else Reason.CHANGED
 
 
 def _weight(claim: Claim, *, is_by_exception: bool, is_like_before: bool) -> int:
@@ -112,9 +115,9 @@ def size_of_probe(claim: Claim) -> int:
     """How many events of the batch a worker tries next. 0 for all, which is no probe.
 
     It is one event when several batches have failed in a row. It is also one event when a batch has
-    failed twice with an exception that means an outage, because one of its events may be the reason
-    for the exception. After many probes, a batch is tried whole. If it has failed twice, its halves
-    are tried, because there may be good events in them.
+    failed twice with an exception that means an outage: perhaps there is none, and one of its
+    events makes the processor raise it. After many probes, a batch is tried whole. If it has failed
+    twice, its halves are tried, because there may be good events in them.
     """
     row = claim.row
     if claim.count == 1:
@@ -125,10 +128,9 @@ def size_of_probe(claim: Claim) -> int:
 
 
 def is_probe_last(claim: Claim) -> bool:
-    """Whether the next probe is taken from the end of its batch.
+    """Whether the next probe is the end of its batch, and not the beginning.
 
-    It changes with the weight of the probes so far, because events that fail often lie next to each
-    other.
+    Bad events often lie side by side. So the probes come from both ends in turn.
     """
     return claim.row.alone % (2 * WEIGHT) >= WEIGHT
 

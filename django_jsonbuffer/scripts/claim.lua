@@ -56,7 +56,6 @@ local foreign = batch.is_foreign and 1 or 0
 redis.call('XLEN', dead)
 redis.call('HLEN', attempts)
 local now, outage, successes = now_ms(), outage_at(stats), total_of(stats, 'successes')
-local acquitted = redis.call('HGET', stats, 'acquitted') or ''
 local tries = outage.retry > 0 and outage.tries or 0
 
 -- How long (ms) a lease that has run out proves nothing, because the clock may have been set.
@@ -75,11 +74,12 @@ local function note_successes(past)
   -- There are more than now only if the counters are lost.
   past.successes = math.min(past.successes, successes)
   if past.successes == successes then return end
-  local number = string.format(' %.0f ', past.successes)
-  if past.outlived == '' and string.find(acquitted, number, 1, true) then
-    past.successes = successes
+  if past.outlived == '' then
+    local acquitted = redis.call('HGET', stats, 'acquitted') or ''
+    local number = string.format(' %.0f ', past.successes)
+    if string.find(acquitted, number, 1, true) then past.successes = successes end
+    past.outlived = 'o'
   end
-  past.outlived = 'o'
 end
 
 local function suspicion_of(past)

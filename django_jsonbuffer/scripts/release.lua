@@ -18,7 +18,7 @@
 -- ARGV[7]  weight      how much this failure tells about an outage: 0 for nothing
 -- ARGV[8]  by          'x' for an exception that means an outage, else ''
 -- ARGV[9]  pause_ms    how long no worker may try again in an outage; -1 when they do not wait yet
--- ARGV[10] known       weight of the failures in a row that the worker knew of
+-- ARGV[10] known       weight of the failures in a row when the worker claimed the batch
 -- ARGV[11] error       the error that the batch failed with
 --
 -- Returns {ms since the outage began, or -1 without an outage; 1 when the worker is to log its
@@ -47,7 +47,8 @@ local now, successes = now_ms(), total_of(stats, 'successes')
 
 if reason == 'death' then count_death(past, successes, now) end
 past.first_ms, past.error = past.first_ms or now, error
--- Another worker has succeeded meanwhile, so there is no outage any more.
+-- The row of failures is shorter than the worker knew. So another worker has succeeded, and there is
+-- no outage.
 if reason == 'outage' and outage.failed < known then reason = 'retry' end
 local is_counted = reason == 'failure' or reason == 'doubtful'
 if is_counted then past.failures, past.changed = past.failures + 1, '' end

@@ -148,6 +148,10 @@ class Reason(Enum):
     DEATH = "death"
     """The processor did not return in time."""
 
+    @property
+    def is_attempt(self) -> bool:
+        return self in (Reason.FAILURE, Reason.DOUBTFUL)
+
 
 class Outage(NamedTuple):
     """The outage of a bucket, as the release of a batch finds it."""

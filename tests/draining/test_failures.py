@@ -594,7 +594,7 @@ class TestOutage:
 
     @pytest.mark.parametrize("blips", [1, 2, 3, 4])
     def test_that_begins_after_short_ones_buries_nothing(self, blips: int) -> None:
-        """Each has an error of its own, and the event has failed in each of them."""
+        """An event fails in each short one, with a new error each time. Then a long one begins."""
         bucket = impatient(batch_size=1)
         error = ""
 

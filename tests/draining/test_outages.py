@@ -17,7 +17,7 @@ from django_jsonbuffer.draining.outages import (
     size_of_probe,
 )
 from django_jsonbuffer.options import Options
-from django_jsonbuffer.store.claims import Claim, Row
+from django_jsonbuffer.store.claims import Claim, Reason, Row
 
 
 def a_claim(
@@ -39,7 +39,7 @@ def evidence(
 
 class TestEvidence:
     def test_of_a_batch_that_fails_for_the_first_time(self) -> None:
-        assert evidence(a_claim()) == Evidence(WEIGHT, False, False, True, False, False)
+        assert evidence(a_claim()) == Evidence(WEIGHT, Reason.RETRY, False, False)
 
     def test_of_a_batch_that_fails_again_weighs_nothing_more(self) -> None:
         assert evidence(a_claim(attempt=2, has_failed=True)).weight == 0
@@ -50,39 +50,39 @@ class TestEvidence:
     def test_of_a_piece_that_fails_like_its_batch_says_that_it_is_at_fault(self) -> None:
         piece = a_claim(has_failed=True, others_succeeded=True, error="KeyError: 'path'")
         found = evidence(piece, summary="KeyError: 'name'")
-        assert found == Evidence(WEIGHT_OF_A_SUSPECT, False, True, False, False, False)
+        assert found == Evidence(WEIGHT_OF_A_SUSPECT, Reason.FAILURE, False, False)
 
     def test_of_a_piece_that_fails_with_another_error_weighs_less(self) -> None:
         piece = a_claim(has_failed=True, others_succeeded=True, error="ValueError: 422 no room")
         found = evidence(piece, summary="ValueError: 503 not now")
-        assert found == Evidence(WEIGHT_OF_ANOTHER_ERROR, False, False, True, False, False)
+        assert found == Evidence(WEIGHT_OF_ANOTHER_ERROR, Reason.CHANGED, False, False)
 
     def test_of_a_piece_that_fails_with_an_exception_is_no_outage_of_its_own(self) -> None:
         piece = a_claim(has_failed=True, others_succeeded=True, error="ValueError: 422 no room")
         found = evidence(piece, OperationalError(), "OperationalError")
-        assert found == Evidence(WEIGHT_OF_ANOTHER_ERROR, True, False, True, False, False)
+        assert found == Evidence(WEIGHT_OF_ANOTHER_ERROR, Reason.CHANGED, True, False)
 
     @pytest.mark.parametrize(
-        ("error", "has_changed", "weight", "is_suspect", "is_doubtful"),
+        ("error", "has_changed", "weight", "reason"),
         [
-            ("ValueError: no", False, 0, True, False),
-            ("ValueError: no", True, 0, True, False),
-            ("KeyError", False, WEIGHT_OF_ANOTHER_ERROR, False, True),
-            ("KeyError", True, WEIGHT_OF_ANOTHER_ERROR, True, True),
+            ("ValueError: no", False, 0, Reason.FAILURE),
+            ("ValueError: no", True, 0, Reason.FAILURE),
+            ("KeyError", False, WEIGHT_OF_ANOTHER_ERROR, Reason.CHANGED),
+            ("KeyError", True, WEIGHT_OF_ANOTHER_ERROR, Reason.DOUBTFUL),
         ],
     )
     def test_of_a_retry_depends_on_its_error(
-        self, error: str, has_changed: bool, weight: int, is_suspect: bool, is_doubtful: bool
+        self, error: str, has_changed: bool, weight: int, reason: Reason
     ) -> None:
         again = a_claim(
             attempt=2, has_failed=True, others_succeeded=True, has_changed=has_changed, error=error
         )
         found = evidence(again)
-        assert found == Evidence(weight, False, is_suspect, is_doubtful, False, False)
+        assert found == Evidence(weight, reason, False, False)
 
     def test_of_an_exception_that_means_an_outage_weighs_more(self) -> None:
         found = evidence(a_claim(), OperationalError())
-        assert found == Evidence(WEIGHT_OF_AN_EXCEPTION, True, False, True, True, False)
+        assert found == Evidence(WEIGHT_OF_AN_EXCEPTION, Reason.OUTAGE, True, False)
 
     def test_of_an_exception_that_the_project_names(self) -> None:
         assert evidence(a_claim(), KeyError(), outage_errors=(LookupError,)).is_by_exception
@@ -90,17 +90,17 @@ class TestEvidence:
     def test_of_such_an_exception_is_no_outage_while_others_succeed(self) -> None:
         again = a_claim(attempt=2, has_failed=True, others_succeeded=True, error="ValueError: no")
         found = evidence(again, OperationalError())
-        assert found == Evidence(WEIGHT_OF_A_SUSPECT, True, True, True, False, False)
+        assert found == Evidence(WEIGHT_OF_A_SUSPECT, Reason.DOUBTFUL, True, False)
 
     def test_of_several_single_events_is_an_outage(self) -> None:
         row = WEIGHT * (PROBES - 1)
         one = a_claim(count=1, failed=row, alone=row)
-        assert evidence(one) == Evidence(WEIGHT, False, False, True, True, True)
-        assert not evidence(a_claim(count=1, failed=row - 1, alone=row - 1)).is_outage
-        assert not evidence(a_claim(count=2, failed=row, alone=row)).is_outage
+        assert evidence(one) == Evidence(WEIGHT, Reason.OUTAGE, False, True)
+        assert evidence(a_claim(count=1, failed=row - 1, alone=row - 1)).reason is not Reason.OUTAGE
+        assert evidence(a_claim(count=2, failed=row, alone=row)).reason is not Reason.OUTAGE
 
     def test_of_large_batches_alone_is_not_an_outage(self) -> None:
-        assert not evidence(a_claim(failed=100)).is_outage
+        assert evidence(a_claim(failed=100)).reason is not Reason.OUTAGE
 
     def test_of_three_exceptions_that_mean_an_outage_lets_all_wait(self) -> None:
         row = 2 * WEIGHT_OF_AN_EXCEPTION
@@ -111,7 +111,7 @@ class TestEvidence:
     @pytest.mark.parametrize("count", [1, 10])
     def test_of_any_failure_in_an_outage_lets_all_wait(self, count: int) -> None:
         found = evidence(a_claim(tries=1, count=count, attempt=3, others_succeeded=True))
-        assert (found.is_outage, found.do_all_wait) == (True, True)
+        assert (found.reason, found.do_all_wait) == (Reason.OUTAGE, True)
 
     def test_of_an_event_that_failed_often_while_nothing_succeeded_is_an_outage_for_it(
         self,
@@ -119,10 +119,10 @@ class TestEvidence:
         def often(attempt: int = PROBES, **fields: Any) -> Evidence:
             return evidence(a_claim(count=1, attempt=attempt, has_failed=True, **fields))
 
-        assert often() == Evidence(0, False, False, True, True, False)
-        assert not often(PROBES - 1).is_outage
-        assert not often(others_succeeded=True).is_outage
-        assert not evidence(a_claim(attempt=PROBES, has_failed=True)).is_outage
+        assert often() == Evidence(0, Reason.OUTAGE, False, False)
+        assert often(PROBES - 1).reason is not Reason.OUTAGE
+        assert often(others_succeeded=True).reason is not Reason.OUTAGE
+        assert evidence(a_claim(attempt=PROBES, has_failed=True)).reason is not Reason.OUTAGE
 
 
 class TestSizeOfProbe:

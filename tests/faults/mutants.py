@@ -63,7 +63,7 @@ BY_HAND: Final = [
     ("claim.lua", "if successes == past.successes", "if false"),
     ("claim.lua", "past.changed == '' and 2 or 3", "2"),
     ("claim.lua", "past.changed == '' and 2 or 3", "3"),
-    ("claim.lua", "if past.outlived == '' and string", "if string"),
+    ("claim.lua", "if past.outlived == '' then", "if true then"),
     ("claim.lua", "if is_once and tries == 0", "if is_once"),
     ("claim.lua", "if is_once and tries == 0", "if tries == 0"),
     ("claim.lua", "' %.0f '", "'%.0f'"),

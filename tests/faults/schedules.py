@@ -109,8 +109,10 @@ def silence() -> Iterator[None]:
     logger = logging.getLogger("django_jsonbuffer")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
-    yield
-    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 class Network(Store):

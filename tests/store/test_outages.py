@@ -166,36 +166,25 @@ class TestOthersSucceeded:
         store.ack(claimed(store, "other"))
         assert claimed(store, "third", lease=NOW).others_succeeded
 
-    @pytest.mark.parametrize("reason", Reason)
-    def test_since_a_failure_that_was_not_counted_because_its_error_was_another_one(
-        self, store: Store, reason: Reason
-    ) -> None:
-        append(store, 1, 2, 3, batch_size=1)
-        fail(store, claimed(store))
-        fail(store, claimed(store), reason=reason)
-        held = claimed(store)
-        assert not held.has_changed
-        store.ack(claimed(store, "other"))
-        store.retire("worker", lease=MINUTE)
-        assert claimed(store).has_changed == (reason is Reason.CHANGED)
-
     @pytest.mark.parametrize(
-        ("reason", "has_changed"),
+        ("reasons", "has_changed"),
         [
-            (Reason.FAILURE, False),
-            (Reason.DOUBTFUL, False),
-            (Reason.RETRY, True),
-            (Reason.OUTAGE, True),
-            (Reason.DEATH, True),
+            *(((Reason.FAILURE, reason), reason is Reason.CHANGED) for reason in Reason),
+            ((Reason.CHANGED, Reason.FAILURE), False),
+            ((Reason.CHANGED, Reason.DOUBTFUL), False),
+            ((Reason.CHANGED, Reason.RETRY), True),
+            ((Reason.CHANGED, Reason.OUTAGE), True),
+            ((Reason.CHANGED, Reason.DEATH), True),
         ],
     )
     def test_since_its_error_changed_is_known_until_a_failure_is_counted(
-        self, store: Store, reason: Reason, has_changed: bool
+        self, store: Store, reasons: tuple[Reason, Reason], has_changed: bool
     ) -> None:
-        append(store, 1, 2, batch_size=1)
-        fail(store, claimed(store), reason=Reason.CHANGED)
-        fail(store, claimed(store), reason=reason)
+        append(store, 1, 2, 3, batch_size=1)
+        for reason in reasons:
+            fail(store, claimed(store), reason=reason)
         held = claimed(store)
+        assert not held.has_changed
         store.ack(claimed(store, "other"))
         store.retire("worker", lease=MINUTE)
         again = claimed(store)

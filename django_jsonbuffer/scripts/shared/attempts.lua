@@ -1,17 +1,18 @@
 -- Shared: reads what is remembered of a batch that was delivered, or that is a piece of another.
 -- @needs numbers
 
--- Returns a table with these fields:
---   failures    how often the processor failed with the event alone while others succeeded
---   deaths      how many workers died with the batch
---   first_ms    when the first failure or death was, or nil
---   successes   the bucket's successes at the first failure, or nil when there was no failure
---   changed     'c' when its error has changed since the last failure that was counted, else ''
+-- Returns a table:
+--   failures    failures that were counted as attempts
+--   deaths      workers that died with it
+--   first_ms    time of the first failure or death, or nil
+--   successes   the bucket's successes at the first failure, or at a later one that may be due
+--               to an outage; or nil
+--   changed     'c' when its error has changed since the last attempt, else ''
 --   outlived    'o' when others have succeeded since the first failure, else ''
---   opened      when the batch was opened, or nil
---   claimed_ms  when a worker last claimed it, or nil
---   token       token of the batch, or ''
---   error       the error that the batch last failed with, or ''
+--   opened      when it was opened, or nil
+--   claimed_ms  when it was last claimed, or nil
+--   token       its token, or ''
+--   error       its last error, or ''
 local function attempts_at(attempts, id)
   local text = redis.call('HGET', attempts, id) or ''
   local failures, deaths, first_ms, successes, changed, outlived, opened, claimed_ms, token, error =
