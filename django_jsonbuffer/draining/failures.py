@@ -162,8 +162,8 @@ class Failures:
         *,
         weight: int,
     ) -> None:
-        # The pieces of a suspect keep the error that proves it. With another error, the fault may
-        # not be theirs.
+        # If others have succeeded since the batch failed, its pieces keep the error of that
+        # failure. Only a piece that fails like this may be bad.
         proof = claim.error if claim.others_succeeded else summary
         self._split(claim, places, at=len(places) // 2, weight=weight, error=proof)
         self.log.halved(claim, error, summary)

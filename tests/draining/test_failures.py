@@ -592,6 +592,35 @@ class TestOutage:
             bucket.drain()
         assert calls <= 20 + 2 * PROBES + MOST_TRIES
 
+    @pytest.mark.parametrize(
+        ("error", "outages"), [(ValueError, 2), (OperationalError, 2), (OperationalError, 3)]
+    )
+    def test_that_follows_another_one_buries_nothing(
+        self, client_of_server: Redis, error: type[Exception], outages: int
+    ) -> None:
+        """One event succeeds between two of them, and nothing new comes."""
+        bucket = impatient(batch_size=1)
+        lets_through = 0
+
+        def store(batch: Batch) -> None:
+            nonlocal lets_through
+            lets_through -= 1
+            if lets_through < 0:
+                raise error("no")
+
+        bucket.processor(store)
+        bucket.extend(range(8))
+        for _ in range(outages):
+            for _ in range(20):
+                bucket.drain()
+            assert bucket.status().outage is not None
+            let_outage_last(client_of_server, bucket, seconds=3600)
+            lets_through = 1
+            with bucket.drain_steps() as drain:
+                drain.step()
+            lets_through = 0
+        assert (bucket.status().processed, bucket.status().dead) == (outages, 0)
+
     @pytest.mark.parametrize("blips", [1, 2, 3, 4])
     def test_that_begins_after_short_ones_buries_nothing(self, blips: int) -> None:
         """An event fails in each short one, with a new error each time. Then a long one begins."""

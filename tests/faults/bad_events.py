@@ -25,6 +25,10 @@ def like_the_endpoint(number: int) -> str:
     return "RuntimeError"
 
 
+def means_outage(number: int) -> str:
+    return "OperationalError"
+
+
 def at_random(share: float, total: int) -> set[int]:
     return set(random.Random(7).sample(range(total), round(total * share)))
 

@@ -2,7 +2,7 @@
 -- @needs numbers
 
 -- Returns a table:
---   failures    failures that were counted as attempts
+--   failures    failures that count towards max_attempts
 --   deaths      workers that died with it
 --   first_ms    time of the first failure or death, or nil
 --   successes   the bucket's successes at the first failure, or at a later one that may be due
