@@ -4,19 +4,19 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any, TypeVar, overload
 
-from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.db.models import Model
 from django.dispatch import Signal
 
 from . import pending_events
-from .appending import routing
+from .appending import intake
+from .async_methods import asynchronous
 from .dead_letters import DeadLetters
 from .declarations import Definition, Processor, declared
 from .draining.batches import Batch
 from .draining.drain import Drain
 from .draining.report import DrainReport
-from .encoding import encode_events, is_single_event
+from .encoding import is_single_event
 from .exceptions import InvalidEvent
 from .recording import bulk, hooks, registry
 from .recording.destination import Destination
@@ -68,27 +68,21 @@ class Bucket:
         schema refuses it. An event that goes at once raises :class:`BufferUnavailable` if Redis is
         unavailable, unless ``on_unavailable`` is ``"spill"`` or ``"drop"``.
         """
-        self._append((event,), using, now)
+        intake.append(self._definition.parts, (event,), using=using, now=now)
 
     def extend(self, events: Iterable[Any], *, using: str | None = None, now: bool = False) -> None:
         """Append events in their order, all or none, in one round trip. Otherwise like append."""
-        if is_single_event(events):
-            raise InvalidEvent("extend() takes several events. For a single one use append().")
-        self._append(events, using, now)
+        intake.append(self._definition.parts, _several(events), using=using, now=now)
 
     async def aappend(self, event: Any, *, using: str | None = None, now: bool = False) -> None:
-        await sync_to_async(self.append)(event, using=using, now=now)
+        """Like :meth:`append`, in async code: it waits for Redis in the event loop."""
+        await intake.aappend(self._definition.parts, (event,), using=using, now=now)
 
     async def aextend(
         self, events: Iterable[Any], *, using: str | None = None, now: bool = False
     ) -> None:
-        await sync_to_async(self.extend)(events, using=using, now=now)
-
-    def _append(self, events: Iterable[Any], using: str | None, now: bool) -> None:
-        _, options, store, encoder = self._definition.parts
-        encoded = encode_events([*events], encoder=encoder, options=options, bucket=store.name)
-        if encoded:
-            routing.append(store, options, encoded, using=using, now=now)
+        """Like :meth:`extend`, in async code: it waits for Redis in the event loop."""
+        await intake.aappend(self._definition.parts, _several(events), using=using, now=now)
 
     def record(
         self,
@@ -245,3 +239,17 @@ class Bucket:
         Batches that a worker holds and dead letters stay.
         """
         return pending.purge(self._definition.parts.store)
+
+    adrain = asynchronous(drain, uses_database=True)
+    astatus = asynchronous(status)
+    apause = asynchronous(pause)
+    aresume = asynchronous(resume)
+    apeek = asynchronous(peek)
+    atake = asynchronous(take)
+    apurge = asynchronous(purge)
+
+
+def _several(events: Iterable[Any]) -> list[Any]:
+    if is_single_event(events):
+        raise InvalidEvent("extend() takes several events. For a single one use append().")
+    return [*events]

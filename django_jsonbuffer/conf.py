@@ -43,6 +43,10 @@ class Configuration:
     did not raise. They may quote events. Otherwise, and for a bucket with ``redact``, only the
     class and the place are named."""
 
+    group_commit: bool = True
+    """Whether appends of other threads and tasks that come during a round trip leave together in
+    the next one. They are confirmed when they are in Redis, as without."""
+
     buckets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Options by bucket name. They override the options of the declaration."""
 
@@ -101,8 +105,9 @@ def _check_values(raw: Mapping[str, Any]) -> None:
             f"{SETTING}['PREFIX'] must be 1 to 100 ASCII letters, digits and _ . : / -. Braces are "
             "not allowed, because they mark the bucket's name in a key."
         )
-    if not isinstance(log_errors := raw.get("LOG_ERRORS", True), bool):
-        raise BufferMisconfigured(f"{SETTING}['LOG_ERRORS'] must be a bool, not {log_errors!r}.")
+    for key in ("LOG_ERRORS", "GROUP_COMMIT"):
+        if not isinstance(value := raw.get(key, True), bool):
+            raise BufferMisconfigured(f"{SETTING}[{key!r}] must be a bool, not {value!r}.")
     if not callable(source := raw.get("SOURCE", "/")):
         _check_source(source, "must be")
 

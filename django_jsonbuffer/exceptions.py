@@ -3,7 +3,7 @@
 Each docstring says in which state Redis is afterwards.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -59,6 +59,9 @@ class BufferUnavailable(JSONBufferError):
     is_unreachable = False
     """Whether Redis did not answer at all. False if it answered with a refusal."""
 
+    was_asked = True
+    """Whether Redis was asked. False if all connections of this process were in use."""
+
 
 class StampOvertaken(JSONBufferError):
     """Another append of the same producer has the sequence number of this append, or a later one.
@@ -78,14 +81,25 @@ class AppendUndecided(BufferUnavailable):
 
     may_be_done = True
 
-    def __init__(self, message: str, *, stamp: Stamp, retry: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        stamp: Stamp,
+        retry: Callable[[], None],
+        aretry: Callable[[], Awaitable[None]],
+    ) -> None:
         super().__init__(message)
         self.stamp = stamp
         self._retry = retry
+        self._aretry = aretry
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The events stay in the process that appended them.
-        return partial(AppendUndecided, stamp=self.stamp, retry=_refuse_to_retry), self.args
+        copy = partial(
+            AppendUndecided, stamp=self.stamp, retry=_refuse_to_retry, aretry=_arefuse_to_retry
+        )
+        return copy, self.args
 
     def retry(self) -> None:
         """Send the same append again. However often you call this, the append is stored once.
@@ -94,8 +108,15 @@ class AppendUndecided(BufferUnavailable):
         After half a day it sends nothing and raises :class:`BufferUnavailable`. It does the same if
         Redis stopped the script in the middle, or if a copy of this process has used the producer.
         The append may be stored all the same: look for its events before you append them again.
+
+        With group commit, appends of several callers may share one call to Redis. Then each caller
+        has an error of its own, and one `retry` settles them all.
         """
         self._retry()
+
+    async def aretry(self) -> None:
+        """Like :meth:`retry`, in async code."""
+        await self._aretry()
 
 
 def _refuse_to_retry() -> None:
@@ -103,6 +124,10 @@ def _refuse_to_retry() -> None:
         "This error is a copy, and the events of its append are not in it. The append may be "
         "stored. Call retry() of the original, in the process that raised it."
     )
+
+
+async def _arefuse_to_retry() -> None:
+    _refuse_to_retry()
 
 
 class BufferOutOfMemory(BufferUnavailable):

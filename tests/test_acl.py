@@ -18,7 +18,9 @@ from django_jsonbuffer.options import Limits
 from django_jsonbuffer.states import State, read_states
 from django_jsonbuffer.store import pending
 from django_jsonbuffer.store.claims import Reason
+from django_jsonbuffer.store.coroutines import finish
 from django_jsonbuffer.store.dead_letters import expire
+from django_jsonbuffer.store.links import BLOCKING
 from django_jsonbuffer.store.server import server_facts
 from django_jsonbuffer.store.status import BucketStatus
 from django_jsonbuffer.store.store import Store
@@ -73,7 +75,7 @@ def produce(plain: Redis) -> None:
     append(bucket, 1, max_pending=1, overflow="drop_newest")
     append(bucket, 1, max_pending=3, overflow="drop_oldest")
     append(bucket, 1, 2, 3, max_pending=3, overflow="drop_oldest")
-    pending.count_lost(store, 1)
+    finish(pending.count_lost(store, 1, BLOCKING))
 
 
 def drain(plain: Redis) -> None:

@@ -41,7 +41,9 @@ from django_jsonbuffer.exceptions import (
     KeyOccupied,
 )
 from django_jsonbuffer.store import catalog_entries, pending
+from django_jsonbuffer.store.coroutines import finish
 from django_jsonbuffer.store.keys import PRODUCER
+from django_jsonbuffer.store.links import BLOCKING
 from example_project.embedded_redis import EmbeddedRedis
 from tests.admin.pages import PAGE, row, rows
 from tests.checks.messages import APP
@@ -318,7 +320,7 @@ def all_calls(bucket: Bucket) -> dict[str, Callable[[], object]]:
         "seal": its_store.seal,
         "beat": lambda: its_store.beat("worker", lease=NOW),
         "retire": lambda: its_store.retire("worker", lease=NOW),
-        "lose": lambda: pending.count_lost(its_store, 1),
+        "lose": lambda: finish(pending.count_lost(its_store, 1, BLOCKING)),
         "dead": lambda: list(bucket.dead),
         "replay": bucket.dead.replay_all,
         "discard": bucket.dead.discard_all,

@@ -97,4 +97,5 @@ def test_bucket_has_only_its_documented_names() -> None:
         *("name", "key", "append", "extend", "aappend", "aextend"),
         *("record", "unrecord", "record_bulk", "hook", "processor", "drain", "drain_steps"),
         *("status", "peek", "take", "purge", "pause", "resume", "dead"),
+        *("adrain", "astatus", "apeek", "atake", "apurge", "apause", "aresume"),
     }

@@ -19,7 +19,7 @@ class Breaker:
     four times as long as the first call took, at least 0.1 s and at most 5 s. After this pause, one
     call may try Redis.
 
-    While `failure` is set, call `take_turn` before a call to Redis, and `close` after its success.
+    While `failure` is set, call `refusal` before a call to Redis, and `close` after its success.
     Call `learn` after each failure.
     """
 
@@ -29,8 +29,8 @@ class Breaker:
         self._ends_at = 0.0
         self._turn = threading.RLock()
 
-    def take_turn(self) -> None:
-        """Return if this call may try Redis. Raises :class:`BufferUnavailable` for all other calls.
+    def refusal(self) -> BufferUnavailable | None:
+        """None if this call may try Redis, else the error.
 
         The turn of a call ends by itself after 5 s, because an interrupt may end the call before it
         reports a result.
@@ -39,8 +39,8 @@ class Breaker:
             wait_seconds = max(self._ends_at - time.monotonic(), 0)
             if wait_seconds == 0:
                 self._ends_at = time.monotonic() + LONGEST_PAUSE_SECONDS
-                return
-        raise BufferUnavailable(
+                return None
+        return BufferUnavailable(
             f"{self.failure} This was a moment ago. Redis is not tried again for "
             f"{wait_seconds:.1f} s."
         )
@@ -51,10 +51,11 @@ class Breaker:
             pause = min(max(PAUSE_FACTOR * seconds, SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
             self._ends_at = time.monotonic() + pause
             self.failure = str(error.__cause__ if isinstance(error, AppendUndecided) else error)
-        elif isinstance(error, JSONBufferError):
+        elif isinstance(error, JSONBufferError) and getattr(error, "was_asked", True):
             self.close()  # a refusal is an answer
         else:
-            self._ends_at = 0.0  # an interrupt says nothing about Redis, so the next call may try
+            # An interrupt or a full pool says nothing about Redis, so the next call may try.
+            self._ends_at = 0.0
 
     def close(self) -> None:
         """Let all calls pass, because Redis has answered."""

@@ -18,7 +18,8 @@ from django_jsonbuffer.django_internals.transactions import (
 )
 
 from . import gathering
-from .sending import Append, send_all
+from .groups import Append
+from .sending import send_all
 
 _NAMED_BY_DJANGO: Final = re.compile(r"s\d+_x\d+")
 """The names that Django gives to savepoints. SQL of the project may use any other names."""

@@ -10,9 +10,8 @@ from inspect import iscoroutinefunction
 from types import TracebackType
 from typing import Any, Final, TypeVar, cast
 
-from asgiref.sync import sync_to_async
-
-from .sending import Append, send_all
+from .groups import Append
+from .sending import asend_all, send_all
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -86,7 +85,7 @@ class gathered:  # noqa: N801  (used as a function)
     ) -> None:
         if not (appends := self._close()):
             return
-        sending = asyncio.ensure_future(sync_to_async(send_all)(appends, may_raise=error is None))
+        sending = asyncio.ensure_future(asend_all(appends, may_raise=error is None))
         try:
             await asyncio.shield(sending)
         except asyncio.CancelledError:

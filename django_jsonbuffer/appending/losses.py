@@ -11,6 +11,7 @@ from django_jsonbuffer.escapes import escape_invisible
 from django_jsonbuffer.exceptions import AppendUndecided, InvalidEvent
 from django_jsonbuffer.options import Options
 from django_jsonbuffer.store.keys import Identity
+from django_jsonbuffer.store.links import Link
 from django_jsonbuffer.store.pending import count_lost
 from django_jsonbuffer.store.store import Store
 from django_jsonbuffer.summaries import is_ours, place_of, places_of, summary_of
@@ -64,7 +65,7 @@ def _described(error: BaseException, store: Store, options: Options, *, is_recor
     return f"{summary} at {place_of(error)}."
 
 
-def report(store: Store) -> None:
+async def report(store: Store, link: Link) -> None:
     """Count the lost events of a bucket in Redis, after an append to it.
 
     An error is not raised, because the append is done. Then the next report counts the events.
@@ -73,7 +74,7 @@ def report(store: Store) -> None:
         count = unreported.pop(store.identity, 0)
     if count:
         try:
-            count_lost(store, count)
+            await count_lost(store, count, link)
         except Exception:  # noqa: BLE001  (no error may fail the append)
             _add(store, count)
 

@@ -7,7 +7,6 @@ send the append again with the same stamp, because the script knows the stamps o
 import os
 import random
 import time
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
@@ -18,6 +17,8 @@ from django_jsonbuffer.exceptions import (
     StampOvertaken,
 )
 from django_jsonbuffer.stamps import REMEMBERED, Stamp, new_nonce
+from django_jsonbuffer.store.coroutines import finish
+from django_jsonbuffer.store.links import ASYNCIO, BLOCKING, Link
 
 _FIRST_PAUSE_SECONDS: Final = 0.02
 _LONGEST_PAUSE_SECONDS: Final = 0.5
@@ -50,66 +51,97 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_idle.clear)
 
 
-def append_once(
-    send: Callable[[Stamp], None], *, timeout: timedelta, producer: Producer | None = None
-) -> None:
-    """Send one append, and send it again while its reply is lost. It is stored once.
+class Once:
+    """One append, which is sent again while its reply is lost. It is stored once.
 
-    Raises the error of the first call to `send` if this error shows that nothing was stored. Raises
-    :class:`AppendUndecided` if it is not known at the `timeout` whether the append was stored.
+    A subclass has the `timeout`, and a method `_call` that sends it in one call to Redis.
     """
-    is_borrowed, is_decided = producer is None, True
-    producer = producer or _borrow()
-    stamp, began = producer.next_stamp(), time.monotonic()
-    try:
+
+    _stamp: Stamp
+    _is_sent = False
+    _is_undecided = False
+    """Whether a call may have stored the append."""
+
+    _is_stored = False
+    _may_be_repeated = True
+    _forgotten_at = 0.0
+
+    @property
+    def timeout(self) -> timedelta:
+        """How long the append is sent again."""
+        raise NotImplementedError
+
+    async def _call(self, link: Link, stamp: Stamp) -> None:
+        raise NotImplementedError
+
+    async def send(self, link: Link, *, producer: Producer | None = None) -> None:
+        """Send the append. After an interrupt, send it again under its stamp.
+
+        Raises the error of the first call if this error shows that nothing was stored. Raises
+        :class:`AppendUndecided` if it is not known at the timeout whether the append was stored.
+        """
+        if self._is_sent:
+            return await self._go_again(link)
+        is_borrowed, is_decided = producer is None, True
+        producer = producer or _borrow()
+        stamp = self._stamp = producer.next_stamp()
+        self._is_sent, began = True, time.monotonic()
         try:
-            send(stamp)
-        except JSONBufferError as error:
-            _Sending(send, stamp, timeout).decide(error, began=began)
-    except StampOvertaken:
-        is_decided = False
-        if not is_borrowed:
+            try:
+                await self._call(link, stamp)
+            except JSONBufferError as error:
+                await self._decide(error, link, began=began)
+        except StampOvertaken:
+            is_decided = False
+            if not is_borrowed:
+                raise
+            # A snapshot of this process was resumed twice: another process has all these producers.
+            _idle.clear()
+            self._is_sent, self._may_be_repeated = False, True
+            await self.send(link, producer=Producer())
+        except BaseException as error:
+            # Undecided, or interrupted. This producer must not stamp other appends, because a retry
+            # of this append would have a lower number than they have. Nobody could tell if it was
+            # stored.
+            is_decided = isinstance(error, Exception) and not isinstance(error, AppendUndecided)
+            self._is_undecided |= not is_decided
             raise
-        # A snapshot of this process was resumed twice: another process has all these producers.
-        _idle.clear()
-        append_once(send, timeout=timeout, producer=Producer())
-    except BaseException as error:
-        # Undecided, or interrupted. This producer must not stamp other appends, because a retry of
-        # this append would have a lower number than they have. Nobody could tell if it was stored.
-        is_decided = isinstance(error, Exception) and not isinstance(error, AppendUndecided)
-        raise
-    finally:
-        if is_decided and producer.process == os.getpid():
-            _idle.append(producer)
+        finally:
+            if is_decided and producer.process == os.getpid():
+                _idle.append(producer)
 
+    async def retry(self, link: Link) -> None:
+        """Send the append again under its stamp, if this can still decide whether it is stored."""
+        if self._is_stored:
+            return
+        if not self._may_be_repeated:
+            raise BufferUnavailable(
+                "This append is not sent again, because it could be stored twice. Look for its "
+                "events before you append them again."
+            )
+        if time.monotonic() > self._forgotten_at:
+            raise BufferUnavailable(
+                "It is too late to find out whether this append was stored, because the bucket may "
+                "have forgotten its stamp. Look for its events before you append them again."
+            )
+        await self._go_again(link)
 
-def _borrow() -> Producer:
-    try:
-        producer = _idle.pop()
-    except IndexError:
-        return Producer()
-    if producer.process == os.getpid():
-        return producer
-    # uWSGI forks without Python's hooks, so these producers belong to the parent.
-    _idle.clear()
-    return Producer()
+    async def _go_again(self, link: Link) -> None:
+        began = time.monotonic()
+        try:
+            await self._send_again(link)
+        except JSONBufferError as error:
+            await self._decide(error, link, began=began)
 
+    async def _send_again(self, link: Link) -> None:
+        await self._call(link, self._stamp)
+        self._is_stored = True
 
-class _Sending:
-    """Sends one append again, with its stamp, after a call that failed."""
-
-    def __init__(self, send: Callable[[Stamp], None], stamp: Stamp, timeout: timedelta) -> None:
-        self._send = send
-        self._stamp = stamp
-        self._timeout_seconds = timeout.total_seconds()
-        self._is_undecided = False
-        self._may_be_repeated = True
-        self._forgotten_at = time.monotonic() + (REMEMBERED / 2).total_seconds()
-
-    def decide(self, error: JSONBufferError, *, began: float) -> None:
+    async def _decide(self, error: JSONBufferError, link: Link, *, began: float) -> None:
         """Send the append again, unless the error shows that the first call stored nothing."""
-        deadline = began + self._timeout_seconds
+        deadline = began + self.timeout.total_seconds()
         pause_seconds = _FIRST_PAUSE_SECONDS
+        self._forgotten_at = self._forgotten_at or began + (REMEMBERED / 2).total_seconds()
         try:
             while True:
                 if isinstance(error, BufferUnavailable):
@@ -124,31 +156,14 @@ class _Sending:
                 is_over = time.monotonic() + pause_seconds >= deadline
                 if is_over or not self._may_be_repeated:
                     raise self._undecided(error) from error
-                time.sleep(pause_seconds * random.uniform(0.5, 1))
+                await link.sleep(pause_seconds * random.uniform(0.5, 1))
                 pause_seconds = min(pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
                 try:
-                    return self._send(self._stamp)
+                    return await self._send_again(link)
                 except JSONBufferError as another:
                     error = another
         finally:
             del error  # its traceback refers to this frame, and so to the events
-
-    def retry(self) -> None:
-        began = time.monotonic()
-        if not self._may_be_repeated:
-            raise BufferUnavailable(
-                "This append is not sent again, because it could be stored twice. Look for its "
-                "events before you append them again."
-            )
-        if began > self._forgotten_at:
-            raise BufferUnavailable(
-                "It is too late to find out whether this append was stored, because the bucket may "
-                "have forgotten its stamp. Look for its events before you append them again."
-            )
-        try:
-            self._send(self._stamp)
-        except JSONBufferError as error:
-            self.decide(error, began=began)
 
     def _undecided(self, error: JSONBufferError) -> AppendUndecided:
         advice = (
@@ -160,8 +175,21 @@ class _Sending:
         undecided = AppendUndecided(
             f"It is not known whether the append was stored: {error} {advice}",
             stamp=self._stamp,
-            retry=self.retry,
+            retry=lambda: finish(self.retry(BLOCKING)),
+            aretry=lambda: self.retry(ASYNCIO),
         )
         undecided.is_unreachable = isinstance(error, BufferUnavailable) and error.is_unreachable
         undecided.may_be_repeated = self._may_be_repeated
         return undecided
+
+
+def _borrow() -> Producer:
+    try:
+        producer = _idle.pop()
+    except IndexError:
+        return Producer()
+    if producer.process == os.getpid():
+        return producer
+    # uWSGI forks without Python's hooks, so these producers belong to the parent.
+    _idle.clear()
+    return Producer()

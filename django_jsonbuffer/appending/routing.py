@@ -7,8 +7,10 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django_jsonbuffer.options import MAX_APPEND_BATCHES, MAX_APPEND_BYTES, Options
 from django_jsonbuffer.store.store import Store
 
-from . import commits, gathering
-from .sending import Append, send
+from . import gathering
+from .commits import hold
+from .groups import Append
+from .sending import asend_all, send_all
 
 
 def append(
@@ -27,27 +29,49 @@ def append(
     once. With `now`, send them at once in any case. `is_late` says that no caller waits for an
     error of the append.
     """
+    append = _new_append(store, options, events, is_late=is_late)
+    if now or not _is_held(append, using):
+        send_all([append])
+
+
+async def aappend(
+    store: Store, options: Options, events: Sequence[bytes], *, using: str | None, now: bool
+) -> None:
+    """Like :func:`append`, in async code."""
+    append = _new_append(store, options, events, is_late=False)
+    # Django has connections of their own for async code. No lookup may make one.
+    is_held = not now and any(
+        each.in_atomic_block and using in (None, each.alias) and hold(each, append)
+        for each in connections.all(initialized_only=True)
+    )
+    if not is_held and (now or not _is_gathered(append)):
+        await asend_all([append])
+
+
+def _new_append(
+    store: Store, options: Options, events: Sequence[bytes], *, is_late: bool
+) -> Append:
     size = sum(map(len, events)) + len(events)
     # Fewer events cannot fill too many batches, because each batch has at least one.
     is_large = size > MAX_APPEND_BYTES or len(events) > MAX_APPEND_BATCHES
-    append = Append(store, options, events, size, is_large, is_late)
-    if not now:
-        if _hold(append, using):
-            return
-        gathered = gathering.current.get()
-        if gathered is not None and gathered.add([append]):
-            return
-    send([[append]])
+    return Append(store, options, events, size, is_large, is_late)
 
 
-def _hold(append: Append, using: str | None) -> bool:
-    """Hold the append until the commit of the open transaction. False if none is open."""
+def _is_held(append: Append, using: str | None) -> bool:
+    """Hold the append for the commit of the open transaction, or for the end of ``gathered()``.
+
+    False if there is neither.
+    """
     connection = connections[using or DEFAULT_DB_ALIAS]
-    if connection.in_atomic_block and commits.hold(connection, append):
+    if connection.in_atomic_block and hold(connection, append):
         return True
-    if using is not None or len(connections.settings) == 1:
-        return False
-    return any(
-        other.in_atomic_block and commits.hold(other, append)
-        for other in connections.all(initialized_only=True)
-    )
+    if using is None and len(connections.settings) > 1:
+        for other in connections.all(initialized_only=True):
+            if other.in_atomic_block and hold(other, append):
+                return True
+    return _is_gathered(append)
+
+
+def _is_gathered(append: Append) -> bool:
+    gathered = gathering.current.get()
+    return gathered is not None and gathered.add([append])

@@ -1,15 +1,20 @@
 """Calls of the scripts: each is one command to Redis, and its reply."""
 
+import asyncio
 import random
 import sys
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from redis.exceptions import NoScriptError
 
+from . import redis_asyncio
+from .async_clients import client_of_loop
 from .clients import clients
-from .errors import call, not_redis, pauses_of, wait_or_raise
+from .coroutines import finish
+from .errors import PATIENCE, ask, call, not_redis, pause_or_raise, pauses_of
 from .keys import Identity
 from .redis_internals import AS_BYTES, Packed, execute_once, packed
 from .scripts import Script
@@ -22,6 +27,12 @@ def new_token() -> bytes:
     and its clock is set back.
     """
     return b"%08x" % random.getrandbits(32)
+
+
+async def execute(bucket: Identity, *command: str, key: str) -> Any:
+    """The reply to a command. `key` is its key, for the messages of the errors."""
+    question: Any = lambda client: client.execute_command(*command)  # noqa: E731
+    return ask(bucket.cache, question, bucket.name, key=key)
 
 
 def run(
@@ -45,13 +56,13 @@ def run(
     return reply
 
 
-def run_once(
+async def run_once(
     bucket: Identity,
     script: Script,
     keys: Sequence[str],
     args: Sequence[bytes | Packed],
     *,
-    patience: timedelta,
+    patience: timedelta = PATIENCE,
 ) -> Any:
     """The reply of a script without the retries of the client. The caller must check the reply.
 
@@ -59,17 +70,75 @@ def run_once(
     long to wait for a connection.
     """
     client, around, pauses = clients[bucket.cache], sys.exception(), None
-    *same, last = keys
-    head = packed(len(keys), *same)
     while True:
         # Not by call(), because its function calls are measurable in an append.
         try:
             try:
-                evaluate = packed("EVALSHA", script.sha)
-                return execute_once(client, evaluate, head, last.encode(), *args, key=last)
+                return execute_once(client, *_by_sha(script, keys, args), key=keys[0])
             except NoScriptError:
-                evaluate, source = packed("EVAL"), script.source.encode()
-                return execute_once(client, evaluate, source, head, last.encode(), *args, key=last)
+                return execute_once(client, *_by_source(script, keys, args), key=keys[0])
         except BaseException as error:  # noqa: BLE001  (raised again as an error of this app)
             pauses = pauses or pauses_of(patience)
-            wait_or_raise(error, pauses, client, bucket.cache, bucket.name, around=around)
+            pause = pause_or_raise(error, pauses, client, bucket.cache, bucket.name, around=around)
+            time.sleep(pause)
+
+
+async def arun_once(
+    bucket: Identity,
+    script: Script,
+    keys: Sequence[str],
+    args: Sequence[bytes | Packed],
+    *,
+    patience: timedelta = PATIENCE,
+) -> Any:
+    """Like :func:`run_once`, for a task of the running event loop.
+
+    If the client of the cache has no asyncio counterpart, a thread runs the script.
+    """
+    if (client := client_of_loop(bucket.cache)) is None:
+        reply = run_once(bucket, script, keys, args, patience=patience)
+        return await asyncio.to_thread(finish, reply)
+    around, pauses = sys.exception(), None
+    execute = redis_asyncio.execute_once
+    while True:
+        try:
+            try:
+                return await execute(client, *_by_sha(script, keys, args), key=keys[0])
+            except NoScriptError:
+                return await execute(client, *_by_source(script, keys, args), key=keys[0])
+        except BaseException as error:  # noqa: BLE001  (raised again as an error of this app)
+            pauses = pauses or pauses_of(patience)
+            pause = pause_or_raise(error, pauses, None, bucket.cache, bucket.name, around=around)
+            await asyncio.sleep(pause)
+
+
+async def aexecute(bucket: Identity, *command: str, key: str) -> Any:
+    """Like :func:`execute`, for a task of the running event loop."""
+    if (client := client_of_loop(bucket.cache)) is None:
+        return await asyncio.to_thread(finish, execute(bucket, *command, key=key))
+    around, pauses = sys.exception(), pauses_of(PATIENCE)
+    while True:
+        try:
+            return await client.execute_command(*command)
+        except BaseException as error:  # noqa: BLE001  (raised again as an error of this app)
+            pause = pause_or_raise(
+                error, pauses, None, bucket.cache, bucket.name, key=key, around=around
+            )
+            await asyncio.sleep(pause)
+
+
+Parts = tuple[bytes | Packed, ...]
+
+
+def _by_sha(script: Script, keys: Sequence[str], args: Sequence[bytes | Packed]) -> Parts:
+    return packed("EVALSHA", script.sha), *_keys(keys), *args
+
+
+def _by_source(script: Script, keys: Sequence[str], args: Sequence[bytes | Packed]) -> Parts:
+    return packed("EVAL"), script.source.encode(), *_keys(keys), *args
+
+
+def _keys(keys: Sequence[str]) -> Parts:
+    """The number of keys, and the keys. The last may differ from call to call."""
+    *same, last = keys
+    return packed(len(keys), *same), last.encode()

@@ -8,6 +8,7 @@ from django_jsonbuffer.exceptions import JSONBufferError
 
 from .errors import ask, not_redis
 from .keys import Identity, catalog_key
+from .links import Link
 
 logger = logging.getLogger("django_jsonbuffer")
 
@@ -17,26 +18,26 @@ written: Final[set[Identity]] = set()
 _MOST_WRITTEN: Final = 10_000
 
 
-def write(bucket: Identity) -> None:
+async def write(bucket: Identity, link: Link) -> None:
     """Write the bucket into the catalog, before the first append of this process to it.
 
     So the bucket can be found before it has events. The append script cannot do this, because in a
     cluster the catalog is on another node.
     """
     key = catalog_key(bucket.prefix)
-    ask(bucket.cache, lambda client: client.sadd(key, bucket.name), bucket.name, key=key)
+    await link.execute(bucket, "SADD", key, bucket.name, key=key)
     if len(written) >= _MOST_WRITTEN:
         written.clear()
     written.add(bucket)
 
 
-def write_again(bucket: Identity) -> None:
+async def write_again(bucket: Identity, link: Link) -> None:
     """Write the bucket again after an append that found no counters: the catalog may be lost too.
 
     An error is logged and not raised, because the append is done.
     """
     try:
-        write(bucket)
+        await write(bucket, link)
     except JSONBufferError as error:
         written.discard(bucket)
         logger.warning(

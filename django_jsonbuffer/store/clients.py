@@ -94,6 +94,11 @@ def misconfigured_option(alias: str, option: str) -> BufferMisconfigured:
     )
 
 
+def pool_size(alias: str) -> int:
+    """How many connections the client may have at a time, in this process and to one server."""
+    return redis_internals.pool_size(clients[alias])
+
+
 def decodes(alias: str) -> bool:
     """Whether the client turns replies into text."""
     return redis_internals.decodes(clients[alias])

@@ -18,7 +18,7 @@ from django_jsonbuffer.exceptions import (
 )
 
 from . import redis_internals
-from .clients import clients, misconfigured_option
+from .clients import clients, misconfigured_option, pool_size
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -70,47 +70,49 @@ def call(
             return question()
         except BaseException as error:  # noqa: BLE001  (raised again as an error of this app)
             pauses = pauses or pauses_of(patience)
-            wait_or_raise(error, pauses, client, cache, name, key=key, around=around)
+            time.sleep(pause_or_raise(error, pauses, client, cache, name, key=key, around=around))
 
 
-def wait_or_raise(
+def pause_or_raise(
     error: BaseException,
-    pauses: Iterator[bool],
-    client: "Redis",
+    pauses: Iterator[float],
+    client: "Redis | None",
     cache: str,
     name: str | None = None,
     *,
     key: str = "",
     around: BaseException | None,
-) -> None:
-    """Return after a pause if all connections are in use. Otherwise raise this app's error.
+) -> float:
+    """If all connections are in use: how many seconds to wait. Otherwise raise this app's error.
 
-    `pauses` is the result of :func:`pauses_of` for this call. `around` is the exception, if any,
-    that was already being handled when the call began.
+    `client` is the client whose idle connections are closed after an interrupt. It is None for an
+    asyncio client, which closes the connection itself. `pauses` is the result of :func:`pauses_of`
+    for this call. `around` is the exception, if any, that was already being handled when the call
+    began.
     """
-    if redis_internals.may_wait(error) and next(pauses, False):
-        return
+    if redis_internals.may_wait(error) and (pause_seconds := next(pauses, None)) is not None:
+        return pause_seconds
     if isinstance(error, Exception):
         ours = _ours(error, client, cache, name, key=key, around=around)
         raise ours from None if _QUOTES.search(str(error)) else error
     # The interrupt may have come before the reply to a command was read. The next user of the
     # connection would read this old reply.
-    redis_internals.close_idle(client)
+    if client is not None:
+        redis_internals.close_idle(client)
     raise error
 
 
-def pauses_of(patience: timedelta) -> Iterator[bool]:
-    """Sleeps at each step, a little longer each time, until the patience is over."""
+def pauses_of(patience: timedelta) -> Iterator[float]:
+    """Pauses in seconds, a little longer each time, until the patience is over."""
     ends_at, pause_seconds = time.monotonic() + patience.total_seconds(), 0.001
     while time.monotonic() < ends_at:
-        time.sleep(pause_seconds * random.uniform(0.5, 1))
-        yield True
+        yield pause_seconds * random.uniform(0.5, 1)
         pause_seconds = min(pause_seconds * 2, 0.02)
 
 
 def _ours(
     error: Exception,
-    client: "Redis",
+    client: "Redis | None",
     cache: str,
     name: str | None,
     *,
@@ -118,6 +120,8 @@ def _ours(
     around: BaseException | None,
 ) -> JSONBufferError:
     """This app's error for an error of a call."""
+    if redis_internals.is_pool_exhausted(error):
+        return _no_free_connection(cache, name)
     if isinstance(error, DRIVER_ERRORS):
         ours = translated(error, name, key=key)
         if isinstance(ours, BufferUnavailable):
@@ -130,13 +134,26 @@ def _ours(
         return misconfigured_option(cache, option)
     # Another thread has closed the connection, or the reply has no known form. The next user of the
     # connection would read what is left of the reply.
-    redis_internals.close_idle(client)
+    if client is not None:
+        redis_internals.close_idle(client)
     bucket = f" for bucket {name!r}" if name else ""
     unavailable = BufferUnavailable(
         f"A call to Redis{bucket} failed with {type(error).__qualname__}. Perhaps another thread "
         "closed its connection, or the server is not Redis."
     )
     unavailable.may_be_done = True
+    return unavailable
+
+
+def _no_free_connection(cache: str, name: str | None) -> BufferUnavailable:
+    """The error after waiting for a connection in vain. Redis was not asked."""
+    bucket = f" for bucket {name!r}" if name else ""
+    unavailable = BufferUnavailable(
+        f"No connection to Redis was free{bucket}: all {pool_size(cache)} connections of the cache "
+        f"{cache!r} are in use in this process. Nothing was written. Raise max_connections in "
+        f"OPTIONS['CONNECTION_POOL_KWARGS'] of this cache in CACHES."
+    )
+    unavailable.was_asked = False
     return unavailable
 
 
@@ -162,10 +179,7 @@ def translated(error: Exception, name: str | None = None, *, key: str = "") -> J
         return BufferUnavailable(f"Redis refuses the login of this site{bucket}: {text}")
     if isinstance(error, redis.exceptions.TimeoutError | redis.exceptions.ConnectionError):
         unavailable = BufferUnavailable(f"Redis cannot be reached{bucket}: {text}")
-        unavailable.is_unreachable = not (
-            isinstance(error, redis.exceptions.BusyLoadingError)
-            or redis_internals.is_pool_exhausted(error)
-        )
+        unavailable.is_unreachable = not isinstance(error, redis.exceptions.BusyLoadingError)
         return unavailable
     hint = "" if not redis_internals.is_about_permissions(error) else _PERMISSIONS
     return BufferUnavailable(f"Redis refused a command{bucket}: {text}{hint}")

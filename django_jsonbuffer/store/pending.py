@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from .links import Link
 from .scripts import LOSE, PAUSE, PEEK, RESUME, SET_ASIDE, TAKE
 from .store import Store
 
@@ -54,9 +55,9 @@ def set_aside(store: Store, values: Sequence[bytes], *, error: str) -> None:
     store.report_foreign(len(values))
 
 
-def count_lost(store: Store, count: int) -> None:
+async def count_lost(store: Store, count: int, link: Link) -> None:
     """Count events that were lost before they reached Redis."""
-    store.run(LOSE, [store.keys.stats], count)
+    await link.run_once(store.identity, LOSE, [store.keys.stats], [b"%d" % count])
 
 
 def pause(store: Store) -> bool:

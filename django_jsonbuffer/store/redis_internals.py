@@ -3,19 +3,23 @@
 ``tests/store/test_redis_internals.py`` has a test for each, which fails when that part is gone.
 """
 
+import os
 import re
 import socket
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from redis.connection import BlockingConnectionPool, parse_url
+from redis.connection import BlockingConnectionPool, ConnectionPool, parse_url
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
     MaxConnectionsError,
     NoPermissionError,
+    RedisError,
     ResponseError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -26,6 +30,13 @@ if TYPE_CHECKING:
 _PIECE_BYTES: Final = 1024 * 1024
 """A command is sent in pieces of this size, because the socket timeout holds for each piece."""
 
+_KEPT: Final = "_jsonbuffer_connection"
+"""Attribute of a pool: the connection that is kept for the next append, and when it was taken."""
+
+_KEPT_SECONDS: Final = 1.0
+_SMALLEST_THAT_KEEPS: Final = 10
+"""Fewest connections of a pool of which one is kept."""
+
 _REFUSALS: Final = (AuthenticationError, BusyLoadingError, ResponseError)
 
 _WAITED_IN_VAIN: Final = "No connection available."
@@ -35,6 +46,9 @@ in every version, other pools only before redis-py 6.3, which has an exception c
 
 _STOPPED: Final = ("ACL failure in script", "The user executing the script can't")
 """Messages of Redis when the user may not run a command of a script: since 7.2, and before."""
+
+_NO_ADDRESS: Final = "Multiple exceptions: "
+"""How the message of asyncio begins when it could connect to none of a host's addresses."""
 
 AS_BYTES: Final = {"NEVER_DECODE": True}
 """Options of a command whose reply comes as bytes, even if the client decodes replies.
@@ -72,34 +86,63 @@ def execute_once(client: "Redis", *args: bytes | Packed, key: str) -> Any:
         return _execute(client, args, target_nodes=owner(key))
     if client.connection is not None and not _retries(client):
         return _execute(client, args)
-    connection = pool.get_connection()
+    connection, taken_at = _take_connection(pool)
     try:
         if getattr(pool, "cache", None) is None:
-            connection.send_packed_command(_on_the_wire(args))
+            connection.send_packed_command(on_the_wire(args))
         else:
             # Before redis-py 8.1, a client with client-side caching takes the reply to a packed
             # command for the reply to the last command that it cached.
-            connection.send_command(*_unpacked(args))
-        return connection.read_response(disable_decoding=True)
-    except ResponseError:
+            connection.send_command(*unpacked(args))
+        reply = connection.read_response(disable_decoding=True)
+    except BaseException as error:
+        if not isinstance(error, ResponseError):
+            connection.disconnect()
+        pool.release(connection)
         raise
-    except BaseException:
-        connection.disconnect()
-        raise
-    finally:
+    _give_back(pool, connection, taken_at)
+    return reply
+
+
+def _take_connection(pool: Any) -> tuple[Any, float]:
+    """A connection, and when it was taken out of the pool.
+
+    One connection is kept for a second after it was taken, because a pool needs a quarter of the
+    time of an RPUSH to take a connection back and to hand out the next one. Small pools, and pools
+    of other classes, get it back at once.
+
+    Relies on ``max_connections`` of a pool, on ``can_read()`` of a connection, which is true if the
+    server has closed it, and on its ``pid``: a forked child must not use its parent's connection.
+    """
+    now = time.monotonic()
+    connection, taken_at = vars(pool).pop(_KEPT, (None, now))
+    if connection is None:
+        return pool.get_connection(), now
+    if now - taken_at < _KEPT_SECONDS and connection.pid == os.getpid():
+        with suppress(RedisError, OSError):
+            if not connection.can_read():
+                return connection, taken_at
+    pool.release(connection)
+    return pool.get_connection(), now
+
+
+def _give_back(pool: Any, connection: Any, taken_at: float) -> None:
+    may_keep = type(pool) is ConnectionPool and pool.max_connections >= _SMALLEST_THAT_KEEPS
+    kept = vars(pool).setdefault(_KEPT, (connection, taken_at)) if may_keep else (None,)
+    if kept[0] is not connection:
         pool.release(connection)
 
 
 def _execute(client: "Redis", args: Iterable[bytes | Packed], **options: Any) -> Any:
     execute: Callable[..., Any] = client.execute_command
-    return execute(*_unpacked(args), **AS_BYTES, **options)
+    return execute(*unpacked(args), **AS_BYTES, **options)
 
 
-def _unpacked(args: Iterable[bytes | Packed]) -> Iterator[bytes | str | int]:
+def unpacked(args: Iterable[bytes | Packed]) -> Iterator[bytes | str | int]:
     return chain.from_iterable(arg.args if isinstance(arg, Packed) else (arg,) for arg in args)
 
 
-def _on_the_wire(args: Iterable[bytes | Packed]) -> Sequence[bytes | memoryview]:
+def on_the_wire(args: Iterable[bytes | Packed]) -> Sequence[bytes | memoryview]:
     """A command in the Redis protocol, as an array of bulk strings, in pieces."""
     count, parts = 0, [b""]
     for arg in args:
@@ -128,8 +171,9 @@ def was_not_sent(error: BaseException, *, around: BaseException | None) -> bool:
     if isinstance(error, _REFUSALS) or is_pool_exhausted(error):
         return True
     reason = error.__context__
-    return reason is not around and isinstance(
-        reason, socket.gaierror | ConnectionRefusedError | FileNotFoundError
+    return reason is not around and (
+        isinstance(reason, socket.gaierror | ConnectionRefusedError | FileNotFoundError)
+        or (isinstance(reason, OSError) and str(reason).startswith(_NO_ADDRESS))
     )
 
 
@@ -174,6 +218,8 @@ def close_idle(client: "Redis") -> None:
             for connection in filter(None, pool.pool.queue):
                 connection.disconnect()
     elif pool is not None:
+        if (kept := vars(pool).pop(_KEPT, None)) is not None:
+            pool.release(kept[0])
         pool.disconnect(inuse_connections=False)
 
 
@@ -197,6 +243,19 @@ def has_timeout(client: "Redis") -> bool:
     if pool is None:  # a cluster client
         return client.get_connection_kwargs().get("socket_timeout") is not None
     return pool.connection_class(**pool.connection_kwargs).socket_timeout is not None
+
+
+def pool_size(client: "Redis") -> int:
+    """How many connections the client may have at a time, to each server.
+
+    Relies on ``max_connections`` of a pool, and of the ``nodes_manager`` of a cluster client, which
+    makes a pool for each server.
+    """
+    pool = getattr(client, "connection_pool", None)
+    if pool is None:
+        options: Mapping[str, Any] = client.get_connection_kwargs()
+        return int(options.get("max_connections") or ConnectionPool().max_connections)
+    return int(pool.max_connections)
 
 
 def decodes(client: "Redis") -> bool:

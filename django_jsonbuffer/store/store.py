@@ -13,8 +13,10 @@ from django_jsonbuffer.stamps import Stamp
 from . import calls, catalog_entries, scripts
 from .appends import Outcome, outcome, packed_limits, size_of, splices
 from .claims import Burial, Claim, Found, Outage, Reason
+from .coroutines import finish
 from .errors import PATIENCE
 from .keys import PRODUCER, Identity, bucket_keys
+from .links import BLOCKING, Link
 from .redis_internals import Packed
 from .scripts import MILLISECOND, Script
 
@@ -40,10 +42,20 @@ class Store:
         """The keys that hold events, and the counters."""
         self._claim_keys = [keys.batches, keys.stats, keys.attempts]
         self.identity = Identity(configuration.cache, configuration.prefix, name)
+        self.groups_commits = configuration.group_commit
+        """Whether appends that wait for a round trip leave together in the next one."""
         self._packed_limits: tuple[Limits, Packed] | None = None
 
-    def append(
+    def append(self, events: Sequence[bytes], stamp: Stamp, limits: Limits) -> None:
+        """Append encoded events in their order, once for each stamp. Full batches are sealed.
+
+        Raises the errors of :meth:`append_by`.
+        """
+        finish(self.append_by(BLOCKING, events, stamp, limits))
+
+    async def append_by(
         self,
+        link: Link,
         events: Sequence[bytes],
         stamp: Stamp,
         limits: Limits,
@@ -51,7 +63,7 @@ class Store:
         size: int | None = None,
         patience: timedelta = PATIENCE,
     ) -> None:
-        """Append encoded events in their order, once for each stamp. Full batches are sealed.
+        """Append as :meth:`append` does, in a thread or in an asyncio task.
 
         `size` is the result of :func:`size_of`, if known. `patience` is how long to wait if all
         connections are in use. Raises :class:`EventTooLarge` if the events have too many bytes or
@@ -65,16 +77,15 @@ class Store:
         else:
             counts, texts = splices(events, size, limits)
         if self.identity not in catalog_entries.written:
-            catalog_entries.write(self.identity)
+            await catalog_entries.write(self.identity, link)
         if (known := self._packed_limits) is None or known[0] is not limits:
             known = self._packed_limits = limits, packed_limits(limits)
         keys = [*self.event_keys, self.keys.attempts, self.keys.open + PRODUCER + stamp.producer]
         first = (b"%d" % stamp.sequence, stamp.nonce.encode(), calls.new_token())
-        reply = self.run_once(
-            scripts.APPEND, keys, known[1], *first, counts, *texts, patience=patience
-        )
+        args = (known[1], *first, counts, *texts)
+        reply = await link.run_once(self.identity, scripts.APPEND, keys, args, patience=patience)
         if reply != b"stored":
-            self._report(outcome(reply, events, self.name))
+            await self._report(outcome(reply, events, self.name), link)
 
     def seal(self) -> tuple[str | None, int]:
         """Seal the open batch, whatever its age.
@@ -212,12 +223,6 @@ class Store:
         """The reply of a script, as bytes even if the client decodes replies."""
         return calls.run(self.identity, script, keys, args)
 
-    def run_once(
-        self, script: Script, keys: list[str], *args: bytes | Packed, patience: timedelta = PATIENCE
-    ) -> Any:
-        """The reply of a script without the retries of the client. The caller must check it."""
-        return calls.run_once(self.identity, script, keys, args, patience=patience)
-
     def _run_held(
         self, script: Script, keys: list[str], claim: Claim, *args: bytes | str | int
     ) -> Any:
@@ -230,9 +235,9 @@ class Store:
             )
         return reply
 
-    def _report(self, append: Outcome) -> None:
+    async def _report(self, append: Outcome, link: Link) -> None:
         if append.is_new:
-            catalog_entries.write_again(self.identity)
+            await catalog_entries.write_again(self.identity, link)
         if append.foreign:
             self.report_foreign(append.foreign)
         if append.dropped:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from django_jsonbuffer import Bucket
-from django_jsonbuffer.appending import sending
 from django_jsonbuffer.appending.breaker import LONGEST_PAUSE_SECONDS, Breaker, breakers
-from django_jsonbuffer.appending.sending import Append
+from django_jsonbuffer.appending.groups import Append
+from django_jsonbuffer.appending.thread_lines import failure_of
 from django_jsonbuffer.conf import Configuration
 from django_jsonbuffer.exceptions import (
     BucketFull,
@@ -58,14 +58,15 @@ class Answering(Store):
         super().__init__("orders", Configuration(cache="guarded"))
         self.call = call
 
-    def append(self, *args: object, **options: object) -> None:
+    async def append_by(self, *args: object, **options: object) -> None:
         self.call()
 
 
 def guard(breaker: Breaker, call: Callable[[], None]) -> None:
     """Send an append that makes this call."""
     breakers["guarded"] = breaker
-    sending._send_group([Append(Answering(call), Options(), [b"1"], 2, False, False)])
+    if error := failure_of([Append(Answering(call), Options(), [b"1"], 2, False, False)]):
+        raise error
 
 
 @pytest.fixture
@@ -187,7 +188,8 @@ def test_any_answer_closes_it(
     with suppress(JSONBufferError):
         guard(guarding, Calls(*[answer] if answer else []))
     calls = Calls()
-    at_once([lambda: guard(guarding, calls)] * 4)
+    for _ in range(4):
+        guard(guarding, calls)
     assert calls.count == 4
 
 
@@ -211,7 +213,7 @@ def test_turn_that_is_never_given_back_ends(
     with pytest.raises(BufferUnavailable):
         guard(guarding, Calls(unreachable()))
     clock(0.11)
-    guarding.take_turn()
+    assert guarding.refusal() is None
     with pytest.raises(BufferUnavailable):
         guard(guarding, Calls())
     clock(LONGEST_PAUSE_SECONDS)

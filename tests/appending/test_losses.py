@@ -10,7 +10,10 @@ from django_jsonbuffer import Bucket
 from django_jsonbuffer.appending import losses
 from django_jsonbuffer.exceptions import AppendUndecided, BufferUnavailable, InvalidEvent
 from django_jsonbuffer.recording.destination import Destination
+from django_jsonbuffer.store.coroutines import finish
+from django_jsonbuffer.store.links import BLOCKING
 from django_jsonbuffer.store.status import read_status
+from django_jsonbuffer.store.store import Store
 from tests.server import Redis
 from tests.stamps import a_stamp
 from tests.threads import at_once
@@ -18,7 +21,15 @@ from tests.threads import at_once
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
 
-UNDECIDED = AppendUndecided("perhaps", stamp=a_stamp(), retry=lambda: None)
+async def never() -> None:
+    raise NotImplementedError
+
+
+UNDECIDED = AppendUndecided("perhaps", stamp=a_stamp(), retry=lambda: None, aretry=never)
+
+
+def report(store: Store) -> None:
+    finish(losses.report(store, BLOCKING))
 
 
 def lose(bucket: Bucket, count: int, error: BaseException, *, of: str = "") -> None:
@@ -170,13 +181,13 @@ class TestReport:
             lose(bucket, 2, BufferUnavailable("away"))
             lose(bucket, 3, BufferUnavailable("away"))
         stores = [bucket._definition.parts.store for bucket in buckets]
-        losses.report(stores[0])
-        losses.report(stores[0])
+        report(stores[0])
+        report(stores[0])
         assert [read_status(store).lost for store in stores] == [5, 0]
         assert dict(losses.unreported) == {stores[1].identity: 5}
 
     def test_of_nothing_asks_nobody(self, unreachable: str) -> None:
-        losses.report(Bucket("orders")._definition.parts.store)
+        report(Bucket("orders")._definition.parts.store)
 
     def test_that_fails_is_made_up_for(
         self, private_server: Redis, caplog: pytest.LogCaptureFixture
@@ -185,10 +196,10 @@ class TestReport:
         store = bucket._definition.parts.store
         lose(bucket, 3, BufferUnavailable("away"))
         private_server.config_set("maxmemory", 1)
-        losses.report(store)
+        report(store)
         private_server.config_set("maxmemory", 0)
         lose(bucket, 2, BufferUnavailable("away"))
-        losses.report(store)
+        report(store)
         assert read_status(store).lost == 5
         assert not losses.unreported
 
@@ -198,10 +209,10 @@ class TestReport:
         def lose_and_report() -> None:
             for _ in range(20):
                 lose(bucket, 1, BufferUnavailable("away"))
-                losses.report(store)
+                report(store)
 
         at_once([lose_and_report] * 8)
-        losses.report(store)
+        report(store)
         assert read_status(store).lost == 160
         assert not losses.unreported
 

@@ -12,7 +12,7 @@ import pytest
 
 from django_jsonbuffer import Bucket
 from django_jsonbuffer.appending import producers
-from django_jsonbuffer.appending.producers import Producer, append_once
+from django_jsonbuffer.appending.producers import Once, Producer
 from django_jsonbuffer.exceptions import (
     AppendUndecided,
     BucketFull,
@@ -22,6 +22,8 @@ from django_jsonbuffer.exceptions import (
     StampOvertaken,
 )
 from django_jsonbuffer.stamps import Stamp
+from django_jsonbuffer.store.coroutines import finish
+from django_jsonbuffer.store.links import BLOCKING, Link
 from tests.server import Redis
 from tests.test_drain_buckets import environment
 from tests.threads import at_once
@@ -57,7 +59,24 @@ class Server:
             raise answer
 
 
-class TestAppendOnce:
+class Append(Once):
+    """An append that makes this call."""
+
+    timeout = timedelta(0)
+
+    def __init__(self, call: Callable[[Stamp], None], timeout: timedelta) -> None:
+        self.call = call
+        self.timeout = timeout
+
+    async def _call(self, link: Link, stamp: Stamp) -> None:
+        self.call(stamp)
+
+
+def append_once(call: Callable[[Stamp], None], *, timeout: timedelta) -> None:
+    finish(Append(call, timeout).send(BLOCKING))
+
+
+class TestOnce:
     def test_is_sent_again_under_the_same_stamp_until_a_reply_comes(self) -> None:
         server = Server(lost(), lost(), None)
         append_once(server, timeout=timedelta(seconds=10))

@@ -7,9 +7,10 @@ from django.contrib.auth.models import Group
 from django.db import transaction
 
 from django_jsonbuffer import Bucket, gathered
-from django_jsonbuffer.appending import sending
+from django_jsonbuffer.appending import groups
 from django_jsonbuffer.appending.spill import Spill, spill
 from django_jsonbuffer.exceptions import BucketFull, BufferUnavailable, KeyOccupied
+from django_jsonbuffer.store.links import Link
 from django_jsonbuffer.store.store import Store
 from tests.server import Redis
 
@@ -23,13 +24,15 @@ class TestTransaction:
     ) -> None:
         sent: list[int] = []
 
-        def note(store: Store, events: Sequence[bytes], *args: Any, **options: Any) -> None:
+        async def note(
+            store: Store, link: Link, events: Sequence[bytes], *args: Any, **options: Any
+        ) -> None:
             sent.append(len(events))
 
-        monkeypatch.setattr(Store, "append", note)
+        monkeypatch.setattr(Store, "append_by", note)
         bucket = Bucket("orders", batch_size=1)
         for number, allowed in ((7, 3), (2, 1)):
-            monkeypatch.setattr(sending, limit, allowed * one)
+            monkeypatch.setattr(groups, limit, allowed * one)
             with transaction.atomic():
                 for _ in range(number):
                     bucket.append(1)
@@ -38,13 +41,13 @@ class TestTransaction:
     def test_more_than_one_call_may_hold_goes_in_portions(
         self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(sending, "MAX_APPEND_BYTES", 30)
+        monkeypatch.setattr(groups, "MAX_APPEND_BYTES", 30)
         with transaction.atomic():
             for number in range(100):
                 bucket.append(number)
         assert bucket.peek(200) == [*range(100)]
         small = Bucket("small", batch_size=1)
-        monkeypatch.setattr(sending, "MAX_APPEND_BATCHES", 3)
+        monkeypatch.setattr(groups, "MAX_APPEND_BATCHES", 3)
         with transaction.atomic():
             for number in range(10):
                 small.extend([number, number])
@@ -173,10 +176,10 @@ class TestFailure:
     def test_of_an_unforeseen_kind_is_logged_after_a_commit(
         self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, error: Exception
     ) -> None:
-        def fail(*args: object, **kwargs: object) -> None:
+        async def fail(*args: object, **kwargs: object) -> None:
             raise error
 
-        monkeypatch.setattr(Store, "append", fail)
+        monkeypatch.setattr(Store, "append_by", fail)
         with transaction.atomic():
             Bucket("first").append(1)
             Bucket("second").append(1)
@@ -189,14 +192,14 @@ class TestFailure:
         self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         sent = Bucket("sent")
-        append = Store.append
+        append = Store.append_by
 
-        def interrupted(store: Store, *args: Any, **kwargs: Any) -> None:
+        async def interrupted(store: Store, *args: Any, **kwargs: Any) -> None:
             if store.name == "interrupted":
                 raise KeyboardInterrupt
-            append(store, *args, **kwargs)
+            await append(store, *args, **kwargs)
 
-        monkeypatch.setattr(Store, "append", interrupted)
+        monkeypatch.setattr(Store, "append_by", interrupted)
         with pytest.raises(KeyboardInterrupt), gathered():
             with transaction.atomic():
                 for bucket in (sent, Bucket("interrupted"), Bucket("never")):

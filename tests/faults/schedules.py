@@ -45,7 +45,11 @@ from django_jsonbuffer.json_arrays import spans
 from django_jsonbuffer.options import Limits, Options
 from django_jsonbuffer.stamps import Stamp
 from django_jsonbuffer.store import catalog_entries, dead_letters, pending, scripts
+from django_jsonbuffer.store.calls import run_once
 from django_jsonbuffer.store.claims import Burial, Claim, Found, Reason
+from django_jsonbuffer.store.coroutines import finish
+from django_jsonbuffer.store.keys import Identity
+from django_jsonbuffer.store.links import BLOCKING
 from django_jsonbuffer.store.script_files import commands_of
 from django_jsonbuffer.store.scripts import Script
 from django_jsonbuffer.store.status import read_status
@@ -130,7 +134,12 @@ class Network(Store):
     def run(self, script: Script, keys: list[str], *args: Any) -> Any:
         return self._send(script, keys, *args)
 
-    def run_once(self, script: Script, keys: list[str], *args: Any, **options: Any) -> Any:
+    def append(self, events: Sequence[bytes], stamp: Stamp, limits: Limits) -> None:
+        finish(self.append_by(BLOCKING._replace(run_once=self._run_once), events, stamp, limits))
+
+    async def _run_once(
+        self, bucket: Identity, script: Script, keys: list[str], args: Sequence[Any], **options: Any
+    ) -> Any:
         return self._send(script, keys, *args)
 
     def _send(self, script: Script, keys: list[str], *args: Any) -> Any:
@@ -153,8 +162,10 @@ class Network(Store):
 
     def _carry_out(self, script: Script, keys: list[str], *args: Any) -> Any:
         try:
-            run = super().run_once if script is scripts.APPEND else super().run
-            reply = run(script, keys, *args)
+            if script is scripts.APPEND:
+                reply = finish(run_once(self.identity, script, keys, args))
+            else:
+                reply = super().run(script, keys, *args)
         except BufferUnavailable as error:
             self._judge.hear_of_refusal(script, is_full=isinstance(error, BufferOutOfMemory))
             raise Lost("refused") from None

@@ -5,6 +5,8 @@ import pytest
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.exceptions import BufferUnavailable, KeyOccupied
 from django_jsonbuffer.store import catalog_entries, clients, pending
+from django_jsonbuffer.store.coroutines import finish
+from django_jsonbuffer.store.links import BLOCKING
 from django_jsonbuffer.store.store import Store
 from tests import server
 from tests.server import Redis
@@ -71,7 +73,7 @@ class TestWrite:
     def test_puts_the_name_into_the_set_and_remembers_it(
         self, store: Store, client_of_server: Redis, prefix: str
     ) -> None:
-        catalog_entries.write(store.identity)
+        finish(catalog_entries.write(store.identity, BLOCKING))
         assert client_of_server.smembers(f"{prefix}:buckets") == {b"orders"}
         assert store.identity in catalog_entries.written
 
@@ -80,7 +82,7 @@ class TestWrite:
     ) -> None:
         client_of_server.set(f"{prefix}:buckets", "theirs")
         with pytest.raises(KeyOccupied, match=f"{prefix}:buckets"):
-            catalog_entries.write(store.identity)
+            finish(catalog_entries.write(store.identity, BLOCKING))
         assert store.identity not in catalog_entries.written
 
     def test_remembers_a_limited_number_of_names(
@@ -89,14 +91,15 @@ class TestWrite:
         monkeypatch.setattr(catalog_entries, "written", set())
         monkeypatch.setattr(catalog_entries, "_MOST_WRITTEN", 3)
         for number in range(10):
-            catalog_entries.write(Store(f"user-{number}", configuration()).identity)
+            bucket = Store(f"user-{number}", configuration()).identity
+            finish(catalog_entries.write(bucket, BLOCKING))
             assert 1 <= len(catalog_entries.written) <= 3
         assert len(catalog_entries.names(configuration())) == 10
 
     def test_of_one_prefix_is_not_that_of_another(
         self, store: Store, configure: Callable[..., None], prefix: str
     ) -> None:
-        catalog_entries.write(store.identity)
+        finish(catalog_entries.write(store.identity, BLOCKING))
         configure(PREFIX=f"{prefix}:other")
         other = Store("orders", configuration())
         assert other.identity not in catalog_entries.written
@@ -112,10 +115,10 @@ class TestWriteAgain:
         prefix: str,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        catalog_entries.write(store.identity)
+        finish(catalog_entries.write(store.identity, BLOCKING))
         client_of_server.delete(f"{prefix}:buckets")
         client_of_server.set(f"{prefix}:buckets", "theirs")
-        catalog_entries.write_again(store.identity)
+        finish(catalog_entries.write_again(store.identity, BLOCKING))
         assert "Bucket orders is not in the catalog of buckets yet" in caplog.text
         assert [vars(record)["bucket"] for record in caplog.records] == ["orders"]
         assert store.identity not in catalog_entries.written

@@ -6,6 +6,8 @@ import pytest
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.exceptions import BufferOutOfMemory, KeyOccupied
 from django_jsonbuffer.store import pending
+from django_jsonbuffer.store.coroutines import finish
+from django_jsonbuffer.store.links import BLOCKING
 from django_jsonbuffer.store.status import read_status
 from django_jsonbuffer.store.store import Store
 from tests.server import Redis
@@ -189,8 +191,8 @@ class TestPeek:
 
 class TestCountLost:
     def test_adds_up(self, store: Store) -> None:
-        pending.count_lost(store, 3)
-        pending.count_lost(store, 2**40)
+        finish(pending.count_lost(store, 3, BLOCKING))
+        finish(pending.count_lost(store, 2**40, BLOCKING))
         assert read_status(store).lost == 3 + 2**40
 
     @pytest.mark.parametrize("spoilt", [b"many", b"9" * 30, b""])
@@ -199,14 +201,14 @@ class TestCountLost:
     ) -> None:
         client_of_server.hset(store.keys.stats, "lost", spoilt)
         assert read_status(store).lost == 0
-        pending.count_lost(store, 3)
+        finish(pending.count_lost(store, 3, BLOCKING))
         assert read_status(store).lost == 3
 
     def test_on_a_full_server_is_refused(self, private_server: Redis) -> None:
         store = Store("orders", configuration())
         private_server.config_set("maxmemory", 1)
         with pytest.raises(BufferOutOfMemory):
-            pending.count_lost(store, 1)
+            finish(pending.count_lost(store, 1, BLOCKING))
         private_server.config_set("maxmemory", 0)
         assert read_status(store).lost == 0
 

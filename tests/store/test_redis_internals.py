@@ -199,6 +199,7 @@ class TestExecuteOnce:
         one_of_its_own = client.connection is not None and not _retries(client)
         connection: Any = client.connection
         if not one_of_its_own:
+            close_idle(client)  # also the one that is kept for the next command
             connection = client.connection_pool.get_connection()
             client.connection_pool.release(connection)
 

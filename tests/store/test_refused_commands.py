@@ -16,7 +16,9 @@ from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.options import Limits
 from django_jsonbuffer.store import dead_letters, pending, scripts
 from django_jsonbuffer.store.claims import Claim
+from django_jsonbuffer.store.coroutines import finish
 from django_jsonbuffer.store.keys import PRODUCER
+from django_jsonbuffer.store.links import BLOCKING
 from django_jsonbuffer.store.script_files import commands_of
 from django_jsonbuffer.store.scripts import Script
 from django_jsonbuffer.store.store import Store
@@ -242,7 +244,7 @@ CALLS: dict[Script, Callable[[Redis, Store], Call]] = {
     scripts.SET_ASIDE: lambda plain, store: partial(pending.set_aside, store, [b"x"], error="no"),
     scripts.PAUSE: lambda plain, store: partial(pending.pause, store),
     scripts.RESUME: resume,
-    scripts.LOSE: lambda plain, store: partial(pending.count_lost, store, 3),
+    scripts.LOSE: lambda plain, store: lambda: finish(pending.count_lost(store, 3, BLOCKING)),
     scripts.REPLAY: lambda plain, store: partial(dead_letters.replay, store, letters(store)),
     scripts.DISCARD: lambda plain, store: partial(dead_letters.discard, store, letters(store)),
     scripts.EXPIRE: expire,

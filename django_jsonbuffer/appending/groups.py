@@ -1,0 +1,83 @@
+"""Appends, and the groups in which they leave."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from django_jsonbuffer.options import MAX_APPEND_BATCHES, MAX_APPEND_BYTES, Options
+from django_jsonbuffer.store.appends import pieces_of
+from django_jsonbuffer.store.store import Store
+
+
+class Append(NamedTuple):
+    """The encoded events of one append, and where they go."""
+
+    store: Store
+    options: Options
+    events: Sequence[bytes]
+
+    size: int
+    """Bytes of the events, with a comma for each."""
+
+    is_large: bool
+    """Whether the events may be too many or too large for one call. See :meth:`check_size`."""
+
+    is_late: bool
+    """Whether no caller waits for an error of the append: ``append()`` has returned, or the events
+    report a change that has happened."""
+
+    def check_size(self) -> None:
+        """Raises :class:`EventTooLarge` if the events do not fit one call to Redis.
+
+        Check this before the append is held back, because later no caller would get the error.
+        """
+        pieces_of(self.events, self.size, self.options.limits)
+
+
+Group = Sequence[Append]
+"""Appends to one bucket, with the same options, that leave in one call to Redis."""
+
+
+def events_of(group: Group) -> Sequence[bytes]:
+    if len(group) == 1:
+        return group[0].events
+    return [event for append in group for event in append.events]
+
+
+def size_of(group: Group) -> int:
+    return group[0].size if len(group) == 1 else sum(append.size for append in group)
+
+
+def groups_of(appends: Sequence[Append]) -> list[Group]:
+    """The appends in groups, bucket by bucket, each in its order."""
+    if len(appends) == 1:
+        return [appends]
+    by_bucket: dict[object, list[Append]] = {}
+    for append in appends:
+        by_bucket.setdefault(append.store.identity, []).append(append)
+    return [
+        group
+        for bucket in by_bucket.values()
+        # Two handles of one bucket may have different options.
+        for _, alike in groupby(bucket, key=lambda append: append.options)
+        for group in _groups([*alike])
+    ]
+
+
+def _groups(appends: Group) -> Iterator[Group]:
+    """Split appends, in order, into groups that fit one call."""
+    count = sum(len(append.events) for append in appends)
+    if count <= MAX_APPEND_BATCHES and size_of(appends) <= MAX_APPEND_BYTES:
+        yield appends
+        return
+    group: list[Append] = []
+    size = batches = 0
+    for append in appends:
+        its_batches = len(pieces_of(append.events, append.size, append.options.limits))
+        size += append.size
+        batches += its_batches
+        if group and (size > MAX_APPEND_BYTES or batches > MAX_APPEND_BATCHES):
+            yield group
+            group, size, batches = [], append.size, its_batches
+        group.append(append)
+    yield group

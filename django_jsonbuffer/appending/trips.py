@@ -1,0 +1,210 @@
+"""A trip to Redis: one call with the events of one or more callers, each of whom gets a result."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+from django_jsonbuffer.exceptions import (
+    AppendUndecided,
+    BucketFull,
+    BufferUnavailable,
+    JSONBufferError,
+    SpillFull,
+    SpillUnavailable,
+)
+from django_jsonbuffer.options import MAX_APPEND_BATCHES, Options
+from django_jsonbuffer.stamps import Stamp
+from django_jsonbuffer.store.links import Link
+from django_jsonbuffer.store.store import Store
+
+from . import losses
+from .breaker import breakers
+from .groups import Group, events_of, size_of
+from .producers import Once
+
+logger = logging.getLogger("django_jsonbuffer")
+
+FORWARDED_BY_AN_APPEND: Final = 50
+"""How many spilled appends one append forwards at most, so that no caller waits for long."""
+
+MOST_BYTES: Final = 1024 * 1024
+"""Most bytes of events that callers send together. A caller with more bytes sends them alone."""
+
+_SHORTEST_WAIT_SECONDS: Final = 0.01
+"""A shorter time in line does not count."""
+
+_NO_TIME: Final = timedelta(0)
+
+
+class Place:
+    """The place of one caller in the line for the next trip, and the result of the trip."""
+
+    __slots__ = ("began", "failure", "group", "is_done", "is_gone", "lock", "result", "trip")
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+        self.began = time.monotonic()
+        self.is_done = False
+        self.failure: Exception | None = None
+        """None if the events are stored or spilled, else the error."""
+        self.is_gone = False
+        """Whether an interrupt has ended the call of the thread."""
+        self.trip: Trip | None = None
+        """The trip that the thread makes."""
+        self.lock: threading.Lock | None = None
+        """What a thread waits for, for its turn or for its result. None if it need not wait."""
+        self.result: asyncio.Future[None] | None = None
+        """What a task waits for."""
+
+
+class Trip(Once):
+    """The trip of the events of one or more callers, in the order of their calls.
+
+    All have the same bucket and the same options. If the trip is interrupted, another caller can
+    make it again: the events are stored once.
+    """
+
+    def __init__(self, places: Sequence[Place]) -> None:
+        self.places = places
+        self._store, self._options, self._events, self._size, *_ = places[0].group[0]
+        if len(places) > 1 or len(places[0].group) > 1:
+            group = [append for place in places for append in place.group]
+            self._events, self._size = events_of(group), size_of(group)
+        self._alone: list[Trip] = []
+        """The trip of each place, if the events did not fit together."""
+
+    async def make(self, link: Link) -> None:
+        """Send the events. Afterwards each place has its result."""
+        if not self._alone:
+            failure = await self._failure(link)
+            if len(self.places) == 1 or not isinstance(failure, BucketFull | SpillFull):
+                for place in self.places:
+                    place.failure = failure and self._own(failure)
+                    place.is_done = True
+                return
+            self._alone = [Trip([place]) for place in self.places]
+        for trip in self._alone:
+            if not trip.places[0].is_done:
+                await trip.make(link)
+
+    def _own(self, error: Exception) -> Exception:
+        """An error object for one place: several threads would mix their tracebacks in one."""
+        return error if len(self.places) == 1 else _copy_of(error)
+
+    async def _failure(self, link: Link) -> Exception | None:
+        """Send the events, if the breaker allows it. Then report losses, and forward the spill.
+
+        None if the events are in Redis or in the spill afterwards, else the error.
+        """
+        breaker = breakers[self._store.cache]
+        if breaker.failure and (refusal := breaker.refusal()) is not None:
+            return await self._spilled(refusal, link)
+        began = time.monotonic()
+        try:
+            await self.send(link)
+            if breaker.failure:
+                breaker.close()
+            if losses.unreported:
+                await losses.report(self._store, link)
+            if self._options.spill_dir is not None:
+                await _forward(self._store, self._options, link)
+        except BaseException as error:
+            breaker.learn(error, seconds=time.monotonic() - began)
+            if not isinstance(error, Exception):
+                raise
+            return await self._spilled(error, link)
+        return None
+
+    @property
+    def timeout(self) -> timedelta:
+        # A bucket that spills does not send again: an undecided append keeps its stamp in the
+        # spill, so it is stored once.
+        spills = self._options.on_unavailable == "spill"
+        return _NO_TIME if spills else self._options.append_timeout
+
+    async def _call(self, link: Link, stamp: Stamp) -> None:
+        limits, patience = self._options.limits, self._options.append_timeout
+        waited_seconds = time.monotonic() - self.places[0].began
+        if waited_seconds > _SHORTEST_WAIT_SECONDS:
+            patience -= timedelta(seconds=waited_seconds)
+        if len(self.places) > 1 and limits.overflow == "drop_newest":
+            # It would drop the events of all callers. Alone, some of them may have room.
+            limits = replace(limits, overflow="raise")
+        await self._store.append_by(
+            link, self._events, stamp, limits, size=self._size, patience=patience
+        )
+
+    async def _spilled(self, error: Exception, link: Link) -> Exception | None:
+        """Spill the events. None if they are in the spill afterwards, else the error."""
+        options = self._options
+        if options.on_unavailable != "spill" or not isinstance(error, BufferUnavailable):
+            return error
+        if not error.may_be_repeated:
+            return error  # the spill would send the append again
+        from .spill import spill  # imports SQLite, which only buckets that spill need
+
+        put = partial(
+            spill(options.spill_dir or "").put,
+            self._store.keys.open,
+            self._events,
+            stamp=error.stamp if isinstance(error, AppendUndecided) else None,
+            max_bytes=options.max_spill_bytes,
+        )
+        try:
+            await link.work(put)
+        except SpillUnavailable as failure:
+            failure.__cause__ = error
+            return error if isinstance(error, AppendUndecided) else failure
+        return None
+
+
+def board(first: Place, line: deque[Place]) -> Trip:
+    """The trip of the first place, and of those next in line that fit into one call with it."""
+    if not line:
+        return Trip((first,))
+    places, options = [first], first.group[0].options
+    size, count = size_of(first.group), len(events_of(first.group))
+    while line:
+        group = line[0].group
+        size, count = size + size_of(group), count + len(events_of(group))
+        # Two handles of one bucket may have different options.
+        if size > MOST_BYTES or count > MAX_APPEND_BATCHES or group[0].options != options:
+            break
+        places.append(line.popleft())
+    return Trip(places)
+
+
+async def failure_alone(group: Group, link: Link) -> Exception | None:
+    """Send a group without the events of other callers. None if it succeeds, else the error."""
+    place = Place(group)
+    await Trip((place,)).make(link)
+    return place.failure
+
+
+async def _forward(store: Store, options: Options, link: Link) -> None:
+    """Forward some spilled appends. A failure is logged, because the append itself is done."""
+    from .spill import forward, spill
+
+    key, limit, folder = store.keys.open, FORWARDED_BY_AN_APPEND, options.spill_dir or ""
+    try:
+        if spill(folder).holds(key):
+            send = partial(store.append, limits=options.limits)
+            await link.work(partial(forward, folder, key, send, bucket=store.name, limit=limit))
+    except JSONBufferError as error:
+        text = "Bucket %s: spilled events still wait. %s"
+        logger.warning(text, store.name, error, extra={"bucket": store.name})
+
+
+def _copy_of(error: Exception) -> Exception:
+    copy: Exception = type(error).__new__(type(error), *error.args)
+    copy.args = error.args
+    copy.__dict__.update(error.__dict__)
+    copy.__cause__ = error.__cause__
+    return copy.with_traceback(error.__traceback__)

@@ -1,0 +1,13 @@
+"""Async code that sync code has called."""
+
+from asgiref.sync import AsyncToSync
+
+
+def is_called_by_sync_code() -> bool:
+    """Whether sync code waits for the running coroutine, by ``async_to_sync()``.
+
+    Only then may a transaction be open around the coroutine: in the thread of the sync code, where
+    ``sync_to_async()`` runs its functions. Relies on ``AsyncToSync.executors``, where asgiref keeps
+    that thread.
+    """
+    return getattr(AsyncToSync.executors, "current", None) is not None

@@ -1,0 +1,380 @@
+"""Group commit: threads that append to one bucket at the same time."""
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_django import Settings
+
+from django_jsonbuffer import Bucket
+from django_jsonbuffer.appending import thread_lines, trips
+from django_jsonbuffer.appending.spill_rows import pack
+from django_jsonbuffer.exceptions import (
+    AppendUndecided,
+    BucketFull,
+    BufferUnavailable,
+    InvalidEvent,
+    KeyOccupied,
+    SpillFull,
+)
+from django_jsonbuffer.store.store import Store
+from tests.server import Redis
+from tests.test_embedded_redis import wait_until
+from tests.threads import at_once
+
+
+class Gate:
+    """Stops the first call of :meth:`Store.append_by` until it is opened, and counts all calls."""
+
+    def __init__(self, append_by: Callable[..., Any]) -> None:
+        self._append_by = append_by
+        self._is_open = threading.Event()
+        self._has_come = threading.Event()
+        self.sizes: list[int] = []
+        """Number of events of each call."""
+        self.fails_with: list[BaseException] = []
+        """What the next calls raise, after they have been carried out."""
+
+    async def append_by(self, store: Store, link: Any, events: Any, *args: Any, **kw: Any) -> None:
+        self.sizes.append(len(events))
+        if len(self.sizes) == 1:
+            self._has_come.set()
+            assert self._is_open.wait(10)
+        await self._append_by(store, link, events, *args, **kw)
+        if self.fails_with and len(self.sizes) > 1:
+            raise self.fails_with.pop(0)
+
+    def wait(self) -> None:
+        assert self._has_come.wait(10)
+
+    def open(self) -> None:
+        self._is_open.set()
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    gate = Gate(Store.append_by)
+
+    async def append_by(store: Store, *args: Any, **kw: Any) -> None:
+        await gate.append_by(store, *args, **kw)
+
+    monkeypatch.setattr(Store, "append_by", append_by)
+    return gate
+
+
+def line_of(bucket: Bucket) -> thread_lines.Line:
+    return thread_lines._lines[bucket._definition.parts.store.identity]
+
+
+class Callers:
+    """Threads that append one after the other, and what each of them got."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[Any, BaseException | None] = {}
+        self._threads: list[threading.Thread] = []
+
+    def add(self, event: Any, append: Callable[[Any], None]) -> threading.Thread:
+        def call() -> None:
+            try:
+                append(event)
+                self.outcomes[event] = None
+            except BaseException as error:  # noqa: BLE001
+                self.outcomes[event] = error
+
+        thread = threading.Thread(target=call, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+        return thread
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join(10)
+            assert not thread.is_alive(), "this thread was stranded"
+
+
+@contextmanager
+def in_line(gate: Gate, *buckets: Bucket) -> Iterator[Callers]:
+    """A first thread appends 0 by the first bucket. Meanwhile each bucket appends 1, 2, and so on.
+
+    The block runs while the threads wait. Then the first call goes on.
+    """
+    callers = Callers()
+    callers.add(0, buckets[0].append)
+    gate.wait()
+    line = line_of(buckets[0])
+    for number, bucket in enumerate(buckets, 1):
+        callers.add(number, bucket.append)
+        wait_until(lambda number=number: len(line._waiting) == number)  # type: ignore[misc]
+    yield callers
+    gate.open()
+    callers.join()
+
+
+class TestTogether:
+    def test_those_who_wait_leave_in_one_call_in_their_order(self, gate: Gate) -> None:
+        bucket = Bucket("orders")
+        with in_line(gate, *[bucket] * 5) as callers:
+            pass
+        assert gate.sizes == [1, 5]
+        assert bucket.take() == [0, 1, 2, 3, 4, 5]
+        assert set(callers.outcomes.values()) == {None}
+
+    def test_nothing_is_confirmed_before_it_is_stored(self, gate: Gate) -> None:
+        with in_line(gate, *[Bucket("orders")] * 3) as callers:
+            assert callers.outcomes == {}
+
+    def test_is_off_if_the_setting_says_so(self, gate: Gate, settings: Settings) -> None:
+        settings.JSONBUFFER = {**settings.JSONBUFFER, "GROUP_COMMIT": False}
+        bucket, callers = Bucket("orders"), Callers()
+        callers.add(0, bucket.append)
+        gate.wait()
+        bucket.append(1)
+        assert bucket.peek() == [1]
+        gate.open()
+        callers.join()
+        assert bucket.take() == [1, 0]
+
+    def test_is_no_longer_than_the_limit(self, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(trips, "MOST_BYTES", 6)
+        bucket = Bucket("orders")
+        with in_line(gate, *[bucket] * 7):
+            pass
+        assert gate.sizes == [1, 3, 3, 1]
+        assert bucket.take() == [*range(8)]
+
+    def test_handles_with_other_options_leave_for_themselves(self, gate: Gate) -> None:
+        bucket, other = Bucket("orders"), Bucket("orders", max_pending=100)
+        with in_line(gate, bucket, bucket, other, bucket):
+            pass
+        assert gate.sizes == [1, 2, 1, 1]
+        assert bucket.take() == [0, 1, 2, 3, 4]
+
+    def test_many_threads_need_few_calls(self, client_of_server: Redis) -> None:
+        bucket = Bucket("orders")
+        bucket.append(0)
+        rows: list[list[Any]] = []
+
+        def append(thread: int) -> None:
+            for number in range(30):
+                bucket.append([thread, number])
+
+        at_once([lambda thread=thread: append(thread) for thread in range(24)])  # type: ignore[misc]
+        rows = bucket.take()[1:]
+        assert len(rows) == 24 * 30
+        for thread in range(24):
+            assert [n for each, n in rows if each == thread] == [*range(30)]
+        assert not line_of(bucket)._threads
+
+
+class TestOutcome:
+    def test_invalid_event_is_the_error_of_its_caller_alone(self, gate: Gate) -> None:
+        bucket = Bucket("orders")
+        with in_line(gate, bucket, bucket), pytest.raises(InvalidEvent):
+            bucket.append(object())
+        assert bucket.take() == [0, 1, 2]
+
+    @pytest.mark.parametrize("overflow", ["raise", "drop_newest"])
+    def test_events_that_do_not_fit_together_are_tried_alone(
+        self, gate: Gate, overflow: str, client_of_server: Redis
+    ) -> None:
+        bucket = Bucket("orders", max_pending=3, overflow=overflow)
+        with in_line(gate, *[bucket] * 4) as callers:
+            pass
+        assert bucket.take() == [0, 1, 2]
+        kinds = [type(callers.outcomes[number]) for number in range(5)]
+        refused = BucketFull if overflow == "raise" else type(None)
+        assert kinds == [type(None)] * 3 + [refused] * 2
+
+    def test_oldest_are_dropped_for_all_of_them(self, gate: Gate) -> None:
+        bucket = Bucket("orders", max_pending=4, batch_size=2, overflow="drop_oldest")
+        with in_line(gate, *[bucket] * 6) as callers:
+            pass
+        assert set(callers.outcomes.values()) == {None}
+        left = bucket.take()
+        assert left == [*range(7)][-len(left) :]
+        assert 3 <= len(left) <= 4
+
+    def test_refusal_is_an_error_object_of_each_caller(
+        self, gate: Gate, client_of_server: Redis
+    ) -> None:
+        bucket = Bucket("orders")
+        with in_line(gate, bucket, bucket) as callers:
+            client_of_server.lpush(bucket.key, "theirs")
+        errors = [callers.outcomes[number] for number in (1, 2)]
+        assert [type(error) for error in errors] == [KeyOccupied] * 2
+        assert errors[0] is not errors[1]
+        assert str(errors[0]) == str(errors[1])
+
+    def test_one_retry_settles_the_whole_group(self, gate: Gate) -> None:
+        lost = BufferUnavailable("the line broke")
+        lost.may_be_done = True
+        gate.fails_with = [lost]
+        bucket = Bucket("orders", append_timeout=timedelta(0))
+        with in_line(gate, bucket, bucket, bucket) as callers:
+            pass
+        errors = [callers.outcomes[number] for number in (1, 2, 3)]
+        undecided = [error for error in errors if isinstance(error, AppendUndecided)]
+        assert len(undecided) == 3
+        assert len({error.stamp for error in undecided}) == 1
+        assert len({id(error) for error in undecided}) == 3
+        for error in undecided:
+            error.retry()
+        assert gate.sizes == [1, 3, 3]
+        assert bucket.take() == [0, 1, 2, 3]
+
+    def test_spill_keeps_what_fits(self, unreachable: str, tmp_path: Path, gate: Gate) -> None:
+        options: dict[str, Any] = {"on_unavailable": "spill", "spill_dir": tmp_path / "spill"}
+        bucket = Bucket("orders", max_spill_bytes=2 * len(pack([b"0"])), **options)
+        with in_line(gate, *[bucket] * 3) as callers:
+            pass
+        kinds = [type(callers.outcomes[number]) for number in range(4)]
+        assert kinds == [type(None), type(None), SpillFull, SpillFull]
+
+
+class Interrupt(BaseException):
+    pass
+
+
+class TestInterrupt:
+    def test_of_the_sender_leaves_its_trip_to_another(self, gate: Gate) -> None:
+        """The events are stored once, also those of the sender."""
+        gate.fails_with = [Interrupt()]
+        bucket = Bucket("orders")
+        with in_line(gate, bucket, bucket, bucket) as callers:
+            pass
+        assert isinstance(callers.outcomes[1], Interrupt)
+        assert (callers.outcomes[2], callers.outcomes[3]) == (None, None)
+        assert gate.sizes == [1, 3, 3]
+        assert bucket.take() == [0, 1, 2, 3]
+        bucket.append(4)
+        assert bucket.take() == [4]
+
+    def test_of_each_sender_but_the_last(self, gate: Gate) -> None:
+        gate.fails_with = [Interrupt(), Interrupt()]
+        bucket = Bucket("orders")
+        with in_line(gate, bucket, bucket, bucket) as callers:
+            pass
+        assert callers.outcomes[3] is None
+        assert bucket.take() == [0, 1, 2, 3]
+
+    def test_while_events_are_tried_alone_repeats_none(self, gate: Gate) -> None:
+        bucket = Bucket("orders", max_pending=3)
+        gate.fails_with = [Interrupt()]
+        with in_line(gate, *[bucket] * 4) as callers:
+            pass
+        assert bucket.take() == [0, 1, 2]
+        assert isinstance(callers.outcomes[4], BucketFull)
+
+    def test_of_a_thread_in_line_takes_its_event_back(self, gate: Gate) -> None:
+        """The main thread is the only one that a signal can interrupt."""
+        bucket = Bucket("orders")
+        callers = Callers()
+        callers.add(0, bucket.append)
+        gate.wait()
+
+        def interrupt() -> None:
+            wait_until(lambda: len(line_of(bucket)._waiting) == 1)
+            callers.add(2, bucket.append)
+            wait_until(lambda: len(line_of(bucket)._waiting) == 2)
+            os.kill(os.getpid(), signal.SIGUSR1)
+            time.sleep(0.1)
+            gate.open()
+
+        def raise_interrupt(*args: object) -> None:
+            raise Interrupt
+
+        before = signal.signal(signal.SIGUSR1, raise_interrupt)
+        helper = threading.Thread(target=interrupt)
+        helper.start()
+        try:
+            with pytest.raises(Interrupt):
+                bucket.append(1)
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+        helper.join()
+        callers.join()
+        assert bucket.take() == [0, 2]
+
+    def test_signal_handler_may_append(self, gate: Gate) -> None:
+        bucket, callers = Bucket("orders"), Callers()
+        callers.add(0, bucket.append)
+        gate.wait()
+
+        def interrupt() -> None:
+            wait_until(lambda: len(line_of(bucket)._waiting) == 1)
+            os.kill(os.getpid(), signal.SIGUSR1)
+            wait_until(lambda: bucket.peek() == ["of the handler"])
+            gate.open()
+
+        handler: Any = lambda *args: bucket.append("of the handler")  # noqa: E731
+        before = signal.signal(signal.SIGUSR1, handler)
+        helper = threading.Thread(target=interrupt)
+        helper.start()
+        try:
+            bucket.append(1)
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+        helper.join()
+        callers.join()
+        assert bucket.take() == ["of the handler", 0, 1]
+
+
+def test_log_handler_may_append_what_an_append_logs(client_of_server: Redis) -> None:
+    bucket = Bucket("orders", max_pending=2, overflow="drop_oldest", batch_size=1)
+
+    class Appending(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            bucket.append("of the log")
+
+    logger, handler = logging.getLogger("django_jsonbuffer"), Appending()
+    bucket.extend([1, 2])
+    logger.addHandler(handler)
+    try:
+        with suppress(RecursionError):
+            Bucket("orders", max_pending=2, overflow="drop_newest").append(3)
+    finally:
+        logger.removeHandler(handler)
+    assert "of the log" in bucket.take()
+
+
+def test_child_of_a_fork_does_not_wait_for_threads_of_its_parent(gate: Gate) -> None:
+    bucket, callers = Bucket("orders"), Callers()
+    callers.add(0, bucket.append)
+    gate.wait()
+    if (pid := os.fork()) == 0:
+        try:
+            bucket.append(1)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    deadline = time.monotonic() + 10
+    while (found := os.waitpid(pid, os.WNOHANG)) == (0, 0):
+        assert time.monotonic() < deadline, "the child was stranded"
+        time.sleep(0.01)
+    assert found[1] == 0
+    gate.open()
+    callers.join()
+    assert bucket.take() == [1, 0]
+
+
+def test_append_fails_fast_while_another_finds_out_whether_redis_is_back(
+    unreachable: str, gate: Gate
+) -> None:
+    gate.open()
+    bucket = Bucket("orders")
+    for _ in range(2):
+        with pytest.raises(BufferUnavailable):
+            bucket.append(1)
+    gate._is_open.clear()
+    began = time.monotonic()
+    with pytest.raises(BufferUnavailable, match="not tried again"):
+        bucket.append(2)
+    assert time.monotonic() - began < 1
