@@ -24,7 +24,7 @@ def keys_of(name: str) -> Keys:
 def make_old(plain: Redis, name: str, *, seconds: int = 3600) -> None:
     """Let the open batch be as old as `seconds`."""
     opened = int(time.time() * 1000) - seconds * 1000
-    plain.hset(keys_of(name).stats, "opened", opened)
+    plain.hset(keys_of(name).appends, "opened", opened)
 
 
 def put_history(plain: Redis, name: str, *, pending: list[int]) -> None:

@@ -42,7 +42,6 @@ from django_jsonbuffer.exceptions import (
 )
 from django_jsonbuffer.store import catalog_entries, pending
 from django_jsonbuffer.store.coroutines import finish
-from django_jsonbuffer.store.keys import PRODUCER
 from django_jsonbuffer.store.links import BLOCKING
 from example_project.embedded_redis import EmbeddedRedis
 from tests.admin.pages import PAGE, row, rows
@@ -300,6 +299,7 @@ OURS = {
     "batches": "stream",
     "dead": "stream",
     "stats": "hash",
+    "appends": "hash",
     "attempts": "hash",
     "workers": "hash",
     "history": "list",
@@ -330,10 +330,10 @@ def all_calls(bucket: Bucket) -> dict[str, Callable[[], object]]:
     }
 
 
-def occupied_producer(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The key in Redis of the producer that appends next."""
+def next_producer(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of the producer that appends next."""
     monkeypatch.setattr(producers, "_idle", [producer := Producer()])
-    return bucket._definition.parts.store.keys.open + PRODUCER + producer._id
+    return producer._id
 
 
 def without_heartbeat(plain: Redis, prefix: str) -> dict[bytes, bytes | None]:
@@ -379,26 +379,6 @@ class TestKey:
             assert client_of_server.dump(place) == theirs, name
         assert refused
 
-    @pytest.mark.parametrize("kind", sorted(set(PUT) - {"string"}))
-    def test_of_a_producer_of_another_type_refuses_its_append(
-        self,
-        bucket: Bucket,
-        client_of_server: Redis,
-        prefix: str,
-        monkeypatch: pytest.MonkeyPatch,
-        kind: str,
-    ) -> None:
-        bucket.append(1)
-        place = occupied_producer(bucket, monkeypatch)
-        PUT[kind](client_of_server, place)
-        before = dump(client_of_server, prefix)
-        with pytest.raises(KeyOccupied, match="'orders'"):
-            bucket.append(2)
-        assert dump(client_of_server, prefix) == before
-        client_of_server.delete(place)
-        bucket.append(3)
-        assert bucket.take() == [1, 3]
-
     @pytest.mark.parametrize("value", ["theirs", str(2**63 - 1), "-1", "", "1.5", b"\xff"])
     def test_of_a_producer_that_is_spoilt_refuses_no_append(
         self,
@@ -407,7 +387,8 @@ class TestKey:
         monkeypatch: pytest.MonkeyPatch,
         value: str | bytes,
     ) -> None:
-        client_of_server.set(occupied_producer(bucket, monkeypatch), value)
+        appends = bucket._definition.parts.store.keys.appends
+        client_of_server.hset(appends, next_producer(monkeypatch), value)
         bucket.append(1)
         assert bucket.take() == [1]
 
@@ -494,7 +475,7 @@ class TestKey:
         client_of_server.set(keys.open, bomb)
         client_of_server.xadd(keys.batches, {"events": bomb, "count": 1, "opened": 1})
         client_of_server.xadd(keys.dead, {"event": bomb, "error": bomb, "first_failed": bomb})
-        for place in (keys.stats, keys.attempts, keys.workers):
+        for place in (keys.stats, keys.appends, keys.attempts, keys.workers):
             client_of_server.hset(place, mapping={"theirs": bomb, "open": bomb, "sealed": bomb})
         bucket.processor(lambda batch: None)
         for call in all_calls(bucket).values():
@@ -573,8 +554,8 @@ class TestKey:
     @pytest.mark.parametrize(
         "field",
         [
-            *("open", "open_bytes", "open_tail", "opened", "sealed", "claimed", "sealed_bytes"),
-            *("sealed_batches", "appended", "processed", "buried"),
+            *("open", "opened", "since", "sealed", "claimed", "sealed_bytes", "sealed_batches"),
+            *("appended", "processed", "buried"),
         ],
     )
     def test_counter_that_is_missing_is_counted_anew(
@@ -583,7 +564,9 @@ class TestKey:
         bucket = impatient(batch_size=2)
         bucket.extend([1, 2, 3])
         bucket.processor(lambda batch: None)
-        client_of_server.hdel(bucket._definition.parts.store.keys.stats, field)
+        keys = bucket._definition.parts.store.keys
+        for key in (keys.stats, keys.appends):
+            client_of_server.hdel(key, field)
         status = bucket.status()
         assert (status.pending, status.in_flight, status.batches, status.bytes) == (3, 0, 2, 8)
         bucket.append(4)

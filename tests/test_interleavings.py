@@ -21,7 +21,7 @@ from django_jsonbuffer.store.status import read_status
 from django_jsonbuffer.store.store import Store
 from tests import seed, server
 from tests.server import Redis
-from tests.stamps import a_stamp
+from tests.stamps import next_stamp
 
 BATCH_SIZE = 4
 LEASE = timedelta(hours=1)
@@ -136,7 +136,7 @@ class Interleavings(RuleBasedStateMachine):
     def append(self, events: list[Any]) -> None:
         if events:
             self.store.append(
-                encoded(events), a_stamp(), Limits(batch_size=BATCH_SIZE, batch_bytes=10_000)
+                encoded(events), next_stamp(), Limits(batch_size=BATCH_SIZE, batch_bytes=10_000)
             )
             self.model.append(events)
 
@@ -272,9 +272,13 @@ class Interleavings(RuleBasedStateMachine):
     def lose_counters(self) -> None:
         self.plain.delete(self.store.keys.stats)
 
-    @rule(field=st.sampled_from(["sealed", "claimed", "sealed_bytes", "open", "opened"]))
+    @rule(field=st.sampled_from(["sealed", "claimed", "sealed_bytes"]))
     def spoil_a_counter(self, field: str) -> None:
         self.plain.hset(self.store.keys.stats, field, "-1")
+
+    @rule(field=st.sampled_from(["open", "opened", "since"]))
+    def spoil_what_is_noted(self, field: str) -> None:
+        self.plain.hset(self.store.keys.appends, field, "-1")
 
     @precondition(lambda self: any(not batch.is_delivered for batch in self.model.batches))
     @rule()

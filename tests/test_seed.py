@@ -220,7 +220,7 @@ HOUR = timedelta(hours=1)
 
 def open_since_an_hour(client: Redis, bucket: Bucket) -> None:
     an_hour_ago = int((time.time() - 3600) * 1000)
-    client.hset(bucket._definition.parts.store.keys.stats, "opened", an_hour_ago)
+    client.hset(bucket._definition.parts.store.keys.appends, "opened", an_hour_ago)
 
 
 def age(bucket: Bucket) -> timedelta:

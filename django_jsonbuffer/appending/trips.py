@@ -195,7 +195,7 @@ async def _forward(store: Store, options: Options, link: Link) -> None:
     key, limit, folder = store.keys.open, FORWARDED_BY_AN_APPEND, options.spill_dir or ""
     try:
         if spill(folder).holds(key):
-            send = partial(store.append, limits=options.limits)
+            send = partial(store.append, limits=options.limits, is_spilled=True)
             await link.work(partial(forward, folder, key, send, bucket=store.name, limit=limit))
     except JSONBufferError as error:
         text = "Bucket %s: spilled events still wait. %s"

@@ -33,7 +33,7 @@ class Forwarding:
         from django_jsonbuffer.appending.spill import forward  # only buckets that spill need SQLite
 
         self._has_tried = True
-        send = partial(self._store.append, limits=self._limits)
+        send = partial(self._store.append, limits=self._limits, is_spilled=True)
         try:
             forward(self._folder, self._store.keys.open, send, bucket=self._store.name)
         except JSONBufferError as error:

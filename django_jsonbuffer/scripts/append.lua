@@ -9,19 +9,24 @@
 -- KEYS[2]  batches   STREAM of sealed batches
 -- KEYS[3]  dead      STREAM of dead letters
 -- KEYS[4]  stats     HASH of the bucket's counters
--- KEYS[5]  attempts  HASH of what is remembered of each batch
--- KEYS[6]  producer  STRING, the sequence number of this producer's last append, and its nonce
--- ARGV[1]  remembered_ms      how long the bucket remembers the producer
--- ARGV[2]  batch_size         most events of a batch; 0 never seals
--- ARGV[3]  batch_bytes        most bytes of a batch, unless one event alone has more
--- ARGV[4]  max_pending        most events that may be pending; 0 for any number
--- ARGV[5]  max_pending_bytes  most bytes of all batches; 0 for any number
--- ARGV[6]  overflow           for a full bucket: raise (refuse this call), drop_newest, drop_oldest
--- ARGV[7]  sequence           number of this call among those of the producer, from 1
--- ARGV[8]  nonce              of this call; '' if no other process has a copy of the producer
--- ARGV[9]  token              field of the batches that this call seals
--- ARGV[10] counts             number of events in each of the splices below, with spaces between
--- ARGV[11…] splices           each `,<event>,<event>]`, no larger than a batch may be
+-- KEYS[5]  appends   HASH of the open batch as it was left, and of the producers: the stamp of the
+--                    last append of each
+-- KEYS[6]  attempts  HASH of what is remembered of each batch
+-- KEYS[7]  old       HASH, the appends until their producers were last forgotten
+-- KEYS[8]  earlier   STRING, the stamp of this producer's last append by an older version of this
+--                    app; only of a call that the older version may have sent
+-- ARGV[1]  limits    five numbers of 8 bytes, which may be infinite, and a word. How long (ms) the
+--                    bucket remembers a producer at least. The most events and bytes of a batch (but
+--                    one event alone may have more bytes). The most events that may be pending, and
+--                    the most bytes of all batches. And for a full bucket: raise (refuse this call),
+--                    drop_newest, drop_oldest. With an infinite number of events, a batch is never
+--                    sealed, and has at most the bytes of a string in Redis
+-- ARGV[2]  producer  id of the producer
+-- ARGV[3]  stamp     16 digits, the number of this call among those of the producer; a space; and the
+--                    nonce of this call, or nothing if no other process has a copy of the producer
+-- ARGV[4]  token     field of the batches that this call seals
+-- ARGV[5]  counts    number of events in each of the splices below, with spaces between
+-- ARGV[6…] splices   each `,<event>,<event>]`, no larger than a batch may be
 --
 -- Returns `stored` in the usual case. Otherwise {outcome, 1 when the bucket had no total of appended
 -- events (then the caller writes its name into the catalog again), 1 when a foreign value became a
@@ -35,90 +40,96 @@
 --   large      the string of the open batch has no room; nothing was written
 -- Returns an error if the Redis user may not run one of the commands; nothing was written.
 
--- @needs open_as_left sealed_as_left
+-- @needs noted sealed_as_left
 
-local MAX_BYTES = 512 * 1024 * 1024 -- of a string in Redis
-local FIRST_ARGV = 11
+local FIRST_ARGV = 6
+local DIGITS = 16
 
 local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local attempts, producer = KEYS[5], KEYS[6]
-local remembered_ms, batch_size, batch_bytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local max_pending, max_pending_bytes, overflow = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
-local sequence, nonce, token, counts = ARGV[7], ARGV[8], ARGV[9], ARGV[10]
-local stamp = sequence .. ' ' .. nonce
-
-local last = redis.pcall('GET', producer)
-local refusal = last and last.err and last -- the script goes on, to find out which command it was
-local last_sequence = last and not refusal and tonumber(string.match(last, '^%d+'))
--- Not ==, because a copy of the call may arrive after later appends of its producer.
-if last_sequence and last_sequence >= tonumber(sequence) then
-  -- Older versions of this app stored the sequence number alone.
-  local is_repeated = last == stamp or last == sequence
-    or nonce == '' and string.find(last, '^%d+ ?$')
-  return { is_repeated and 'repeated' or 'overtaken', 0, 0, 0 }
-end
-
-local seals, has_cap = batch_size > 0, max_pending > 0 or max_pending_bytes > 0
+local appends, attempts, old, earlier = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local limits, producer, stamp, token, counts = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local first_splice = ARGV[FIRST_ARGV]
-local first_count = tonumber(counts) or tonumber(string.match(counts, '%d+'))
-local batch = open_as_left(open, stats)
+local remembered_ms, batch_size, batch_bytes, max_pending, max_pending_bytes, behind =
+  struct.unpack('<ddddd', limits)
+local has_cap = max_pending < math.huge or max_pending_bytes < math.huge
 
-local function may_fill_a_batch()
-  return seals and (#ARGV > FIRST_ARGV or batch.count + first_count >= batch_size
-    or batch.bytes + #first_splice >= batch_bytes)
-end
+local known = redis.pcall('HMGET', appends, 'open', producer) -- both are nil after an error
+local noted, last = known[1], known[2]
+local refusal = nil
 
--- Whether the events of this call have room beside `pending` events with so many bytes.
-local function has_room(pending, bytes)
-  for digits in string.gmatch(counts, '%d+') do pending = pending + tonumber(digits) end
-  for at = FIRST_ARGV, #ARGV do bytes = bytes + #ARGV[at] end
-  return not (max_pending > 0 and pending > max_pending
-    or max_pending_bytes > 0 and bytes > max_pending_bytes)
-end
-
--- Whether the events need only be spliced into the open batch, which is as a script left it.
-local is_usual = not refusal and batch and batch.count > 0 and batch.appended and #ARGV == FIRST_ARGV
-  and not may_fill_a_batch() and batch.bytes + #first_splice <= MAX_BYTES
-if is_usual and has_cap then
-  local held = sealed_as_left(batches, stats)
-  is_usual = held and has_room(batch.count + held.sealed, batch.bytes + held.bytes)
-end
-
-if is_usual then
-  local tail = #first_splice >= TAIL and first_splice or string.sub(batch.tail, 1, -2) .. first_splice
-  -- The first write needs memory, so that a full Redis refuses it. The events come last: when Redis
-  -- refuses them or one of the commands before, the other values are put back.
-  refusal = redis.pcall('SET', producer, stamp, 'PX', remembered_ms)
-  if not refusal.err then
-    refusal = redis.pcall('HSET', stats, 'open', batch.count + first_count, 'open_bytes',
-      batch.bytes + #first_splice - 1, 'open_tail', string.sub(tail, -TAIL),
-      'appended', batch.appended + first_count)
+-- In the usual case, the events need only be spliced into the open batch, which is as a script left
+-- it. Comparing texts is enough for numbers of the same length.
+if noted and #noted > NOTED_BYTES and last and last < string.sub(stamp, 1, DIGITS)
+    and #ARGV == FIRST_ARGV and not earlier then
+  local count, bytes, at = struct.unpack(NOTED, noted)
+  local from, size = bytes > TAIL and bytes - TAIL or 0, #first_splice
+  local new_count, new_bytes = count + counts, bytes + size - 1
+  local is_usual = count > 0 and new_count < batch_size and new_bytes < batch_bytes
+    and #noted == NOTED_BYTES + bytes - from
+    and redis.pcall('GETRANGE', open, from, '-1') == string.sub(noted, at)
+  if is_usual and has_cap then
+    local held = sealed_as_left(batches, stats)
+    is_usual = held and new_count + held.sealed <= max_pending
+      and bytes + size + held.bytes <= max_pending_bytes
   end
-  -- Another client may have set an expiry on the key, which would remove our events.
-  if type(refusal) ~= 'table' then refusal = redis.pcall('PERSIST', open) end
-  if type(refusal) ~= 'table' then
-    refusal = redis.pcall('SETRANGE', open, batch.bytes - 1, first_splice)
+  if is_usual then
+    local tail = size >= TAIL and first_splice or string.sub(noted, at, -2) .. first_splice
+    -- The first write needs memory, so that a full Redis refuses it. The events come last: when
+    -- Redis refuses them, the other values are put back.
+    refusal = redis.pcall('HSET', appends, 'open',
+      struct.pack(NOTED_WITH_TAIL, new_count, new_bytes, string.sub(tail, -TAIL)), producer, stamp)
+    if refusal == 0 then refusal = redis.pcall('SETRANGE', open, bytes - 1, first_splice) end
+    if refusal == new_bytes then return 'stored' end
+    redis.pcall('HSET', appends, 'open', noted, producer, last)
   end
-  if type(refusal) ~= 'table' then return 'stored' end
-  redis.pcall('HSET', stats, 'open', batch.count, 'open_bytes', batch.bytes, 'open_tail', batch.tail,
-    'appended', batch.appended)
-  redis.pcall('SET', producer, last or 0, 'PX', remembered_ms)
 end
 
 -- The usual append has returned above. Creating these functions would double the time that it takes.
--- @needs clock counters drops entries look_sealed open_batch permissions read_open remember_sealed
--- @needs remove sealing
+-- @needs adopt appended clock drops entries look_open look_sealed numbers permissions remember_open
+-- @needs remember_sealed remove sealing
 
 refusal = missing_permission(open) or refusal
 if refusal then return refusal end
 
+local sequence, nonce = tonumber(string.sub(stamp, 1, DIGITS)), string.sub(stamp, DIGITS + 2)
+
+-- The outcome, if this stamp of the producer's last append shows that this call comes too late, or nil.
+local function outcome_after(last)
+  local number, rest = string.match(last or '', '^(%d+)(.*)$')
+  -- Not ==, because a copy of the call may arrive after later appends of its producer.
+  if not number or tonumber(number) < sequence then return nil end
+  -- Older versions of this app stored the sequence number alone.
+  local is_same = tonumber(number) == sequence and (rest == '' or rest == ' ' .. nonce)
+  local is_repeated = is_same or nonce == '' and (rest == '' or rest == ' ')
+  return { is_repeated and 'repeated' or 'overtaken', 0, 0, 0 }
+end
+
 -- All reads come before the first write: a key of another type must fail here.
-batch = batch or read_open(open, stats)
-local is_new = redis.call('HGET', stats, 'appended') and 0 or 1
-if not seals and batch.bytes + #first_splice > MAX_BYTES then return { 'large', 0, 0, 0 } end
+last = redis.call('HGET', appends, producer) or redis.call('HGET', old, producer)
+local too_late = outcome_after(last) or earlier and outcome_after(redis.call('GET', earlier))
+if too_late then return too_late end
+
+local batch = look_open(open, appends)
 if batch.is_foreign then redis.call('XLEN', dead) end
+local is_new = appended_total(stats, batch.noted) == 0 and 1 or 0
+if batch_size == math.huge and batch.bytes + #first_splice > batch_bytes then
+  return { 'large', 0, 0, 0 }
+end
+local total, total_bytes = 0, 0
+for digits in string.gmatch(counts, '%d+') do total = total + tonumber(digits) end
+for at = FIRST_ARGV, #ARGV do total_bytes = total_bytes + #ARGV[at] end
 local held
-if has_cap or may_fill_a_batch() then held = look_sealed(batches, stats) end
+if has_cap or #ARGV > FIRST_ARGV or batch.count + total >= batch_size
+    or batch.bytes + total_bytes >= batch_bytes then
+  held = look_sealed(batches, stats)
+end
+local overflow = string.sub(limits, behind)
+local now, since = now_ms(), whole(redis.call('HGET', appends, 'since'))
+
+-- Whether the events of this call have room beside `pending` events with so many bytes.
+local function has_room(pending, bytes)
+  return pending + total <= max_pending and bytes + total_bytes <= max_pending_bytes
+end
 
 -- The batches to drop, oldest first: their ids, and whether the open one is dropped as well. Or nil
 -- when even that does not make room.
@@ -137,13 +148,24 @@ local function to_drop()
   if has_room(pending - batch.count, bytes - batch.bytes) then return ids, true end
 end
 
+-- The first write, and it needs memory: so a full Redis refuses the append before anything is removed.
+-- When all producers have been remembered for long enough, those that append no more are forgotten the
+-- next time.
+local function remember_stamp()
+  redis.call('HSET', appends, producer, stamp, 'since', since or now)
+  if since and math.abs(now - since) > remembered_ms then
+    redis.call('RENAME', appends, old)
+    redis.call('HSET', appends, producer, stamp, 'since', now, 'open', noted or '',
+      'opened', batch.opened or '')
+  end
+end
+
 local dropped, ids, drops_open = 0, {}, false
 if has_cap and not has_room(batch.count + held.sealed, batch.bytes + held.bytes) then
   if overflow == 'drop_newest' then
-    for digits in string.gmatch(counts, '%d+') do dropped = dropped + tonumber(digits) end
-    redis.call('SET', producer, stamp, 'PX', remembered_ms)
-    drop(stats, 'newest', dropped)
-    return { 'dropped', is_new, 0, dropped }
+    remember_stamp()
+    drop(stats, 'newest', total)
+    return { 'dropped', is_new, 0, total }
   end
   local pending = held.sealed
   if overflow == 'drop_oldest' then ids, drops_open = to_drop() end
@@ -151,12 +173,9 @@ if has_cap and not has_room(batch.count + held.sealed, batch.bytes + held.bytes)
   dropped = pending - held.sealed + (drops_open and batch.count or 0)
 end
 
+remember_stamp()
 local foreign = batch.is_foreign and 1 or 0
--- A full Redis decides at the first write of a script whether the script may run, and it would
--- allow a removal. So the first write needs memory: Redis refuses the append before anything is
--- removed.
-if batch.text or dropped > 0 then redis.call('HSET', stats, 'open', batch.count) end
-adopt(open, dead, stats, batch)
+adopt(open, dead, appends, stats, batch)
 for _, id in ipairs(ids) do remove(batches, attempts, id) end
 if drops_open then
   redis.call('DEL', open)
@@ -164,30 +183,30 @@ if drops_open then
 end
 drop(stats, 'oldest', dropped)
 
-local at, total = FIRST_ARGV, 0
+local at = FIRST_ARGV
 for digits in string.gmatch(counts, '%d+') do
   local splice, count = ARGV[at], tonumber(digits)
-  if seals and held and batch.count > 0 and (batch.count + count > batch_size
+  if batch.count > 0 and (batch.count + count > batch_size
       or batch.bytes + #splice - 1 > batch_bytes) then
     seal(open, batches, batch, held, token)
   end
   if batch.count == 0 then
     redis.call('SETRANGE', open, 0, splice)
     redis.call('SETRANGE', open, 0, '[')
-    batch.bytes, batch.opened = #splice, now_ms()
+    batch.bytes, batch.opened = #splice, now
   else
     redis.call('SETRANGE', open, batch.bytes - 1, splice)
     batch.bytes = batch.bytes + #splice - 1
   end
-  batch.count, total = batch.count + count, total + count
-  if seals and held and (batch.count >= batch_size or batch.bytes >= batch_bytes) then
+  batch.count = batch.count + count
+  if batch.count >= batch_size or batch.bytes >= batch_bytes then
     seal(open, batches, batch, held, token)
   end
   at = at + 1
 end
+-- Another client may have set an expiry on the key, which would remove our events.
 redis.call('PERSIST', open)
-remember_open(open, stats, batch)
+batch.noted = batch.noted + total
+remember_open(open, appends, stats, batch)
 if held then remember_sealed(batches, stats, held) end
-bump(stats, 'appended', total)
-redis.call('SET', producer, stamp, 'PX', remembered_ms)
 return { 'stored', is_new, foreign, dropped }

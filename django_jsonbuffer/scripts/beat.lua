@@ -8,19 +8,21 @@
 -- KEYS[2]  batches   STREAM of sealed batches
 -- KEYS[3]  dead      STREAM of dead letters
 -- KEYS[4]  stats     HASH of the bucket's counters
--- KEYS[5]  workers   HASH of the workers, and when (ms) each wrote its last heartbeat
--- KEYS[6]  history   LIST of samples of the bucket's counters
+-- KEYS[5]  appends   HASH of the open batch as it was left, and of the producers
+-- KEYS[6]  workers   HASH of the workers, and when (ms) each wrote its last heartbeat
+-- KEYS[7]  history   LIST of samples of the bucket's counters
 -- ARGV[1]  worker    name of the worker
 -- ARGV[2]  lease_ms  how long a claim holds
 --
 -- Returns how many workers have a heartbeat.
 
--- @needs clock doubt group look_open_briefly look_sealed numbers permissions take_samples totals
+-- @needs appended clock doubt group look_open_briefly look_sealed noted_open numbers permissions
+-- @needs take_samples totals
 
 local FORGOTTEN_MS = 24 * 60 * 60 * 1000
 
 local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local workers, history = KEYS[5], KEYS[6]
+local appends, workers, history = KEYS[5], KEYS[6], KEYS[7]
 local worker, lease_ms = ARGV[1], tonumber(ARGV[2])
 
 local refusal = missing_permission(open)
@@ -56,10 +58,11 @@ end
 -- An error must not end the script, because a lease is worth more than the rest.
 pcall(watch_clock)
 pcall(function()
-  local batch = is_sample_due(history) and look_open_briefly(open, stats)
+  if not is_sample_due(history) then return end
+  local batch = look_open_briefly(open, noted_open(appends))
   if batch then -- or the sample must wait until a client has counted the events
     take_sample(history, batch.count + look_sealed(batches, stats).sealed,
-      redis.call('XLEN', dead), total_of(stats, 'appended'), total_of(stats, 'processed'))
+      redis.call('XLEN', dead), appended_total(stats, batch.noted), total_of(stats, 'processed'))
   end
 end)
 return redis.call('HLEN', workers)

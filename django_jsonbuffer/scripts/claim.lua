@@ -11,8 +11,9 @@
 -- KEYS[2]  batches   STREAM of sealed batches
 -- KEYS[3]  dead      STREAM of dead letters
 -- KEYS[4]  stats     HASH of the bucket's counters
--- KEYS[5]  attempts  HASH of what is remembered of each batch
--- KEYS[6]  paused    STRING, since when (ms) the bucket is paused
+-- KEYS[5]  appends   HASH of the open batch as it was left, and of the producers
+-- KEYS[6]  attempts  HASH of what is remembered of each batch
+-- KEYS[7]  paused    STRING, since when (ms) the bucket is paused
 -- ARGV[1]  worker     name of the worker
 -- ARGV[2]  lease_ms   how long a claim holds
 -- ARGV[3]  linger_ms  how old an open batch must be to be sealed; -1 leaves it open
@@ -34,14 +35,14 @@
 -- call sets aside a limited number of foreign values. Otherwise wait so long, if the reason is
 -- `outage`, or `doubt`: a lease has run out, but its worker may live. Else the reason is empty.
 
--- @needs attempts clock deaths delivered doubt ensure_group entries foreign_entries group look_open
--- @needs look_sealed numbers open_batch outage permissions remember_attempts remember_outage
--- @needs remember_sealed remove sealing totals
+-- @needs adopt attempts clock deaths delivered doubt ensure_group entries foreign_entries group
+-- @needs look_open look_sealed numbers outage permissions remember_attempts remember_open
+-- @needs remember_outage remember_sealed remove sealing totals
 
 local MOST_IN_TURN = 100 -- batches that take turns in an outage
 
-local open, batches, dead, stats, attempts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local paused = KEYS[6]
+local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local appends, attempts, paused = KEYS[5], KEYS[6], KEYS[7]
 local worker, lease_ms, linger_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local after, newest, prefers_new, token = ARGV[4], ARGV[5], ARGV[6] == '1', ARGV[7]
 local is_once = newest ~= '+'
@@ -49,7 +50,7 @@ local is_once = newest ~= '+'
 local refusal = missing_permission(open)
 if refusal then return refusal end
 
-local batch = linger_ms >= 0 and look_open(open, stats) or { count = 0 }
+local batch = linger_ms >= 0 and look_open(open, appends) or { count = 0 }
 local held = look_sealed(batches, stats)
 local foreign = batch.is_foreign and 1 or 0
 -- Keys of another type must fail here, before the first write.
@@ -185,7 +186,7 @@ if not (held.entries > 0 or lingered or batch.text) then return { 0, 0, '' } end
 -- A full Redis decides at the first write of a script whether the script may run. This script must
 -- run, because only draining frees memory. So its first write needs no memory, and removes nothing.
 redis.call('PERSIST', open)
-adopt(open, dead, stats, batch)
+adopt(open, dead, appends, stats, batch)
 
 local doubt, reply = 0, nil
 local function claim_behind(start)
@@ -209,7 +210,7 @@ local function claim_open()
   if not lingered or foreign >= MOST_SET_ASIDE then return nil end
   local refusal = seal(open, batches, batch, held, token)
   if refusal then return refusal end
-  remember_open(open, stats, batch)
+  remember_open(open, appends, stats, batch)
   return claim_sealed()
 end
 

@@ -6,10 +6,11 @@
 -- KEYS[2]  batches   STREAM of sealed batches
 -- KEYS[3]  dead      STREAM of dead letters
 -- KEYS[4]  stats     HASH of the bucket's counters
--- KEYS[5]  attempts  HASH of what is remembered of each batch
--- KEYS[6]  workers   HASH of the workers, and when (ms) each wrote its last heartbeat
--- KEYS[7]  history   LIST of samples of the bucket's counters
--- KEYS[8]  paused    STRING, since when (ms) the bucket is paused
+-- KEYS[5]  appends   HASH of the open batch as it was left, and of the producers
+-- KEYS[6]  attempts  HASH of what is remembered of each batch
+-- KEYS[7]  workers   HASH of the workers, and when (ms) each wrote its last heartbeat
+-- KEYS[8]  history   LIST of samples of the bucket's counters
+-- KEYS[9]  paused    STRING, since when (ms) the bucket is paused
 -- ARGV[1]  counted   events that the client has counted in the open batch, or -1
 -- ARGV[2]  length    bytes of these events as an array, or 0
 --
@@ -47,13 +48,14 @@
 --   28  ms since the outage began, or -1 when there is none
 -- Writes nothing.
 
--- @needs attempts clock delivered entries group look_open_briefly look_sealed numbers opened_at
--- @needs outage read_samples totals
+-- @needs appended attempts clock delivered entries group look_open_briefly look_sealed noted_open
+-- @needs numbers opened_at outage read_samples totals
 
 local HEARD_OF_MS = 30 * 1000 -- a worker writes a heartbeat every 10 s
 
 local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local attempts, workers, history, paused = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local appends, attempts, workers = KEYS[5], KEYS[6], KEYS[7]
+local history, paused = KEYS[8], KEYS[9]
 local counted, length = tonumber(ARGV[1]), tonumber(ARGV[2])
 
 local now = now_ms()
@@ -100,10 +102,11 @@ local function count_workers()
   return count
 end
 
-local batch, held = look_open_briefly(open, stats), look_sealed(batches, stats)
+local noted = noted_open(appends)
+local batch, held = look_open_briefly(open, noted), look_sealed(batches, stats)
 if not batch then
   if counted < 0 then return { 0 } end
-  batch = { count = counted, bytes = length, opened = counted > 0 and opened_at(stats, counted) }
+  batch = { count = counted, bytes = length, opened = counted > 0 and opened_at(noted, counted) }
 end
 redis.call('HLEN', attempts) -- a key of another type must fail here
 local opened, claimed, failing, attempt, error = batch.opened, 0, 0, 0, ''
@@ -128,7 +131,7 @@ return {
   ms_since(newest and newest.ms), ms_since(before and before.ms),
   before and before.appended or -1, before and before.processed or -1,
   -- 17 to 21: totals
-  total_of(stats, 'appended'), total_of(stats, 'processed'), total_of(stats, 'buried'),
+  appended_total(stats, noted.noted), total_of(stats, 'processed'), total_of(stats, 'buried'),
   total_of(stats, 'replayed'), total_of(stats, 'lost'),
   -- 22 to 26: totals of dropped events
   total_of(stats, 'dropped_newest'), total_of(stats, 'dropped_oldest'),

@@ -8,7 +8,8 @@
 -- KEYS[2]  batches   STREAM of sealed batches
 -- KEYS[3]  dead      STREAM of dead letters
 -- KEYS[4]  stats     HASH of the bucket's counters
--- KEYS[5]  attempts  HASH of what is remembered of each batch
+-- KEYS[5]  appends   HASH of the open batch as it was left, and of the producers
+-- KEYS[6]  attempts  HASH of what is remembered of each batch
 -- ARGV[1]  counter   the total that counts the events: processed, or purged
 -- ARGV[2]  returns   1 to return the events
 -- ARGV[3]  limit     most sealed batches of one call; 0 for all
@@ -16,18 +17,20 @@
 -- Returns {foreign, number of events, 1 when the limit was reached, list of JSON arrays, oldest
 -- first}. `foreign` is the number of foreign values that became dead letters.
 
--- @needs counters drops entries foreign_entries look_open look_sealed open_batch permissions
--- @needs remember_sealed remove
+-- @needs adopt counters drops entries foreign_entries look_open look_sealed permissions
+-- @needs remember_open remember_sealed remove
 
-local open, batches, dead, stats, attempts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local appends, attempts = KEYS[5], KEYS[6]
 local counter, returns, limit = ARGV[1], ARGV[2] == '1', tonumber(ARGV[3])
 
 local refusal = missing_permission(open)
 if refusal then return refusal end
 
-local batch, held = look_open(open, stats), look_sealed(batches, stats)
+local batch, held = look_open(open, appends), look_sealed(batches, stats)
 -- Keys of another type must fail here, before the first write.
 redis.call('XLEN', dead)
+redis.call('HLEN', stats)
 redis.call('HLEN', attempts)
 local ids, foreign_entries, arrays, sealed, bytes = {}, {}, {}, 0, 0
 each_entry(batches, 16, function(entry, is_claimed)
@@ -53,12 +56,13 @@ for _, id in ipairs(ids) do remove(batches, attempts, id) end
 local total = sealed
 if not is_limited then
   if batch.is_foreign then foreign = foreign + 1 end
-  adopt(open, dead, stats, batch)
+  adopt(open, dead, appends, stats, batch)
   total = total + batch.count
   if batch.count > 0 then
     if returns then table.insert(arrays, redis.call('GET', open)) end
     redis.call('DEL', open)
-    remember_open(open, stats, { count = 0, bytes = 0 })
+    batch.count, batch.bytes, batch.opened = 0, 0, nil
+    remember_open(open, appends, stats, batch)
   end
 end
 if foreign + #ids > 0 then

@@ -1,16 +1,21 @@
 """What an append sends to Redis, and what the reply means."""
 
+import struct
 from collections.abc import Iterable, Iterator, Sequence
+from math import inf
 from typing import Any, Final, NamedTuple
 
 from django_jsonbuffer.exceptions import BucketFull, EventTooLarge, StampOvertaken
 from django_jsonbuffer.options import MAX_APPEND_BATCHES, MAX_APPEND_BYTES, Limits
-from django_jsonbuffer.stamps import REMEMBERED
+from django_jsonbuffer.stamps import REMEMBERED, Stamp
 
 from .errors import not_redis
 from .redis_internals import Packed, packed
 from .replies import shape_of
 from .scripts import APPEND, MILLISECOND
+
+_STRING_BYTES: Final = 512 * 1024 * 1024
+"""Most bytes of a string in Redis."""
 
 _STORED: Final = (b"stored", b"repeated", b"dropped")
 
@@ -27,6 +32,10 @@ def splices(events: Sequence[bytes], size: int, limits: Limits) -> tuple[bytes, 
     batch. `size` is the result of :func:`size_of`. Raises :class:`EventTooLarge` if one call may
     not have so many bytes or batches.
     """
+    if size < min(limits.batch_bytes, MAX_APPEND_BYTES) and len(events) <= (
+        limits.batch_size or len(events)
+    ):
+        return b"%d" % len(events), [b",%b]" % b",".join(events)]
     pieces = pieces_of(events, size, limits)
     counts = b" ".join([b"%d" % len(piece) for piece in pieces])
     return counts, [b",%b]" % b",".join(piece) for piece in pieces]
@@ -60,16 +69,22 @@ def _pieces(events: Iterable[bytes], batch_size: int, batch_bytes: int) -> Itera
     yield piece
 
 
+def stamp_args(stamp: Stamp) -> tuple[bytes, bytes]:
+    """The stamp as arguments of the script: the producer, and its number with the nonce."""
+    producer, sequence, nonce = stamp
+    return producer.encode(), b"%016d %b" % (sequence, nonce.encode())
+
+
 def packed_limits(limits: Limits) -> Packed:
-    """The first arguments of the script, which all appends to a bucket share."""
-    return packed(
+    """The first argument of the script, which all appends to a bucket share."""
+    numbers = (
         REMEMBERED // MILLISECOND,
-        limits.batch_size or 0,
-        limits.batch_bytes,
-        limits.max_pending or 0,
-        limits.max_pending_bytes or 0,
-        limits.overflow,
+        limits.batch_size or inf,
+        limits.batch_bytes if limits.batch_size else _STRING_BYTES,
+        limits.max_pending or inf,
+        limits.max_pending_bytes or inf,
     )
+    return packed(struct.pack("<5d", *numbers) + limits.overflow.encode())
 
 
 class Outcome(NamedTuple):

@@ -131,14 +131,8 @@ Parts = tuple[bytes | Packed, ...]
 
 
 def _by_sha(script: Script, keys: Sequence[str], args: Sequence[bytes | Packed]) -> Parts:
-    return packed("EVALSHA", script.sha), *_keys(keys), *args
+    return packed("EVALSHA", script.sha, len(keys), *keys), *args
 
 
 def _by_source(script: Script, keys: Sequence[str], args: Sequence[bytes | Packed]) -> Parts:
-    return packed("EVAL"), script.source.encode(), *_keys(keys), *args
-
-
-def _keys(keys: Sequence[str]) -> Parts:
-    """The number of keys, and the keys. The last may differ from call to call."""
-    *same, last = keys
-    return packed(len(keys), *same), last.encode()
+    return packed("EVAL"), script.source.encode(), packed(len(keys), *keys), *args

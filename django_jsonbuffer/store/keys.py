@@ -42,8 +42,8 @@ class Identity(NamedTuple):
 
 
 PRODUCER: Final = ":producer:"
-"""Follows the key of the open batch, before the id of a producer. STRING, expires: the sequence
-number and the nonce of the last append of this producer."""
+"""Follows the key of the open batch, before the id of a producer. STRING, expires: the last append
+of this producer, if an older version of this app sent it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,12 @@ class Keys:
 
     stats: str
     """HASH: the counters."""
+
+    appends: str
+    """HASH: the open batch as a script left it, and the last append of each producer."""
+
+    old_appends: str
+    """HASH: the appends until their producers were last forgotten."""
 
     attempts: str
     """HASH: for each sealed batch, its failures, deaths and outages so far."""
@@ -82,6 +88,8 @@ def bucket_keys(prefix: str, name: str) -> Keys:
         batches=f"{bucket}:batches",
         dead=f"{bucket}:dead",
         stats=f"{bucket}:stats",
+        appends=f"{bucket}:appends",
+        old_appends=f"{bucket}:appends:old",
         attempts=f"{bucket}:attempts",
         workers=f"{bucket}:workers",
         history=f"{bucket}:history",

@@ -49,7 +49,7 @@ def count_open(store: Store) -> OpenCount:
         return OpenCount(0, 0)
     if array == value:
         with suppress(JSONBufferError):
-            keys = [store.keys.open, store.keys.stats]
+            keys = [store.keys.open, store.keys.stats, store.keys.appends]
             store.run(NOTE_COUNT, keys, count, len(array), array[-_TAIL:])
     return OpenCount(count, len(array))
 

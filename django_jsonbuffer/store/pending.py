@@ -16,7 +16,7 @@ def peek(store: Store, limit: int, *, most_bytes: int = 0) -> list[bytes]:
 
     With `most_bytes`, at most so many bytes in total, so the last array may be cut off.
     """
-    keys = [store.keys.open, store.keys.batches, store.keys.stats]
+    keys = [store.keys.open, store.keys.batches, store.keys.appends]
     return store.run(PEEK, keys, limit, most_bytes)  # type: ignore[no-any-return]
 
 

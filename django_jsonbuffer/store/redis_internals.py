@@ -59,13 +59,13 @@ Relies on the option ``NEVER_DECODE`` of ``execute_command()``, which redis-py u
 class Packed(NamedTuple):
     """Arguments that many commands share, encoded for the wire once."""
 
-    args: tuple[str | int, ...]
+    args: tuple[bytes | str | int, ...]
     wire: bytes
 
 
 @lru_cache(1000)
-def packed(*args: str | int) -> Packed:
-    encoded = [str(arg).encode() for arg in args]
+def packed(*args: bytes | str | int) -> Packed:
+    encoded = [arg if isinstance(arg, bytes) else str(arg).encode() for arg in args]
     return Packed(args, b"".join([b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in encoded]))
 
 

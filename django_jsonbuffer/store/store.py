@@ -7,11 +7,11 @@ from typing import Any
 
 from django_jsonbuffer.conf import Configuration
 from django_jsonbuffer.exceptions import LeaseLost
-from django_jsonbuffer.options import MAX_APPEND_BYTES, Limits
+from django_jsonbuffer.options import Limits
 from django_jsonbuffer.stamps import Stamp
 
 from . import calls, catalog_entries, scripts
-from .appends import Outcome, outcome, packed_limits, size_of, splices
+from .appends import Outcome, outcome, packed_limits, size_of, splices, stamp_args
 from .claims import Burial, Claim, Found, Outage, Reason
 from .coroutines import finish
 from .errors import PATIENCE
@@ -38,20 +38,23 @@ class Store:
         self.name = name
         self.cache = configuration.cache
         self.keys = keys = bucket_keys(configuration.prefix, name)
-        self.event_keys = [keys.open, keys.batches, keys.dead, keys.stats]
-        """The keys that hold events, and the counters."""
+        self.event_keys = [keys.open, keys.batches, keys.dead, keys.stats, keys.appends]
+        """The keys that hold events, and the state of the bucket."""
+        self._append_keys = [*self.event_keys, keys.attempts, keys.old_appends]
         self._claim_keys = [keys.batches, keys.stats, keys.attempts]
         self.identity = Identity(configuration.cache, configuration.prefix, name)
         self.groups_commits = configuration.group_commit
         """Whether appends that wait for a round trip leave together in the next one."""
         self._packed_limits: tuple[Limits, Packed] | None = None
 
-    def append(self, events: Sequence[bytes], stamp: Stamp, limits: Limits) -> None:
+    def append(
+        self, events: Sequence[bytes], stamp: Stamp, limits: Limits, *, is_spilled: bool = False
+    ) -> None:
         """Append encoded events in their order, once for each stamp. Full batches are sealed.
 
         Raises the errors of :meth:`append_by`.
         """
-        finish(self.append_by(BLOCKING, events, stamp, limits))
+        finish(self.append_by(BLOCKING, events, stamp, limits, is_spilled=is_spilled))
 
     async def append_by(
         self,
@@ -62,27 +65,26 @@ class Store:
         *,
         size: int | None = None,
         patience: timedelta = PATIENCE,
+        is_spilled: bool = False,
     ) -> None:
         """Append as :meth:`append` does, in a thread or in an asyncio task.
 
         `size` is the result of :func:`size_of`, if known. `patience` is how long to wait if all
-        connections are in use. Raises :class:`EventTooLarge` if the events have too many bytes or
-        fill too many batches for one call, :class:`BucketFull` if the bucket has no room, and
+        connections are in use. `is_spilled` says that an older version of this app may have sent
+        the append. Raises :class:`EventTooLarge` if the events have too many bytes or fill too
+        many batches for one call, :class:`BucketFull` if the bucket has no room, and
         :class:`StampOvertaken` if another append has the stamp.
         """
         size = size_of(events) if size is None else size
-        room = min(limits.batch_bytes, MAX_APPEND_BYTES)
-        if size < room and len(events) <= (limits.batch_size or len(events)):
-            counts, texts = b"%d" % len(events), [b",%b]" % b",".join(events)]
-        else:
-            counts, texts = splices(events, size, limits)
+        counts, texts = splices(events, size, limits)
         if self.identity not in catalog_entries.written:
             await catalog_entries.write(self.identity, link)
         if (known := self._packed_limits) is None or known[0] is not limits:
             known = self._packed_limits = limits, packed_limits(limits)
-        keys = [*self.event_keys, self.keys.attempts, self.keys.open + PRODUCER + stamp.producer]
-        first = (b"%d" % stamp.sequence, stamp.nonce.encode(), calls.new_token())
-        args = (known[1], *first, counts, *texts)
+        keys = self._append_keys
+        if is_spilled:
+            keys = [*keys, self.keys.open + PRODUCER + stamp.producer]
+        args = (known[1], *stamp_args(stamp), calls.new_token(), counts, *texts)
         reply = await link.run_once(self.identity, scripts.APPEND, keys, args, patience=patience)
         if reply != b"stored":
             await self._report(outcome(reply, events, self.name), link)
@@ -93,9 +95,8 @@ class Store:
         Returns the id of the newest batch, and how many foreign values became dead letters. The id
         is None if there is no batch or the bucket is paused.
         """
-        newest, foreign = self.run(
-            scripts.SEAL, [*self.event_keys, self.keys.paused], calls.new_token()
-        )
+        keys = [*self.event_keys, self.keys.paused]
+        newest, foreign = self.run(scripts.SEAL, keys, calls.new_token())
         if foreign:
             self.report_foreign(foreign)
         return newest.decode() if newest else None, foreign

@@ -5,6 +5,7 @@ the true time, which the clock of the server does not always show.
 """
 
 import json
+import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -169,21 +170,32 @@ class Outcome(NamedTuple):
 class AppendCall(NamedTuple):
     """The arguments of the script."""
 
-    producer: str
-    remembered_ms: int
-    batch_size: int
-    batch_bytes: int
-    max_pending: int
-    max_pending_bytes: int
+    batch_size: float
+    batch_bytes: float
+    max_pending: float
+    max_pending_bytes: float
     overflow: str
-    sequence: int
-    nonce: str
+    stamp: Stamp
     parts: list[list[int]]
     """The events of each splice."""
 
-    @property
-    def stamp(self) -> Stamp:
-        return Stamp(self.producer, self.sequence, self.nonce)
+    @classmethod
+    def of(cls, args: Sequence[Any]) -> "AppendCall":
+        limits, producer, stamp, _, _, *splices = args
+        [packed] = limits.args
+        _, *bounds = struct.unpack("<5d", packed[:40])
+        batch_size, batch_bytes, max_pending, max_pending_bytes = bounds
+        number, nonce = stamp.decode().split(" ")
+        parts = [json.loads(b"[" + splice[1:]) for splice in splices]
+        return cls(
+            batch_size=batch_size,
+            batch_bytes=batch_bytes,
+            max_pending=max_pending,
+            max_pending_bytes=max_pending_bytes,
+            overflow=packed[40:].decode(),
+            stamp=Stamp(producer.decode(), int(number), nonce),
+            parts=parts,
+        )
 
     @property
     def events(self) -> list[int]:
@@ -191,7 +203,7 @@ class AppendCall(NamedTuple):
 
     def expected(self, before: State, held: set[str], *, last: Stamp | None) -> Outcome:
         unchanged = Outcome("repeated", before.row, before.open, [])
-        if last is not None and self.sequence <= last.sequence:
+        if last is not None and self.stamp.sequence <= last.sequence:
             return unchanged if last == self.stamp else unchanged._replace(outcome="overtaken")
         batches, open_, dropped = dict(before.batches), [*before.open], list[int]()
         free = [id for id in batches if id not in held]
@@ -220,10 +232,7 @@ class AppendCall(NamedTuple):
         pending = len(open_) + sum(len(batches[id]) for id in batches if id not in held)
         count = len(self.events)
         total = size(open_) + sum(map(size, batches.values())) + sum(size(p) for p in self.parts)
-        return not (
-            (self.max_pending and pending + count > self.max_pending)
-            or (self.max_pending_bytes and total > self.max_pending_bytes)
-        )
+        return not (pending + count > self.max_pending or total > self.max_pending_bytes)
 
 
 class Judge:
@@ -293,7 +302,7 @@ class Judge:
             {id.decode(): json.loads(fields[1]) for id, fields in dead},
         )
 
-    def hear(self, script: Script, keys: list[str], args: Sequence[Any], reply: Any) -> None:
+    def hear(self, script: Script, args: Sequence[Any], reply: Any) -> None:
         before, after = self.state, self.look()
         self._tell(f"    {script.name} {shown(args)} -> {shown([reply])}")
         self._tell(f"        {after.open} {after.batches} dead {after.dead}")
@@ -308,8 +317,6 @@ class Judge:
             check(known == events, f"batch {self.ids[id]} has other events than before")
             self.past.batches.setdefault(id, Batch(self.ids[id]))
         rule: Callable[..., None] = getattr(self, f"_after_{script.name}", self._after_nothing)
-        if script is scripts.APPEND:
-            args = [keys[-1].rpartition(":")[2], *args]
         rule(before, after, args, reply)
         self.state = after
         for id in [id for id in self.past.batches if id not in after.batches]:
@@ -320,11 +327,9 @@ class Judge:
         check(before.dead == after.dead, "dead letters were changed")
 
     def _after_append(self, before: State, after: State, args: Any, reply: Any) -> None:
-        producer, limits, sequence, nonce, _, _, *splices = args
-        parts = [json.loads(b"[" + splice[1:]) for splice in splices]
-        call = AppendCall._make([producer, *limits.args, int(sequence), nonce.decode(), parts])
+        call = AppendCall.of(args)
         held = {id for id in before.batches if self._is_held(id)}
-        expected = call.expected(before, held, last=self.past.last.get(call.producer))
+        expected = call.expected(before, held, last=self.past.last.get(call.stamp.producer))
         outcome, *_, dropped = reply if isinstance(reply, list) else (reply, 0)
         check(outcome.decode() == expected.outcome, f"an append was not {expected.outcome}")
         check(dropped == len(expected.dropped), "what was dropped was counted wrong")
@@ -333,7 +338,7 @@ class Judge:
         check(before.dead == after.dead, "dead letters were changed")
         if outcome in (b"stored", b"dropped"):
             check(call.stamp not in self.past.stored, "an append was stored twice")
-            self.past.last[call.producer] = call.stamp
+            self.past.last[call.stamp.producer] = call.stamp
         if outcome == b"stored":
             self.past.stored[call.stamp] = call.events
             self.past.oldest |= set(expected.dropped)

@@ -134,8 +134,11 @@ class Network(Store):
     def run(self, script: Script, keys: list[str], *args: Any) -> Any:
         return self._send(script, keys, *args)
 
-    def append(self, events: Sequence[bytes], stamp: Stamp, limits: Limits) -> None:
-        finish(self.append_by(BLOCKING._replace(run_once=self._run_once), events, stamp, limits))
+    def append(
+        self, events: Sequence[bytes], stamp: Stamp, limits: Limits, *, is_spilled: bool = False
+    ) -> None:
+        link = BLOCKING._replace(run_once=self._run_once)
+        finish(self.append_by(link, events, stamp, limits, is_spilled=is_spilled))
 
     async def _run_once(
         self, bucket: Identity, script: Script, keys: list[str], args: Sequence[Any], **options: Any
@@ -169,7 +172,7 @@ class Network(Store):
         except BufferUnavailable as error:
             self._judge.hear_of_refusal(script, is_full=isinstance(error, BufferOutOfMemory))
             raise Lost("refused") from None
-        self._judge.hear(script, keys, args, reply)
+        self._judge.hear(script, args, reply)
         return reply
 
 
@@ -455,6 +458,7 @@ class Schedule:
         """Stamps of appends that were confirmed, and that the server then lost."""
         self._events = 0
         self._snapshot: Snapshot | None = None
+        self._has_forgotten = False
         self._producers = [Appending(self) for _ in range(2)]
 
     def tell(self, line: str) -> None:
@@ -584,6 +588,14 @@ class Schedule:
             self._plain.config_set("maxmemory", 0)
             self.judge.is_full = False
 
+    def _forget(self) -> None:
+        """Let the bucket forget old producers, once: the calls of a schedule are of one day."""
+        if not self._has_forgotten and self.judge.past.last:
+            self._make_room()
+            a_day_ago = self.judge.now_ms - 25 * 3600 * 1000
+            self._plain.hset(self.store.keys.appends, "since", a_day_ago)
+            self._has_forgotten = True
+
     def _forbid(self) -> None:
         """Take the permission for one command away from the Redis user of the buffer."""
         self._allow()
@@ -652,6 +664,8 @@ class Schedule:
         check(status.in_flight == in_flight, "events in flight are counted wrong")
         check(status.pending == len(state.row) - in_flight, "pending events are counted wrong")
         check(status.dead == len(state.dead), "dead letters are counted wrong")
+        appended = sum(map(len, past.stored.values()))
+        check(status.appended == appended, "appended events are counted wrong")
         check(status.batches == len(state.batches) + bool(state.open), "batches are counted wrong")
         check((status.oldest is None) == (status.pending == 0), "the oldest event is told wrong")
         check((status.outage is not None) == past.outage.is_on, "the outage is told wrong")
@@ -750,11 +764,7 @@ class Schedule:
 
     def _keys(self) -> list[str]:
         keys = self.store.keys
-        producers = {sent[1][-1] for sent in self.store.sent if sent[0] is scripts.APPEND}
-        return [
-            *(getattr(keys, field.name) for field in fields(keys)),
-            *sorted(producers),
-        ]
+        return [getattr(keys, field.name) for field in fields(keys)]
 
 
 STEPS: Final = {
@@ -772,6 +782,7 @@ STEPS: Final = {
     "set_back": 2,
     "fill": 1.5,
     "make_room": 3,
+    "forget": 1,
     "forbid": 1.5,
     "allow": 3,
     "restart": 0.3,

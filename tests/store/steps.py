@@ -1,6 +1,7 @@
 """Single steps of a worker, with defaults, and what they leave in Redis."""
 
 import json
+import struct
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from django_jsonbuffer.store.claims import Burial, Claim, Outage, Reason
 from django_jsonbuffer.store.status import BucketStatus
 from django_jsonbuffer.store.store import Store
 from tests.server import Redis
-from tests.stamps import a_stamp
+from tests.stamps import next_stamp
 
 MINUTE = timedelta(minutes=1)
 NOW = timedelta(0)
@@ -22,7 +23,12 @@ def append(
     store: Store, *values: Any, batch_size: int | None = 1000, batch_bytes: int = 1_000_000
 ) -> None:
     events = [json.dumps(value).encode() for value in values]
-    store.append(events, a_stamp(), Limits(batch_size=batch_size, batch_bytes=batch_bytes))
+    store.append(events, next_stamp(), Limits(batch_size=batch_size, batch_bytes=batch_bytes))
+
+
+def noted(count: int, array: bytes, *, size: int | None = None) -> bytes:
+    """What a script notes about an open batch, with any count and size."""
+    return struct.pack("<II", count, len(array) if size is None else size) + array[-32:]
 
 
 def claim(

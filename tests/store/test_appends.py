@@ -1,7 +1,9 @@
 import itertools
 import json
+import struct
+import time
 from contextlib import suppress
-from datetime import timedelta
+from math import inf
 from typing import Any
 
 import pytest
@@ -27,8 +29,8 @@ from django_jsonbuffer.store.keys import PRODUCER
 from django_jsonbuffer.store.status import read_status
 from django_jsonbuffer.store.store import Store
 from tests.server import Redis
-from tests.stamps import a_stamp
-from tests.store.steps import MINUTE, append, claimed, dump, facts
+from tests.stamps import a_stamp, next_stamp
+from tests.store.steps import MINUTE, append, claimed, commands_of, dump, facts, noted, now_ms
 from tests.threads import at_once
 
 
@@ -67,19 +69,12 @@ class TestAppend:
         # 512 MiB less 10 bytes. The script refuses without reading them.
         private_server.setrange(store.keys.open, 512 * 1024 * 1024 - 11, "]")
         private_server.setrange(store.keys.open, 0, "[")
-        private_server.hset(
-            store.keys.stats,
-            mapping={
-                "open": 1,
-                "opened": 1,
-                "open_bytes": 512 * 1024 * 1024 - 10,
-                "open_tail": b"\0" * 31 + b"]",
-            },
-        )
-        before = private_server.hgetall(store.keys.stats)
+        text = noted(1, b"\0" * 31 + b"]", size=512 * 1024 * 1024 - 10)
+        private_server.hset(store.keys.appends, mapping={"opened": 1, "open": text})
+        before = private_server.hgetall(store.keys.appends)
         with pytest.raises(BucketFull, match="orders"):
             append(store, "a" * 10, batch_size=None)
-        assert private_server.hgetall(store.keys.stats) == before
+        assert private_server.hgetall(store.keys.appends) == before
         assert private_server.strlen(store.keys.open) == 512 * 1024 * 1024 - 10
         append(store, "a" * 6, batch_size=None)
         assert private_server.strlen(store.keys.open) == 512 * 1024 * 1024 - 1
@@ -108,8 +103,7 @@ class TestAppend:
     def test_call_of_just_as_many_bytes_as_allowed(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        for module in ("appends", "store"):
-            monkeypatch.setattr(f"django_jsonbuffer.store.{module}.MAX_APPEND_BYTES", 10)
+        monkeypatch.setattr("django_jsonbuffer.store.appends.MAX_APPEND_BYTES", 10)
         store.append([b"1234", b"5678"], a_stamp(), Limits(batch_size=None, batch_bytes=100))
         with pytest.raises(EventTooLarge):
             store.append([b"1234", b"56789"], a_stamp(), Limits(batch_size=None, batch_bytes=100))
@@ -117,10 +111,17 @@ class TestAppend:
 
 
 class TestRepeat:
-    def send(self, store: Store, stamp: Stamp, *values: Any, **options: Any) -> None:
+    def send(
+        self,
+        store: Store,
+        stamp: Stamp,
+        *values: Any,
+        is_spilled: bool = False,
+        **options: Any,
+    ) -> None:
         events = [json.dumps(value).encode() for value in values]
         limits: dict[str, Any] = {"batch_size": 2, "batch_bytes": 1000, **options}
-        store.append(events, stamp, Limits(**limits))
+        store.append(events, stamp, Limits(**limits), is_spilled=is_spilled)
 
     def test_is_stored_once(self, store: Store, client_of_server: Redis, prefix: str) -> None:
         stamp = a_stamp()
@@ -165,15 +166,40 @@ class TestRepeat:
     ) -> None:
         """Older versions have no nonce. Nor has the spill, if no copy has the producer."""
         client_of_server.set(f"{store.keys.open}{PRODUCER}p", last)
-        self.send(store, Stamp("p", sequence, ""), 1)
+        self.send(store, Stamp("p", sequence, ""), 1, is_spilled=True)
         assert pending.take(store) == []
 
-    def test_that_an_older_version_stored_is_known(
-        self, store: Store, client_of_server: Redis
+    @pytest.mark.parametrize("last", ["7", "7 a"])
+    def test_of_the_spill_that_an_older_version_stored_is_known(
+        self, store: Store, client_of_server: Redis, last: str
     ) -> None:
-        client_of_server.set(f"{store.keys.open}{PRODUCER}p", "7")
-        self.send(store, Stamp("p", 7, "a"), 1)
+        client_of_server.set(f"{store.keys.open}{PRODUCER}p", last)
+        self.send(store, Stamp("p", 7, "a"), 1, is_spilled=True)
+        for sequence, nonce in ((7, "b"), (6, "a"), (6, "b")):
+            if last != "7":
+                with pytest.raises(StampOvertaken):
+                    self.send(store, Stamp("p", sequence, nonce), 1, is_spilled=True)
         assert pending.take(store) == []
+        self.send(store, Stamp("p", 8, "a"), 2, is_spilled=True)
+        assert pending.take(store) == [b"[2]"]
+
+    def test_without_a_nonce_overtakes_none_that_has_one(self, store: Store) -> None:
+        self.send(store, Stamp("p", 7, "a"), 1)
+        for sequence in (6, 7):
+            with pytest.raises(StampOvertaken):
+                self.send(store, Stamp("p", sequence, ""), 2)
+        self.send(store, Stamp("p", 9, ""), 3)
+        with pytest.raises(StampOvertaken):
+            self.send(store, Stamp("p", 8, "a"), 4)
+        self.send(store, Stamp("p", 8, ""), 4)
+        assert pending.take(store) == [b"[1,3]"]
+
+    def test_numbers_are_compared_as_numbers(self, store: Store) -> None:
+        for sequence in (9, 10, 99, 100, 10**15):
+            self.send(store, Stamp("p", sequence, "a"), sequence, batch_size=9)
+            with pytest.raises(StampOvertaken):
+                self.send(store, Stamp("p", sequence - 1, "a"), 0, batch_size=9)
+        assert pending.take(store) == [b"[9,10,99,100,1000000000000000]"]
 
     def test_of_another_producer_or_bucket_is_none(self, store: Store) -> None:
         other = Store("others", configuration())
@@ -199,38 +225,135 @@ class TestRepeat:
         assert read_status(store).dropped.newest == 1
         assert pending.take(store) == [b"[0]"]
 
-    def test_is_remembered_for_a_day(self, store: Store, client_of_server: Redis) -> None:
-        stamp = a_stamp()
-        self.send(store, stamp, 1)
-        key = store.keys.open + PRODUCER + stamp.producer
-        assert timedelta(hours=23) < timedelta(milliseconds=client_of_server.pttl(key))
-        assert timedelta(hours=25) > timedelta(milliseconds=client_of_server.pttl(key))
-
+    @pytest.mark.parametrize("spoilt", ["rubbish", "", "!", "9", "x" * 100])
     def test_spoilt_memory_is_no_reason_to_refuse(
-        self, store: Store, client_of_server: Redis
+        self, store: Store, client_of_server: Redis, spoilt: str
     ) -> None:
-        stamp = a_stamp()
-        client_of_server.set(store.keys.open + PRODUCER + stamp.producer, "rubbish")
-        self.send(store, stamp, 1)
-        assert pending.take(store) == [b"[1]"]
+        self.send(store, Stamp("q", 1, "a"), 0)
+        client_of_server.hset(store.keys.appends, "p", spoilt)
+        self.send(store, Stamp("p", 10, "a"), 1)
+        assert pending.take(store) == [b"[0,1]"]
 
+    @pytest.mark.parametrize("kind", ["appends", "old_appends", "producer"])
     def test_memory_of_another_type_refuses_and_writes_nothing(
-        self, store: Store, client_of_server: Redis, prefix: str
+        self, store: Store, client_of_server: Redis, prefix: str, kind: str
     ) -> None:
         stamp = a_stamp()
         self.send(store, a_stamp(), 0)
-        client_of_server.lpush(store.keys.open + PRODUCER + stamp.producer, "foreign")
+        key = getattr(store.keys, kind, store.keys.open + PRODUCER + stamp.producer)
+        client_of_server.delete(key)
+        client_of_server.lpush(key, "foreign")
         before = dump(client_of_server, prefix)
         with pytest.raises(KeyOccupied):
-            self.send(store, stamp, 1)
+            self.send(store, stamp, 1, is_spilled=True)
         assert dump(client_of_server, prefix) == before
+
+
+class TestProducers:
+    """How long a bucket remembers producers."""
+
+    DAY_MS = 24 * 60 * 60 * 1000
+
+    def send(self, store: Store, producer: str, sequence: int, **options: Any) -> None:
+        limits: dict[str, Any] = {"batch_size": 1000, "batch_bytes": 10_000, **options}
+        store.append([b"1"], Stamp(producer, sequence, "a"), Limits(**limits))
+
+    def let_pass(self, store: Store, plain: Redis, ms: int) -> None:
+        plain.hset(store.keys.appends, "since", now_ms(plain) - ms)
+
+    def known(self, store: Store, plain: Redis) -> list[str]:
+        """The producers that the bucket knows, first those of the last day."""
+        return [
+            "".join(sorted(field.decode() for field in plain.hkeys(key) if len(field) == 1))
+            for key in (store.keys.appends, store.keys.old_appends)
+        ]
+
+    def test_are_remembered_for_a_day_at_least(self, store: Store, client_of_server: Redis) -> None:
+        self.send(store, "p", 1)
+        self.let_pass(store, client_of_server, self.DAY_MS - 60_000)
+        self.send(store, "q", 1)
+        assert self.known(store, client_of_server) == ["pq", ""]
+
+    def test_are_known_for_another_day(self, store: Store, client_of_server: Redis) -> None:
+        self.send(store, "p", 1)
+        self.let_pass(store, client_of_server, self.DAY_MS + 1000)
+        self.send(store, "q", 1)
+        assert self.known(store, client_of_server) == ["q", "pq"]
+        self.send(store, "p", 1)
+        with pytest.raises(StampOvertaken):
+            store.append([b"2"], Stamp("p", 1, "b"), LIMITS)
+        assert facts(read_status(store))[0] == 2
+        self.send(store, "p", 2)
+        assert self.known(store, client_of_server) == ["pq", "pq"]
+        assert pending.take(store) == [b"[1,1,1]"]
+
+    def test_are_forgotten_then(self, store: Store, client_of_server: Redis) -> None:
+        for producer in "pqr":
+            self.send(store, producer, 1)
+            self.let_pass(store, client_of_server, self.DAY_MS + 1000)
+        assert self.known(store, client_of_server) == ["r", "qr"]
+
+    def test_when_the_clock_was_set_back(self, store: Store, client_of_server: Redis) -> None:
+        self.send(store, "p", 1)
+        self.let_pass(store, client_of_server, -self.DAY_MS + 60_000)
+        self.send(store, "q", 1)
+        assert self.known(store, client_of_server) == ["pq", ""]
+        self.let_pass(store, client_of_server, -self.DAY_MS - 60_000)
+        self.send(store, "r", 1)
+        assert self.known(store, client_of_server) == ["r", "pqr"]
+
+    @pytest.mark.parametrize("spoilt", ["rubbish", None])
+    def test_when_their_time_is_not_known(
+        self, store: Store, client_of_server: Redis, spoilt: str | None
+    ) -> None:
+        self.send(store, "p", 1)
+        if spoilt is None:
+            client_of_server.hdel(store.keys.appends, "since")
+        else:
+            client_of_server.hset(store.keys.appends, "since", spoilt)
+        self.send(store, "q", 1)
+        assert self.known(store, client_of_server) == ["pq", ""]
+        since = int(client_of_server.hget(store.keys.appends, "since"))
+        assert abs(since - now_ms(client_of_server)) < 60_000
+
+    def test_are_forgotten_by_a_full_bucket_as_well(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        self.send(store, "p", 1)
+        client_of_server.hset(store.keys.appends, "opened", 1)
+        self.let_pass(store, client_of_server, self.DAY_MS + 1000)
+        self.send(store, "q", 1, max_pending=1, overflow="drop_newest")
+        assert self.known(store, client_of_server) == ["q", "pq"]
+        status = read_status(store)
+        assert (status.pending, status.dropped.newest, status.appended) == (1, 1, 1)
+        assert status.oldest is not None
+        assert status.oldest.days > 10_000
+
+    def test_forgetting_keeps_count_and_total(self, store: Store, client_of_server: Redis) -> None:
+        self.send(store, "p", 1)
+        self.send(store, "p", 2)
+        self.let_pass(store, client_of_server, self.DAY_MS + 1000)
+        self.send(store, "q", 1)
+        status = read_status(store)
+        assert (status.pending, status.appended) == (3, 3)
+        commands = commands_of(client_of_server, lambda: self.send(store, "q", 2))
+        assert "get" not in commands
+
+    def test_since_the_first_append_are_not_forgotten_by_the_others(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        self.send(store, "p", 1)
+        since = client_of_server.hget(store.keys.appends, "since")
+        time.sleep(0.005)
+        self.send(store, "q", 1)
+        assert client_of_server.hget(store.keys.appends, "since") == since
 
 
 class TestCaps:
     def add(self, store: Store, *values: Any, **options: Any) -> None:
         events = [json.dumps(value).encode() for value in values]
         limits: dict[str, Any] = {"batch_size": 2, "batch_bytes": 1000, **options}
-        store.append(events, a_stamp(), Limits(**limits))
+        store.append(events, next_stamp(), Limits(**limits))
 
     @pytest.mark.parametrize(
         "cap", [{"max_pending": 3}, {"max_pending_bytes": len("[1,2]") + len("[3]")}]
@@ -395,16 +518,20 @@ class TestSplices:
 
 
 class TestPackedLimits:
-    def test_are_the_first_arguments_of_the_script(self) -> None:
+    def test_are_an_argument_of_the_script(self) -> None:
         limits = Limits(
             batch_size=2, batch_bytes=30, max_pending=4, max_pending_bytes=5, overflow="drop_oldest"
         )
         day_ms = 24 * 60 * 60 * 1000
-        assert packed_limits(limits).args == (day_ms, 2, 30, 4, 5, "drop_oldest")
+        [packed] = packed_limits(limits).args
+        assert packed == struct.pack("<5d", day_ms, 2, 30, 4, 5) + b"drop_oldest"
 
-    def test_that_are_not_set_are_0(self) -> None:
+    def test_that_are_not_set_are_infinite(self) -> None:
         limits = Limits(batch_size=None, batch_bytes=30)
-        assert packed_limits(limits).args[1:5] == (0, 30, 0, 0)
+        [packed] = packed_limits(limits).args
+        assert isinstance(packed, bytes)
+        _, *numbers = struct.unpack("<5d", packed[:40])
+        assert numbers == [inf, 512 * 1024 * 1024, inf, inf]
 
 
 class TestOutcome:

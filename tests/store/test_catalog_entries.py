@@ -44,7 +44,7 @@ class TestAppend:
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         append(store, 1)
-        client_of_server.delete(store.keys.stats)
+        client_of_server.delete(store.keys.stats, store.keys.appends)
         client_of_server.set(f"{prefix}:buckets", "foreign")
         append(store, 2)
         assert pending.take(store) == [b"[1,2]"]

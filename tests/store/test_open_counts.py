@@ -91,7 +91,7 @@ class TestStatus:
         self, store: Store, client_of_server: Redis
     ) -> None:
         append(store, LONG)
-        client_of_server.hset(store.keys.stats, "opened", 1)
+        client_of_server.hset(store.keys.appends, "opened", 1)
         client_of_server.set(store.keys.open, array(1))
         for _ in range(2):
             oldest = read_status(store).oldest
@@ -143,7 +143,7 @@ class TestChangeMeanwhile:
 
 class TestNoteCount:
     def note(self, store: Store, count: int, value: bytes, tail: int = 32) -> Any:
-        keys = [store.keys.open, store.keys.stats]
+        keys = [store.keys.open, store.keys.stats, store.keys.appends]
         return store.run(scripts.NOTE_COUNT, keys, count, len(value), value[-tail:])
 
     def test_late_copy_changes_nothing(
@@ -152,7 +152,7 @@ class TestNoteCount:
         value = array(1).encode()
         client_of_server.set(store.keys.open, value)
         assert self.note(store, 2, value) == 1
-        client_of_server.hset(store.keys.stats, "opened", 1)
+        client_of_server.hset(store.keys.appends, "opened", 1)
         before = dump(client_of_server, prefix)
         assert self.note(store, 2, value) == 0
         assert dump(client_of_server, prefix) == before

@@ -17,14 +17,13 @@ from django_jsonbuffer.options import Limits
 from django_jsonbuffer.store import dead_letters, pending, scripts
 from django_jsonbuffer.store.claims import Claim
 from django_jsonbuffer.store.coroutines import finish
-from django_jsonbuffer.store.keys import PRODUCER
 from django_jsonbuffer.store.links import BLOCKING
 from django_jsonbuffer.store.script_files import commands_of
 from django_jsonbuffer.store.scripts import Script
 from django_jsonbuffer.store.store import Store
 from tests.prepared import store_of
 from tests.server import Redis
-from tests.stamps import a_stamp
+from tests.stamps import next_stamp
 from tests.store.steps import MINUTE, NOW, append, bury, claimed, dump
 
 
@@ -62,10 +61,9 @@ def events_of(plain: Redis, store: Store) -> list[Any]:
 
 
 def dump_of_bucket(plain: Redis, store: Store) -> dict[bytes, bytes | None]:
-    """What the bucket holds, without the producers of its appends, and without the catalog."""
-    found = dump(plain, store.keys.open)
+    """What the bucket holds, without the catalog."""
     opened = {store.keys.open.encode(): plain.dump(store.keys.open)}
-    return opened | {key: value for key, value in found.items() if PRODUCER.encode() not in key}
+    return opened | dump(plain, store.keys.open)
 
 
 Call = Callable[[], object]
@@ -131,7 +129,7 @@ class TestAppend:
         for command in commands_of(scripts.APPEND.source):
             private_server.flushdb()
             prepare(private_server, store)
-            before, stamp = dump_of_bucket(private_server, store), a_stamp()
+            before, stamp = dump_of_bucket(private_server, store), next_stamp()
             with user.without(command):
                 error = refusal_of(partial(store.append, [b"8", b"9"], stamp, options))
             if error is not None:
@@ -227,7 +225,8 @@ def note_count(plain: Redis, store: Store) -> Call:
     append(store, 1)
     plain.set(store.keys.open, "[1,2]")
     args = (2, len("[1,2]"), "[1,2]")
-    return partial(store.run, scripts.NOTE_COUNT, [store.keys.open, store.keys.stats], *args)
+    keys = [store.keys.open, store.keys.stats, store.keys.appends]
+    return partial(store.run, scripts.NOTE_COUNT, keys, *args)
 
 
 CALLS: dict[Script, Callable[[Redis, Store], Call]] = {

@@ -7,18 +7,21 @@ local function without_padding(text)
   return string.sub(text, first, last)
 end
 
--- Reads all of the open batch. Returns {count, bytes, opened, text, is_foreign}. `text` is set when
--- there was a value: the value without white space around it, which must be written back.
--- `is_foreign` is set when the value is not a JSON array of events. Writes nothing.
-local function read_open(open, stats)
-  redis.call('HLEN', stats) -- a key of another type must fail here
+-- Reads all of the open batch. Returns {count, bytes, opened, noted, text, is_foreign}. `noted` is what
+-- noted_open() returns as `count`. `text` is set when there was a value: the value without white space
+-- around it, which must be written back. `is_foreign` is set when the value is not a JSON array of
+-- events. Writes nothing.
+local function read_open(open, noted)
+  local batch = { count = 0, bytes = 0, noted = noted.noted }
   local text = redis.call('GET', open)
-  if not text or text == '' then return { count = 0, bytes = 0 } end
+  if not text or text == '' then return batch end
   text = without_padding(text)
   -- A client that merges arrays with cjson writes an empty array as {}.
   local found = string.find(text, '^{[ \t\r\n]*}$') and 0
     or (string.byte(text, 1) == 91 and count_events(text))
-  if not found then return { count = 0, bytes = 0, text = '', is_foreign = true } end
-  if found == 0 then return { count = 0, bytes = 0, text = '' } end
-  return { count = found, bytes = #text, opened = opened_at(stats, found), text = text }
+  batch.text, batch.is_foreign = '', not found
+  if not found or found == 0 then return batch end
+  batch.count, batch.bytes, batch.text = found, #text, text
+  batch.opened = opened_at(noted, found)
+  return batch
 end
