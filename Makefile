@@ -23,7 +23,7 @@ help:
 	@echo "make test-wagtail [CHECKOUT=.]"
 	@echo "                        run Wagtail's own tests with every model recorded: a quarter of an hour"
 	@echo "make bench [QUICK=1]    measure the cost, compared with bare Redis and other projects:"
-	@echo "                        a quarter of an hour, or two minutes"
+	@echo "                        twenty minutes, or two minutes"
 	@echo "make figures            write the figures of the last full benchmark into the docs"
 	@echo "make lint types tox     the other checks that a change must pass"
 

@@ -15,6 +15,10 @@ from example_project.postgres import PostgreSQLMissing
 
 SUITES: Final = (
     "appending",
+    "backlog",
+    "server_time",
+    "concurrency",
+    "serving",
     "enqueuing",
     "draining",
     "end_to_end",

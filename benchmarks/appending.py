@@ -1,10 +1,10 @@
-"""Compare an append with commands written by hand, and measure its cost for any backlog."""
+"""Compare an append with commands written by hand."""
 
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import redis
 from django.conf import settings
@@ -15,17 +15,9 @@ from django_redis import get_redis_connection
 from benchmarks import by_hand
 from benchmarks.events import USUAL, kinds, page_view
 from benchmarks.rounds import Comparison, Measure, Ratio, Scale, microseconds
+from benchmarks.server_time import NOTHING
 from benchmarks.settings import REDIS_SOCKET
 from django_jsonbuffer import Bucket
-
-BACKLOGS: Final = (0, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
-
-MOST_MERGED: Final = 100_000
-"""The largest backlog for a merge by cjson: one merge then takes a quarter of a second."""
-
-PORTION: Final = 1000
-
-SCRIPT: Final = "return 1"
 
 
 def comparisons(scale: Scale) -> Iterator[Comparison]:
@@ -39,8 +31,6 @@ def comparisons(scale: Scale) -> Iterator[Comparison]:
     for kind, (event, *_) in kinds(1).items():
         yield _one(client, bucket, kind, event, scale, clean_up)
     yield _many(client, bucket, scale, clean_up)
-    yield _server_time(client, bucket, scale, clean_up)
-    yield from _by_backlog(client, scale)
 
 
 def _one(
@@ -52,7 +42,7 @@ def _one(
     clean_up: Callable[[], object],
 ) -> Comparison:
     encoded = bucket._definition.parts.encoder.encode(event)
-    sha = client.script_load(SCRIPT)
+    sha = client.script_load(NOTHING)
     calls: dict[str, Callable[[], object]] = {
         "PING": client.ping,
         "EVALSHA of a script that does nothing": lambda: client.evalsha(sha, 0, encoded),
@@ -135,159 +125,6 @@ def _many(
         ],
         clean_up=clean_up,
     )
-
-
-def _server_time(
-    client: redis.Redis, bucket: Bucket, scale: Scale, clean_up: Callable[[], object]
-) -> Comparison:
-    event = page_view()
-    encoded = bucket._definition.parts.encoder.encode(event)
-    sha = client.script_load(SCRIPT)
-    capped = Bucket("appending-capped", max_pending=1_000_000)
-    measure = partial(_server_microseconds, client, calls=scale.count(1000))
-
-    def clean_up_all() -> None:
-        capped.purge()
-        clean_up()
-
-    return Comparison(
-        title="Time of the server for an event of 200 bytes (INFO commandstats)",
-        unit="µs per call",
-        cases={
-            "EVALSHA of a script that does nothing": partial(
-                measure, "evalsha", lambda: client.evalsha(sha, 0, encoded)
-            ),
-            "RPUSH": partial(measure, "rpush", lambda: by_hand.push(client, encoded)),
-            "XADD": partial(measure, "xadd", lambda: by_hand.add(client, encoded)),
-            "append": partial(measure, "evalsha", lambda: bucket.append(event)),
-            "append, max_pending": partial(measure, "evalsha", lambda: capped.append(event)),
-        },
-        rounds=scale.rounds(31),
-        ratios=[
-            Ratio(what="server time, append / RPUSH", of="append", to="RPUSH", at_most=6),
-            Ratio(
-                what="server time, a script that does nothing / RPUSH",
-                of="EVALSHA of a script that does nothing",
-                to="RPUSH",
-            ),
-        ],
-        clean_up=clean_up_all,
-    )
-
-
-def _server_microseconds(
-    client: redis.Redis, command: str, call: Callable[[], object], *, calls: int
-) -> float:
-    client.config_resetstat()
-    for _ in range(calls):
-        call()
-    stats = client.info("commandstats")[f"cmdstat_{command}"]
-    return float(stats["usec"]) / float(stats["calls"])
-
-
-def _by_backlog(client: redis.Redis, scale: Scale) -> Iterator[Comparison]:
-    event = page_view()
-    encoded = Bucket("backlog")._definition.parts.encoder.encode(event)
-    most = scale.count(BACKLOGS[-1])
-    cases: dict[str, Measure] = {}
-    backlogs = [_Backlog(client, event, encoded, n) for n in BACKLOGS if n <= most]
-    for backlog in backlogs:
-        calls: dict[str, Callable[[], object]] = {
-            "append": partial(backlog.bucket.append, event),
-            "RPUSH": partial(client.rpush, backlog.list_key, encoded),
-            "XADD": partial(client.xadd, backlog.stream_key, {"event": encoded}),
-        }
-        for series, call in calls.items():
-            cases[f"{series}, {backlog.waiting:,} waiting"] = partial(
-                backlog.measured, call, calls=scale.count(1000)
-            )
-        if backlog.waiting <= MOST_MERGED:
-            cases[f"merge by cjson, {backlog.waiting:,} waiting"] = partial(
-                _merged, client, encoded, backlog.waiting
-            )
-    yield Comparison(
-        title="Cost of an append by backlog",
-        unit="µs per call",
-        cases=cases,
-        rounds=scale.rounds(11),
-        ratios=[_flatness("time of an append", most)],
-    )
-    yield Comparison(
-        title="Time of the server for an append by backlog (INFO commandstats)",
-        unit="µs per call",
-        cases={
-            f"append, {backlog.waiting:,} waiting": partial(
-                _server_microseconds,
-                client,
-                "evalsha",
-                partial(backlog.bucket.append, event),
-                calls=scale.count(1000),
-            )
-            for backlog in backlogs
-            if backlog.waiting in (0, most)
-        },
-        rounds=scale.rounds(31),
-        ratios=[_flatness("time of the server for an append", most)],
-        clean_up=backlogs[0].clear,
-    )
-    for backlog in backlogs:
-        backlog.clear()
-
-
-def _flatness(what: str, most: int) -> Ratio:
-    return Ratio(
-        what=f"{what}, {most:,} events pending / an empty bucket",
-        of=f"append, {most:,} waiting",
-        to="append, 0 waiting",
-        at_most=1.05,
-    )
-
-
-class _Backlog:
-    """A backlog of that many events in a bucket, a list and a stream."""
-
-    def __init__(self, client: redis.Redis, event: Any, encoded: bytes, waiting: int) -> None:
-        self.waiting = waiting
-        self.bucket = Bucket(f"backlog-{waiting}")
-        self.list_key, self.stream_key = (
-            f"backlog:{waiting}:{kind}" for kind in ("list", "stream")
-        )
-        self._client = client
-        self._event = event
-        self._encoded = encoded
-        self._fill()
-
-    def measured(self, call: Callable[[], object], *, calls: int) -> float:
-        figure = microseconds(call, calls=calls)
-        if self.waiting < 100 * calls:  # a larger backlog hardly grows by one turn
-            self.clear()
-            self._fill()
-        return figure
-
-    def clear(self) -> None:
-        self.bucket.purge()
-        self._client.delete(self.list_key, self.stream_key)
-
-    def _fill(self) -> None:
-        for begin in range(0, self.waiting, PORTION):
-            count = min(PORTION, self.waiting - begin)
-            self.bucket.extend([self._event] * count)
-            self._client.rpush(self.list_key, *[self._encoded] * count)
-            with self._client.pipeline(transaction=False) as pipeline:
-                for _ in range(count):
-                    pipeline.xadd(self.stream_key, {"event": self._encoded})
-                pipeline.execute()
-
-
-def _merged(client: redis.Redis, encoded: bytes, waiting: int) -> float:
-    """Measure few calls, because each one makes the next one slower."""
-    merge = client.register_script(by_hand.MERGE)
-    client.set(by_hand.ARRAY, b"[%b]" % b",".join([encoded] * waiting))
-    figure = microseconds(lambda: merge([by_hand.ARRAY], [b"[%b]" % encoded]), calls=3)
-    client.delete(by_hand.ARRAY)
-    # The scripts of the next case would have to clear away the Lua tables of this one.
-    client.script_flush("SYNC")
-    return figure
 
 
 def _with_orjson(measure: Measure) -> Measure:

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+import redis
 from django_redis import get_redis_connection
 
 from benchmarks.rounds import Outcome, Result
@@ -26,6 +27,8 @@ PACKAGES: Final = (
     "rq",
     "huey",
     "django-auditlog",
+    "uvicorn",
+    "gunicorn",
 )
 
 
@@ -57,8 +60,8 @@ def row(outcome: Outcome) -> tuple[str, str, str, str]:
     )
 
 
-def _server() -> str:
-    info = get_redis_connection("jsonbuffer").info("server")
+def server_name(client: redis.Redis) -> str:
+    info = client.info("server")
     name = info.get("server_name", "redis").capitalize()
     return f"{name} {info.get(f'{name.lower()}_version', info['redis_version'])}"
 
@@ -66,7 +69,7 @@ def _server() -> str:
 def save(results: Sequence[Result], file: Path) -> None:
     document = {
         "machine": f"{os.cpu_count()} cores of {platform.machine()}",
-        "server": _server(),
+        "server": server_name(get_redis_connection("jsonbuffer")),
         "python": platform.python_version(),
         "packages": {package: version(package) for package in PACKAGES},
         "results": [result.as_json() for result in results],

@@ -23,6 +23,18 @@ INSTALLED_APPS = [
     "benchmarks",
 ]
 
+ROOT_URLCONF = "benchmarks.urls"
+ALLOWED_HOSTS = ["localhost"]
+# The middleware of a new project that works without a table and without templates.
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
 DATABASES = {
     "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"},
     "postgresql": {

@@ -2,6 +2,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from benchmarks.load import Response, summary
 from benchmarks.rounds import Comparison, Ratio, Scale, Spread, microseconds
 
 
@@ -94,3 +95,14 @@ def test_microseconds_are_those_of_an_event() -> None:
     figure = microseconds(lambda: calls.append(None), calls=10, events_a_call=5)
     assert len(calls) == 10
     assert 0 < figure < 1000
+
+
+def test_summary_of_a_load_leaves_out_the_first_response_of_each_client() -> None:
+    times = [*range(1, 101)]
+    responses = [Response("/", 200, seconds, is_first=False) for seconds in times]
+    first = Response("/", None, 1000, is_first=True)
+    assert summary([first, *responses]) == {
+        "median_ms": 50_500,
+        "p99_ms": 100_000,
+        "errors": 1,
+    }
