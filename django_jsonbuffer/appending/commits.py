@@ -32,17 +32,14 @@ def hold(connection: BaseDatabaseWrapper, append: Append) -> bool:
     that. In a test case, each append is an on-commit function of its own, because
     ``captureOnCommitCallbacks`` runs only the functions that its block adds to Django's list.
     """
-    append = append._replace(is_late=True)
-    if (held := held_by(connection)) is not None:
-        if append.is_large:
-            append.check_size()
-        held.appends.append(append)
-        return True
-    if not will_commit(connection):
+    held = held_by(connection)
+    if held is None and not will_commit(connection):
         return False
-    if append.is_large:
-        append.check_size()
-    if is_test_case(connection):
+    append.check_size()
+    append.is_late = True
+    if held is not None:
+        held.appends.append(append)
+    elif is_test_case(connection):
         transaction.on_commit(partial(leave, [append]), using=connection.alias)
     else:
         held = Held([append])

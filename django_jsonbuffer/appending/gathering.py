@@ -98,7 +98,9 @@ class gathered:  # noqa: N801  (used as a function)
             return []
         current.set(self._outer)
         appends = self._own.close()
-        return [append._replace(is_late=True) for append in appends] if self._is_late else appends
+        for append in appends:
+            append.is_late |= self._is_late
+        return appends
 
 
 class Gathering:
@@ -124,8 +126,7 @@ class Gathering:
         if not self.is_open:
             return False
         for append in appends:
-            if append.is_large:
-                append.check_size()
+            append.check_size()
         with self._lock:
             if not self._is_closed:
                 self._appends += appends

@@ -1,15 +1,17 @@
 """Appends, and the groups in which they leave."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
-from typing import NamedTuple
+from operator import attrgetter
 
 from django_jsonbuffer.options import MAX_APPEND_BATCHES, MAX_APPEND_BYTES, Options
 from django_jsonbuffer.store.appends import pieces_of
 from django_jsonbuffer.store.store import Store
 
 
-class Append(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Append:
     """The encoded events of one append, and where they go."""
 
     store: Store
@@ -19,10 +21,7 @@ class Append(NamedTuple):
     size: int
     """Bytes of the events, with a comma for each."""
 
-    is_large: bool
-    """Whether the events may be too many or too large for one call. See :meth:`check_size`."""
-
-    is_late: bool
+    is_late: bool = False
     """Whether no caller waits for an error of the append: ``append()`` has returned, or the events
     report a change that has happened."""
 
@@ -31,7 +30,9 @@ class Append(NamedTuple):
 
         Check this before the append is held back, because later no caller would get the error.
         """
-        pieces_of(self.events, self.size, self.options.limits)
+        # Fewer events cannot fill too many batches, because each batch has at least one.
+        if self.size > MAX_APPEND_BYTES or len(self.events) > MAX_APPEND_BATCHES:
+            pieces_of(self.events, self.size, self.options.limits)
 
 
 Group = Sequence[Append]
@@ -59,7 +60,7 @@ def groups_of(appends: Sequence[Append]) -> list[Group]:
         group
         for bucket in by_bucket.values()
         # Two handles of one bucket may have different options.
-        for _, alike in groupby(bucket, key=lambda append: append.options)
+        for _, alike in groupby(bucket, key=attrgetter("options"))
         for group in _groups([*alike])
     ]
 

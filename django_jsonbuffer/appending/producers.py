@@ -7,6 +7,7 @@ send the append again with the same stamp, because the script knows the stamps o
 import os
 import random
 import time
+from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Final
 
@@ -57,6 +58,9 @@ class Once:
     A subclass has the `timeout`, and a method `_call` that sends it in one call to Redis.
     """
 
+    began = 0.0
+    """When the sending began, on the monotonic clock."""
+
     _stamp: Stamp
     _is_sent = False
     _is_undecided = False
@@ -71,7 +75,7 @@ class Once:
         """How long the append is sent again."""
         raise NotImplementedError
 
-    async def _call(self, link: Link, stamp: Stamp) -> None:
+    def _call(self, link: Link, stamp: Stamp) -> Awaitable[None]:
         raise NotImplementedError
 
     async def send(self, link: Link, *, producer: Producer | None = None) -> None:
@@ -81,16 +85,17 @@ class Once:
         :class:`AppendUndecided` if it is not known at the timeout whether the append was stored.
         """
         if self._is_sent:
-            return await self._go_again(link)
+            await self._go_again(link)
+            return
         is_borrowed, is_decided = producer is None, True
         producer = producer or _borrow()
         stamp = self._stamp = producer.next_stamp()
-        self._is_sent, began = True, time.monotonic()
+        self._is_sent, self.began = True, time.monotonic()
         try:
             try:
                 await self._call(link, stamp)
             except JSONBufferError as error:
-                await self._decide(error, link, began=began)
+                await self._decide(error, link)
         except StampOvertaken:
             is_decided = False
             if not is_borrowed:
@@ -127,21 +132,21 @@ class Once:
         await self._go_again(link)
 
     async def _go_again(self, link: Link) -> None:
-        began = time.monotonic()
+        self.began = time.monotonic()
         try:
             await self._send_again(link)
         except JSONBufferError as error:
-            await self._decide(error, link, began=began)
+            await self._decide(error, link)
 
     async def _send_again(self, link: Link) -> None:
         await self._call(link, self._stamp)
         self._is_stored = True
 
-    async def _decide(self, error: JSONBufferError, link: Link, *, began: float) -> None:
+    async def _decide(self, error: JSONBufferError, link: Link) -> None:
         """Send the append again, unless the error shows that the first call stored nothing."""
-        deadline = began + self.timeout.total_seconds()
+        deadline = self.began + self.timeout.total_seconds()
         pause_seconds = _FIRST_PAUSE_SECONDS
-        self._forgotten_at = self._forgotten_at or began + (REMEMBERED / 2).total_seconds()
+        self._forgotten_at = self._forgotten_at or self.began + (REMEMBERED / 2).total_seconds()
         try:
             while True:
                 if isinstance(error, BufferUnavailable):

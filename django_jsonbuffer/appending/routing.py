@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from django_jsonbuffer.options import MAX_APPEND_BATCHES, MAX_APPEND_BYTES, Options
+from django_jsonbuffer.django_internals.transactions import allows_transactions_in_async_code
+from django_jsonbuffer.options import Options
+from django_jsonbuffer.store.appends import size_of
 from django_jsonbuffer.store.store import Store
 
 from . import gathering
@@ -29,7 +31,7 @@ def append(
     once. With `now`, send them at once in any case. `is_late` says that no caller waits for an
     error of the append.
     """
-    append = _new_append(store, options, events, is_late=is_late)
+    append = Append(store, options, events, size_of(events), is_late)
     if now or not _is_held(append, using):
         send_all([append])
 
@@ -38,23 +40,9 @@ async def aappend(
     store: Store, options: Options, events: Sequence[bytes], *, using: str | None, now: bool
 ) -> None:
     """Like :func:`append`, in async code."""
-    append = _new_append(store, options, events, is_late=False)
-    # Django has connections of their own for async code. No lookup may make one.
-    is_held = not now and any(
-        each.in_atomic_block and using in (None, each.alias) and hold(each, append)
-        for each in connections.all(initialized_only=True)
-    )
-    if not is_held and (now or not _is_gathered(append)):
+    append = Append(store, options, events, size_of(events))
+    if now or not (_is_held_in_async_code(append, using) or _is_gathered(append)):
         await asend_all([append])
-
-
-def _new_append(
-    store: Store, options: Options, events: Sequence[bytes], *, is_late: bool
-) -> Append:
-    size = sum(map(len, events)) + len(events)
-    # Fewer events cannot fill too many batches, because each batch has at least one.
-    is_large = size > MAX_APPEND_BYTES or len(events) > MAX_APPEND_BATCHES
-    return Append(store, options, events, size, is_large, is_late)
 
 
 def _is_held(append: Append, using: str | None) -> bool:
@@ -70,6 +58,17 @@ def _is_held(append: Append, using: str | None) -> bool:
             if other.in_atomic_block and hold(other, append):
                 return True
     return _is_gathered(append)
+
+
+def _is_held_in_async_code(append: Append, using: str | None) -> bool:
+    """Hold the append for the commit of a transaction that async code has opened.
+
+    Django has connections of their own for async code. No lookup may make one.
+    """
+    return allows_transactions_in_async_code() and any(
+        each.in_atomic_block and using in (None, each.alias) and hold(each, append)
+        for each in connections.all(initialized_only=True)
+    )
 
 
 def _is_gathered(append: Append) -> bool:

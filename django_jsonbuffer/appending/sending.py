@@ -18,7 +18,7 @@ def send_all(appends: Sequence[Append], *, may_raise: bool = True) -> None:
     caller waits for, or that ``on_unavailable="raise"`` demands. Events of the other failed groups
     count as lost.
     """
-    groups = [appends] if len(appends) == 1 else groups_of(appends)
+    groups = groups_of(appends)
     failures: list[Failure] = []
     try:
         failures.extend(map(thread_lines.failure_of, groups))
@@ -79,5 +79,5 @@ def _is_awaited(group: Group, error: Exception) -> bool:
 
 def _lose(group: Group, error: BaseException) -> None:
     if group:
-        store, options, *_ = group[0]
-        losses.lose(store, options, sum(len(append.events) for append in group), error)
+        count = sum(len(append.events) for append in group)
+        losses.lose(group[0].store, group[0].options, count, error)

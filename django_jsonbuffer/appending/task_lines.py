@@ -5,6 +5,7 @@ cancellation of a task that appends does not affect the others.
 """
 
 import asyncio
+import time
 from collections import deque
 from contextvars import Context
 from typing import Final
@@ -25,15 +26,10 @@ class Line:
         self._waiting: deque[Place] = deque()
         self._sender: asyncio.Task[None] | None = None
 
-    async def failure_of(self, group: Group) -> Exception | None:
-        """A task that is cancelled before its events are sent takes them back."""
-        place = Place(group)
-        place.result = asyncio.get_running_loop().create_future()
+    def enter(self, place: Place) -> None:
         self._waiting.append(place)
         if self._sender is None or self._sender.done():
             self._start(None)
-        await place.result
-        return place.failure
 
     def _start(self, trip: Trip | None) -> None:
         loop = asyncio.get_running_loop()
@@ -71,12 +67,23 @@ _lines: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Identity, Line]]
 
 
 async def failure_of(group: Group) -> Exception | None:
-    """Send a group. None if its events are stored or spilled, else the error."""
+    """Send a group. None if its events are stored or spilled, else the error.
+
+    A task that is cancelled before its events are sent takes them back.
+    """
     store = group[0].store
     if not store.groups_commits or breakers[store.cache].failure:
         # While Redis is unreachable, an append fails fast, and waits for no other.
         return await failure_alone(group, ASYNCIO)
-    lines = _lines.setdefault(asyncio.get_running_loop(), {})
-    if (line := lines.get(store.identity)) is None:
-        line = lines[store.identity] = Line()
-    return await line.failure_of(group)
+    loop = asyncio.get_running_loop()
+    place = Place(group)
+    place.waits_since, place.result = time.monotonic(), loop.create_future()
+    _line_of(loop, store.identity).enter(place)
+    await place.result
+    return place.failure
+
+
+def _line_of(loop: asyncio.AbstractEventLoop, bucket: Identity) -> Line:
+    if (lines := _lines.get(loop)) is None:
+        lines = _lines[loop] = {}
+    return lines.get(bucket) or lines.setdefault(bucket, Line())

@@ -7,6 +7,7 @@ on. So a thread that is alone never waits, and many threads need few round trips
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,7 +19,7 @@ from django_jsonbuffer.store.links import BLOCKING
 
 from .breaker import breakers
 from .groups import Group
-from .trips import Place, board, failure_alone
+from .trips import Place, Trip, board, failure_alone
 
 
 class Line:
@@ -58,17 +59,20 @@ class Line:
                 self._threads.discard(thread)
 
     def _stand_in_line(self, place: Place) -> None:
-        place.lock = threading.Lock()
+        place.waits_since, place.lock = time.monotonic(), threading.Lock()
         place.lock.acquire()
         self._waiting.append(place)
 
     def _send(self, place: Place) -> None:
         if place.trip is None:
-            with self._lock:
-                if self._waiting and self._waiting[0] is place:
-                    self._waiting.popleft()
-                place.trip = board(place, self._waiting)
+            place.trip = self._next_trip(place) if self._waiting else Trip((place,))
         finish(place.trip.make(BLOCKING))
+
+    def _next_trip(self, first: Place) -> Trip:
+        with self._lock:
+            if self._waiting[0] is first:
+                self._waiting.popleft()
+            return board(first, self._waiting)
 
     def _leave(self, place: Place) -> None:
         """Leave the line. The sender hands over to the next thread. May be called again."""
@@ -78,10 +82,11 @@ class Line:
                 with suppress(ValueError):
                     self._waiting.remove(place)
             if self._sender is place:
-                if place.trip is not None and len(place.trip.places) > 1:
-                    self._hand_over(place, place.trip.places)
+                travellers = place.trip.places if place.trip else ()
+                if self._waiting or len(travellers) > 1:
+                    self._hand_over(place, travellers)
                 else:
-                    self._hand_over(place, ())
+                    self._sender = None
 
     def _hand_over(self, place: Place, travellers: Sequence[Place]) -> None:
         """Wake the next sender, and the threads whose events have been sent.

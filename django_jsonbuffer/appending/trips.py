@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -37,31 +37,33 @@ FORWARDED_BY_AN_APPEND: Final = 50
 MOST_BYTES: Final = 1024 * 1024
 """Most bytes of events that callers send together. A caller with more bytes sends them alone."""
 
-_SHORTEST_WAIT_SECONDS: Final = 0.01
-"""A shorter time in line does not count."""
-
 _NO_TIME: Final = timedelta(0)
 
 
 class Place:
     """The place of one caller in the line for the next trip, and the result of the trip."""
 
-    __slots__ = ("began", "failure", "group", "is_done", "is_gone", "lock", "result", "trip")
+    waits_since: float | None = None
+    """When the caller stood in line, on the monotonic clock. None if it need not wait."""
+
+    is_done = False
+    failure: Exception | None = None
+    """None if the events are stored or spilled, else the error."""
+
+    is_gone = False
+    """Whether an interrupt has ended the call of the thread."""
+
+    trip: "Trip | None" = None
+    """The trip that the thread makes."""
+
+    lock: "threading.Lock | None" = None
+    """What a thread waits for, for its turn or for its result. None if it need not wait."""
+
+    result: asyncio.Future[None] | None = None
+    """What a task waits for."""
 
     def __init__(self, group: Group) -> None:
         self.group = group
-        self.began = time.monotonic()
-        self.is_done = False
-        self.failure: Exception | None = None
-        """None if the events are stored or spilled, else the error."""
-        self.is_gone = False
-        """Whether an interrupt has ended the call of the thread."""
-        self.trip: Trip | None = None
-        """The trip that the thread makes."""
-        self.lock: threading.Lock | None = None
-        """What a thread waits for, for its turn or for its result. None if it need not wait."""
-        self.result: asyncio.Future[None] | None = None
-        """What a task waits for."""
 
 
 class Trip(Once):
@@ -71,14 +73,17 @@ class Trip(Once):
     make it again: the events are stored once.
     """
 
+    _alone: "Sequence[Trip]" = ()
+    """The trip of each place, if the events did not fit together."""
+
     def __init__(self, places: Sequence[Place]) -> None:
         self.places = places
-        self._store, self._options, self._events, self._size, *_ = places[0].group[0]
+        first = places[0].group[0]
+        self._store, self._options = first.store, first.options
+        self._events, self._size = first.events, first.size
         if len(places) > 1 or len(places[0].group) > 1:
             group = [append for place in places for append in place.group]
             self._events, self._size = events_of(group), size_of(group)
-        self._alone: list[Trip] = []
-        """The trip of each place, if the events did not fit together."""
 
     async def make(self, link: Link) -> None:
         """Send the events. Afterwards each place has its result."""
@@ -106,7 +111,6 @@ class Trip(Once):
         breaker = breakers[self._store.cache]
         if breaker.failure and (refusal := breaker.refusal()) is not None:
             return await self._spilled(refusal, link)
-        began = time.monotonic()
         try:
             await self.send(link)
             if breaker.failure:
@@ -116,7 +120,7 @@ class Trip(Once):
             if self._options.spill_dir is not None:
                 await _forward(self._store, self._options, link)
         except BaseException as error:
-            breaker.learn(error, seconds=time.monotonic() - began)
+            breaker.learn(error, seconds=time.monotonic() - self.began)
             if not isinstance(error, Exception):
                 raise
             return await self._spilled(error, link)
@@ -129,15 +133,14 @@ class Trip(Once):
         spills = self._options.on_unavailable == "spill"
         return _NO_TIME if spills else self._options.append_timeout
 
-    async def _call(self, link: Link, stamp: Stamp) -> None:
+    def _call(self, link: Link, stamp: Stamp) -> Awaitable[None]:
         limits, patience = self._options.limits, self._options.append_timeout
-        waited_seconds = time.monotonic() - self.places[0].began
-        if waited_seconds > _SHORTEST_WAIT_SECONDS:
-            patience -= timedelta(seconds=waited_seconds)
+        if (since := self.places[0].waits_since) is not None:
+            patience -= timedelta(seconds=time.monotonic() - since)
         if len(self.places) > 1 and limits.overflow == "drop_newest":
             # It would drop the events of all callers. Alone, some of them may have room.
             limits = replace(limits, overflow="raise")
-        await self._store.append_by(
+        return self._store.append_by(
             link, self._events, stamp, limits, size=self._size, patience=patience
         )
 
@@ -175,7 +178,9 @@ def board(first: Place, line: deque[Place]) -> Trip:
         group = line[0].group
         size, count = size + size_of(group), count + len(events_of(group))
         # Two handles of one bucket may have different options.
-        if size > MOST_BYTES or count > MAX_APPEND_BATCHES or group[0].options != options:
+        its_options = group[0].options
+        is_alike = its_options is options or its_options == options
+        if size > MOST_BYTES or count > MAX_APPEND_BATCHES or not is_alike:
             break
         places.append(line.popleft())
     return Trip(places)

@@ -1,5 +1,6 @@
 """Transactions and savepoints of a database connection."""
 
+import os
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, Final, Protocol
@@ -16,6 +17,15 @@ def is_in_atomic(connection: BaseDatabaseWrapper) -> bool:
     Relies on ``in_atomic_block``. Django has no public function for this.
     """
     return connection.in_atomic_block
+
+
+def allows_transactions_in_async_code() -> bool:
+    """Whether this project may open transactions where an event loop runs.
+
+    Relies on the environment variable that Django documents for this. Without it, Django raises
+    ``SynchronousOnlyOperation`` there.
+    """
+    return "DJANGO_ALLOW_ASYNC_UNSAFE" in os.environ
 
 
 def will_commit(connection: BaseDatabaseWrapper) -> bool:

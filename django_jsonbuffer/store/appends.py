@@ -10,9 +10,9 @@ from django_jsonbuffer.options import MAX_APPEND_BATCHES, MAX_APPEND_BYTES, Limi
 from django_jsonbuffer.stamps import REMEMBERED, Stamp
 
 from .errors import not_redis
-from .redis_internals import Packed, packed
 from .replies import shape_of
 from .scripts import APPEND, MILLISECOND
+from .wire import Packed, packed
 
 _STRING_BYTES: Final = 512 * 1024 * 1024
 """Most bytes of a string in Redis."""

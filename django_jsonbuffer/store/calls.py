@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 from redis.exceptions import NoScriptError
@@ -16,8 +17,10 @@ from .clients import clients
 from .coroutines import finish
 from .errors import PATIENCE, ask, call, not_redis, pause_or_raise, pauses_of
 from .keys import Identity
-from .redis_internals import AS_BYTES, Packed, execute_once, packed
+from .redis_blocking import execute_once
+from .redis_internals import AS_BYTES
 from .scripts import Script
+from .wire import Packed, packed
 
 
 def new_token() -> bytes:
@@ -59,7 +62,7 @@ def run(
 async def run_once(
     bucket: Identity,
     script: Script,
-    keys: Sequence[str],
+    keys: tuple[str, ...],
     args: Sequence[bytes | Packed],
     *,
     patience: timedelta = PATIENCE,
@@ -86,7 +89,7 @@ async def run_once(
 async def arun_once(
     bucket: Identity,
     script: Script,
-    keys: Sequence[str],
+    keys: tuple[str, ...],
     args: Sequence[bytes | Packed],
     *,
     patience: timedelta = PATIENCE,
@@ -130,9 +133,14 @@ async def aexecute(bucket: Identity, *command: str, key: str) -> Any:
 Parts = tuple[bytes | Packed, ...]
 
 
-def _by_sha(script: Script, keys: Sequence[str], args: Sequence[bytes | Packed]) -> Parts:
-    return packed("EVALSHA", script.sha, len(keys), *keys), *args
+def _by_sha(script: Script, keys: tuple[str, ...], args: Sequence[bytes | Packed]) -> Parts:
+    return _start(script, keys), *args
 
 
-def _by_source(script: Script, keys: Sequence[str], args: Sequence[bytes | Packed]) -> Parts:
-    return packed("EVAL"), script.source.encode(), packed(len(keys), *keys), *args
+def _by_source(script: Script, keys: tuple[str, ...], args: Sequence[bytes | Packed]) -> Parts:
+    return packed("EVAL", script.source, len(keys), *keys), *args
+
+
+@lru_cache(1000)
+def _start(script: Script, keys: tuple[str, ...]) -> Packed:
+    return packed("EVALSHA", script.sha, len(keys), *keys)

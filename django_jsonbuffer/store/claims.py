@@ -5,6 +5,8 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any, Final, NamedTuple, Self
 
+from .scripts import MILLISECOND
+
 
 def position(id: str) -> tuple[int, int]:
     """The place of a batch or a dead letter in its stream, to compare two ids.
@@ -178,3 +180,9 @@ class Burial(NamedTuple):
     """What is wrong with the event."""
 
     traceback: str = ""
+
+
+def duration_of(reply: list[int]) -> timedelta | None:
+    """How long an outage was that has ended, in the reply of a script; None if there was none."""
+    (outage_ms,) = reply
+    return None if outage_ms < 0 else outage_ms * MILLISECOND

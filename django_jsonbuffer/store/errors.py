@@ -17,7 +17,7 @@ from django_jsonbuffer.exceptions import (
     KeyOccupied,
 )
 
-from . import redis_internals
+from . import redis_blocking, redis_internals
 from .clients import clients, misconfigured_option, pool_size
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def pause_or_raise(
     # The interrupt may have come before the reply to a command was read. The next user of the
     # connection would read this old reply.
     if client is not None:
-        redis_internals.close_idle(client)
+        redis_blocking.close_idle(client)
     raise error
 
 
@@ -135,7 +135,7 @@ def _ours(
     # Another thread has closed the connection, or the reply has no known form. The next user of the
     # connection would read what is left of the reply.
     if client is not None:
-        redis_internals.close_idle(client)
+        redis_blocking.close_idle(client)
     bucket = f" for bucket {name!r}" if name else ""
     unavailable = BufferUnavailable(
         f"A call to Redis{bucket} failed with {type(error).__qualname__}. Perhaps another thread "

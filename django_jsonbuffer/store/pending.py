@@ -57,7 +57,7 @@ def set_aside(store: Store, values: Sequence[bytes], *, error: str) -> None:
 
 async def count_lost(store: Store, count: int, link: Link) -> None:
     """Count events that were lost before they reached Redis."""
-    await link.run_once(store.identity, LOSE, [store.keys.stats], [b"%d" % count])
+    await link.run_once(store.identity, LOSE, (store.keys.stats,), [b"%d" % count])
 
 
 def pause(store: Store) -> bool:

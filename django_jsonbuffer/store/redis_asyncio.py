@@ -13,7 +13,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from .redis_internals import AS_BYTES, Packed, on_the_wire, unpacked
+from .redis_internals import AS_BYTES
+from .wire import Packed, on_the_wire, unpacked
 
 AsyncClient: TypeAlias = aio.Redis | aio.RedisCluster
 
@@ -21,7 +22,7 @@ AsyncClient: TypeAlias = aio.Redis | aio.RedisCluster
 async def execute_once(client: AsyncClient, *args: bytes | Packed, key: str) -> Any:
     """Run a command on the node of `key`, without the retries of the client.
 
-    As :func:`redis_internals.execute_once`. If the task is cancelled, the connection is closed, so
+    As :func:`.redis_blocking.execute_once`. If the task is cancelled, the connection is closed, so
     that no other command reads the reply.
 
     Relies on the ``__cause__`` of an error that redis-py puts into another: it does so with the

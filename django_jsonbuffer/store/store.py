@@ -12,13 +12,13 @@ from django_jsonbuffer.stamps import Stamp
 
 from . import calls, catalog_entries, scripts
 from .appends import Outcome, outcome, packed_limits, size_of, splices, stamp_args
-from .claims import Burial, Claim, Found, Outage, Reason
+from .claims import Burial, Claim, Found, Outage, Reason, duration_of
 from .coroutines import finish
 from .errors import PATIENCE
 from .keys import PRODUCER, Identity, bucket_keys
 from .links import BLOCKING, Link
-from .redis_internals import Packed
 from .scripts import MILLISECOND, Script
+from .wire import Packed
 
 logger = logging.getLogger("django_jsonbuffer")
 
@@ -29,9 +29,8 @@ class Store:
     Each method runs one script in one round trip. It is atomic: it does all that it says, or it
     raises and has changed no event. Only if the connection breaks, a method may raise although its
     script was carried out. Each method may be repeated, because a second copy of its command that
-    arrives later changes nothing. Two methods may need more than one round trip: the first append
-    of a process to a bucket also writes the catalog, and :meth:`claim` asks again if it has found
-    only foreign values.
+    arrives later changes nothing. Two may need another round trip: the first append of a process to
+    a bucket also writes the catalog, and :meth:`claim` asks again after foreign values.
     """
 
     def __init__(self, name: str, configuration: Configuration) -> None:
@@ -40,7 +39,7 @@ class Store:
         self.keys = keys = bucket_keys(configuration.prefix, name)
         self.event_keys = [keys.open, keys.batches, keys.dead, keys.stats, keys.appends]
         """The keys that hold events, and the state of the bucket."""
-        self._append_keys = [*self.event_keys, keys.attempts, keys.old_appends]
+        self._append_keys = (*self.event_keys, keys.attempts, keys.old_appends)
         self._claim_keys = [keys.batches, keys.stats, keys.attempts]
         self.identity = Identity(configuration.cache, configuration.prefix, name)
         self.groups_commits = configuration.group_commit
@@ -50,11 +49,9 @@ class Store:
     def append(
         self, events: Sequence[bytes], stamp: Stamp, limits: Limits, *, is_spilled: bool = False
     ) -> None:
-        """Append encoded events in their order, once for each stamp. Full batches are sealed.
-
-        Raises the errors of :meth:`append_by`.
-        """
-        finish(self.append_by(BLOCKING, events, stamp, limits, is_spilled=is_spilled))
+        """Append in this thread. See :meth:`append_by`."""
+        size = size_of(events)
+        finish(self.append_by(BLOCKING, events, stamp, limits, size=size, is_spilled=is_spilled))
 
     async def append_by(
         self,
@@ -63,19 +60,18 @@ class Store:
         stamp: Stamp,
         limits: Limits,
         *,
-        size: int | None = None,
+        size: int,
         patience: timedelta = PATIENCE,
         is_spilled: bool = False,
     ) -> None:
-        """Append as :meth:`append` does, in a thread or in an asyncio task.
+        """Append encoded events in their order, once for each stamp. Full batches are sealed.
 
-        `size` is the result of :func:`size_of`, if known. `patience` is how long to wait if all
-        connections are in use. `is_spilled` says that an older version of this app may have sent
-        the append. Raises :class:`EventTooLarge` if the events have too many bytes or fill too
-        many batches for one call, :class:`BucketFull` if the bucket has no room, and
-        :class:`StampOvertaken` if another append has the stamp.
+        `size` is the result of :func:`size_of`. `patience` is how long to wait if all connections
+        are in use. `is_spilled` says that an older version of this app may have sent the append.
+        Raises :class:`EventTooLarge` if the events are too large or fill too many batches for one
+        call, :class:`BucketFull` if the bucket has no room, and :class:`StampOvertaken` if another
+        append has the stamp.
         """
-        size = size_of(events) if size is None else size
         counts, texts = splices(events, size, limits)
         if self.identity not in catalog_entries.written:
             await catalog_entries.write(self.identity, link)
@@ -83,7 +79,7 @@ class Store:
             known = self._packed_limits = limits, packed_limits(limits)
         keys = self._append_keys
         if is_spilled:
-            keys = [*keys, self.keys.open + PRODUCER + stamp.producer]
+            keys = (*keys, self.keys.open + PRODUCER + stamp.producer)
         args = (known[1], *stamp_args(stamp), calls.new_token(), counts, *texts)
         reply = await link.run_once(self.identity, scripts.APPEND, keys, args, patience=patience)
         if reply != b"stored":
@@ -146,7 +142,7 @@ class Store:
         Returns how long the outage was that ends with this success, if there was one.
         """
         reply = self._run_held(scripts.ACK, self._claim_keys, claim, claim.count, len(claim.array))
-        return _duration(reply)
+        return duration_of(reply)
 
     def release(
         self,
@@ -208,7 +204,7 @@ class Store:
         letters: list[str | int] = []
         for start, end, error, traceback in burials:
             letters += (start + 1, end, error, traceback)
-        return _duration(self._run_held(scripts.BURY, keys, claim, processed, failures, *letters))
+        return duration_of(self._run_held(scripts.BURY, keys, claim, processed, failures, *letters))
 
     def beat(self, worker: str, *, lease: timedelta) -> None:
         """Write the heartbeat of a worker. Once a minute, add a sample to the history."""
@@ -252,8 +248,3 @@ class Store:
             "They are dead letters: %d."
         )
         logger.warning(text, self.name, count, extra={"bucket": self.name})
-
-
-def _duration(reply: list[int]) -> timedelta | None:
-    (outage_ms,) = reply
-    return None if outage_ms < 0 else outage_ms * MILLISECOND

@@ -65,7 +65,7 @@ class Answering(Store):
 def guard(breaker: Breaker, call: Callable[[], None]) -> None:
     """Send an append that makes this call."""
     breakers["guarded"] = breaker
-    if error := failure_of([Append(Answering(call), Options(), [b"1"], 2, False, False)]):
+    if error := failure_of([Append(Answering(call), Options(), [b"1"], 2)]):
         raise error
 
 

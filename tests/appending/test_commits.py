@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from django_jsonbuffer import Bucket
-from django_jsonbuffer.appending import routing
+from django_jsonbuffer.appending import groups
 from django_jsonbuffer.django_internals.transactions import run_first_on_commit
 from django_jsonbuffer.exceptions import EventTooLarge, InvalidEvent
 from django_jsonbuffer.options import MAX_APPEND_BATCHES
@@ -101,7 +101,7 @@ class TestTransaction:
     def test_event_that_no_call_may_hold_is_refused_when_it_is_appended(
         self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        for module in (calls, routing):
+        for module in (calls, groups):
             monkeypatch.setattr(module, "MAX_APPEND_BYTES", 10)
         with transaction.atomic():
             with pytest.raises(EventTooLarge, match="10"):

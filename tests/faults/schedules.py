@@ -45,6 +45,7 @@ from django_jsonbuffer.json_arrays import spans
 from django_jsonbuffer.options import Limits, Options
 from django_jsonbuffer.stamps import Stamp
 from django_jsonbuffer.store import catalog_entries, dead_letters, pending, scripts
+from django_jsonbuffer.store.appends import size_of
 from django_jsonbuffer.store.calls import run_once
 from django_jsonbuffer.store.claims import Burial, Claim, Found, Reason
 from django_jsonbuffer.store.coroutines import finish
@@ -138,7 +139,8 @@ class Network(Store):
         self, events: Sequence[bytes], stamp: Stamp, limits: Limits, *, is_spilled: bool = False
     ) -> None:
         link = BLOCKING._replace(run_once=self._run_once)
-        finish(self.append_by(link, events, stamp, limits, is_spilled=is_spilled))
+        size = size_of(events)
+        finish(self.append_by(link, events, stamp, limits, size=size, is_spilled=is_spilled))
 
     async def _run_once(
         self, bucket: Identity, script: Script, keys: list[str], args: Sequence[Any], **options: Any
@@ -166,7 +168,7 @@ class Network(Store):
     def _carry_out(self, script: Script, keys: list[str], *args: Any) -> Any:
         try:
             if script is scripts.APPEND:
-                reply = finish(run_once(self.identity, script, keys, args))
+                reply = finish(run_once(self.identity, script, (*keys,), args))
             else:
                 reply = super().run(script, keys, *args)
         except BufferUnavailable as error:

@@ -14,20 +14,19 @@ from redis.cluster import ClusterNode
 from redis.connection import BlockingConnectionPool
 from redis.retry import Retry
 
+from django_jsonbuffer.store import redis_blocking
+from django_jsonbuffer.store.redis_blocking import close_idle, execute_once
 from django_jsonbuffer.store.redis_internals import (
-    _PIECE_BYTES,
-    _retries,
-    close_idle,
     decodes,
-    execute_once,
     has_timeout,
     is_pool_exhausted,
     may_wait,
-    packed,
     parts_of_url,
+    retries,
     was_not_sent,
     wrong_option,
 )
+from django_jsonbuffer.store.wire import PIECE_BYTES, packed
 from example_project.embedded_redis import EmbeddedRedis
 from tests.cluster import cluster
 from tests.faults.proxy import Cut, Hold, Proxy, at_first
@@ -41,21 +40,21 @@ KEY = "key"
 TIMEOUT_SECONDS = 0.2
 
 
-def with_retries(count: int) -> dict[str, Any]:
+def withretries(count: int) -> dict[str, Any]:
     return {"retry": Retry(NoBackoff(), count)}
 
 
 KINDS: dict[str, dict[str, Any]] = {
     "default": {},
     "decoding": {"decode_responses": True},
-    "retrying": with_retries(3),
-    "one connection": {"single_connection_client": True, **with_retries(0)},
+    "retrying": withretries(3),
+    "one connection": {"single_connection_client": True, **withretries(0)},
     "one connection, decoding": {
         "single_connection_client": True,
         "decode_responses": True,
-        **with_retries(0),
+        **withretries(0),
     },
-    "one connection, retrying": {"single_connection_client": True, **with_retries(3)},
+    "one connection, retrying": {"single_connection_client": True, **withretries(3)},
     "caching": {"protocol": 3, "cache_config": CacheConfig()},
     "blocking pool": {},
 }
@@ -167,7 +166,7 @@ class TestExecuteOnce:
         assert incremented(client) == 22
 
     def test_command_of_several_pieces_arrives_whole(self, client: Redis, plain: Redis) -> None:
-        value = bytes(range(256)) * (3 * _PIECE_BYTES // 256) + b"end"
+        value = bytes(range(256)) * (3 * PIECE_BYTES // 256) + b"end"
         execute_once(client, packed("SET", KEY), value, key=KEY)
         assert plain.get(KEY) == value
 
@@ -196,7 +195,7 @@ class TestExecuteOnce:
         self, client: Redis, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         assert incremented(client) == 1
-        one_of_its_own = client.connection is not None and not _retries(client)
+        one_of_its_own = client.connection is not None and not retries(client)
         connection: Any = client.connection
         if not one_of_its_own:
             close_idle(client)  # also the one that is kept for the next command
@@ -214,6 +213,31 @@ class TestExecuteOnce:
             close_idle(client)
             connection.disconnect()
         assert incremented(client) == 3
+
+    @pytest.mark.parametrize("has_poll", [True, False])
+    def test_kept_connection_is_not_used_when_the_server_has_closed_it(
+        self,
+        connect: Callable[..., Redis],
+        plain: Redis,
+        monkeypatch: pytest.MonkeyPatch,
+        has_poll: bool,
+    ) -> None:
+        if not has_poll:
+            monkeypatch.setattr(redis_blocking, "select", object())
+        client = connect()
+        before = execute_once(client, packed("CLIENT", "ID"), key="")
+        kept = vars(client.connection_pool)["_jsonbuffer_connection"]
+        assert not kept.is_stale()
+        plain.client_kill_filter(_id=str(before))
+
+        def is_stale() -> bool:
+            try:
+                return bool(kept.is_stale())
+            except redis.ConnectionError:
+                return True
+
+        wait_until(is_stale)
+        assert execute_once(client, packed("CLIENT", "ID"), key="") != before
 
     def test_refusal_keeps_the_connection(self, connect: Callable[..., Redis]) -> None:
         client = connect(max_connections=1)
@@ -235,7 +259,7 @@ class TestExecuteOnce:
     def test_client_of_one_connection_has_no_other_used(
         self, connect: Callable[..., Redis], plain: Redis
     ) -> None:
-        client = connect(single_connection_client=True, max_connections=1, **with_retries(0))
+        client = connect(single_connection_client=True, max_connections=1, **withretries(0))
         assert execute_once(client, packed("CLIENT", "ID"), key="") == client.client_id()
 
     def test_threads_of_one_client_have_their_own_replies(self, client: Redis) -> None:
@@ -315,7 +339,7 @@ class TestWasNotSent:
         ids=["refused", "no socket", "no host"],
     )
     def test_without_a_connection(self, where: dict[str, Any]) -> None:
-        with redis.Redis(**where, **with_retries(0)) as client:
+        with redis.Redis(**where, **withretries(0)) as client:
             error, around = failure_while_handling(OSError(), lambda: incremented(client))
         assert was_not_sent(error, around=around)
         assert was_not_sent(error, around=None)
@@ -349,7 +373,7 @@ class TestWasNotSent:
     def test_refused_without_the_password(self, password: str | None) -> None:
         with EmbeddedRedis() as embedded, client_of(embedded) as plain:
             plain.config_set("requirepass", "right")
-            options = {"password": password, **with_retries(0)}
+            options = {"password": password, **withretries(0)}
             with redis.Redis(unix_socket_path=embedded.socket, **options) as client:
                 error = failure_of(lambda: incremented(client))
         assert isinstance(error, redis.AuthenticationError)
@@ -357,7 +381,7 @@ class TestWasNotSent:
 
     def test_refused_while_the_server_loads(self) -> None:
         loading = b"-LOADING Redis is loading the dataset in memory\r\n"
-        options = {"protocol": 2, **with_retries(0)}
+        options = {"protocol": 2, **withretries(0)}
         with answering(loading) as port, redis.Redis(port=port, **options) as client:
             error = failure_of(lambda: incremented(client))
         assert isinstance(error, redis.BusyLoadingError)
@@ -389,13 +413,13 @@ class TestIsPoolExhausted:
             pool.disconnect()
 
     def test_not_when_the_server_is_away(self) -> None:
-        with redis.Redis(port=1, **with_retries(0)) as client:
+        with redis.Redis(port=1, **withretries(0)) as client:
             assert not is_pool_exhausted(failure_of(lambda: incremented(client)))
 
     def test_not_when_the_server_takes_no_more_clients(self) -> None:
         with EmbeddedRedis() as embedded, client_of(embedded) as plain:
             plain.config_set("maxclients", 1)
-            with redis.Redis(unix_socket_path=embedded.socket, **with_retries(0)) as client:
+            with redis.Redis(unix_socket_path=embedded.socket, **withretries(0)) as client:
                 assert not is_pool_exhausted(failure_of(lambda: incremented(client)))
 
 
@@ -448,7 +472,7 @@ class TestHasTimeout:
     @pytest.mark.parametrize("options", [{}, {"single_connection_client": True}], ids=str)
     def test_of_a_client_that_has_one_ends_its_waiting(self, options: dict[str, Any]) -> None:
         with answering(b"") as port:
-            client = redis.Redis(port=port, protocol=2, socket_timeout=0.05, **with_retries(0))
+            client = redis.Redis(port=port, protocol=2, socket_timeout=0.05, **withretries(0))
             with client:
                 assert has_timeout(client)
                 assert isinstance(failure_of(lambda: incremented(client)), redis.TimeoutError)
@@ -534,12 +558,12 @@ class TestRetries:
         "options",
         [
             {},
-            with_retries(0),
-            with_retries(1),
-            {"retry_on_error": [redis.ConnectionError], **with_retries(1)},
+            withretries(0),
+            withretries(1),
+            {"retry_on_error": [redis.ConnectionError], **withretries(1)},
             {"retry_on_error": [redis.TimeoutError]},
-            {"single_connection_client": True, **with_retries(0)},
-            {"single_connection_client": True, **with_retries(1)},
+            {"single_connection_client": True, **withretries(0)},
+            {"single_connection_client": True, **withretries(1)},
         ],
         ids=["default", "none", "one", "on error", "on timeout", "one connection", "one of one"],
     )
@@ -558,7 +582,7 @@ class TestRetries:
                     if client.connection is not None:
                         client.connection.disconnect()
             sent.append(course.seen)
-        assert _retries(client) == (max(sent) > 1)
+        assert retries(client) == (max(sent) > 1)
 
     @pytest.mark.parametrize("option", ["retry_on_timeout=yes"])
     def test_by_url(self, proxy: Proxy, plain: Redis, option: str) -> None:
@@ -568,4 +592,4 @@ class TestRetries:
             with proxy.under(at_first(Hold("reply")), commands=["INCR"]) as course:
                 assert client.execute_command("INCR", KEY) == 2
             assert course.seen == 2
-            assert _retries(client)
+            assert retries(client)

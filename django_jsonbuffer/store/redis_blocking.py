@@ -1,0 +1,139 @@
+"""Each part of redis-py's blocking side that this app uses beyond its documented commands, and why.
+
+``tests/store/test_redis_internals.py`` has a test for each, which fails when that part is gone.
+"""
+
+import os
+import select
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from redis.connection import BlockingConnectionPool, ConnectionPool
+from redis.exceptions import RedisError, ResponseError
+
+from .redis_internals import AS_BYTES, retries
+from .wire import Packed, on_the_wire, unpacked
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+_KEPT: Final = "_jsonbuffer_connection"
+"""Attribute of a pool: the connection that is kept for the next append."""
+
+_KEPT_SECONDS: Final = 1.0
+_SMALLEST_THAT_KEEPS: Final = 10
+"""Fewest connections of a pool of which one is kept."""
+
+
+class _Taken(NamedTuple):
+    """A connection that is out of its pool."""
+
+    connection: Any
+    since: float
+    """When it was taken out, on the monotonic clock."""
+
+    is_stale: Callable[[], object]
+    """Whether it cannot be used for another command, because the server has closed it, or has sent
+    something."""
+
+
+def execute_once(client: "Redis", *args: bytes | Packed, key: str) -> Any:
+    """Run a command on the node of `key`, without the retries of the client.
+
+    The client must not retry, because the error of a retry does not say whether the first command
+    was carried out. The reply comes as bytes even if the client decodes replies.
+
+    Relies on ``connection_pool``, on ``release()`` of a pool, on ``send_packed_command()``,
+    ``read_response(disable_decoding=)`` and ``disconnect()`` of a connection, on ``connection`` of
+    a client that has only one, and on ``get_node_from_key()`` and ``target_nodes=`` of a cluster
+    client, which does not retry on nodes that its caller names.
+    """
+    pool = getattr(client, "connection_pool", None)
+    if pool is None:
+        owner: Callable[[str], Any] = client.get_node_from_key  # type: ignore[attr-defined]
+        return _execute(client, args, target_nodes=owner(key))
+    if client.connection is not None and not retries(client):
+        return _execute(client, args)
+    taken = _take_connection(pool)
+    connection = taken.connection
+    try:
+        if getattr(pool, "cache", None) is None:
+            connection.send_packed_command(on_the_wire(args))
+        else:
+            # Before redis-py 8.1, a client with client-side caching takes the reply to a packed
+            # command for the reply to the last command that it cached.
+            connection.send_command(*unpacked(args))
+        reply = connection.read_response(disable_decoding=True)
+    except BaseException as error:
+        if not isinstance(error, ResponseError):
+            connection.disconnect()
+        pool.release(connection)
+        raise
+    _give_back(pool, taken)
+    return reply
+
+
+def _take_connection(pool: Any) -> _Taken:
+    """One connection is kept for a second after it was taken, because a pool needs a quarter of the
+    time of an RPUSH to take a connection back and to hand out the next one. Small pools, and pools
+    of other classes, get it back at once.
+
+    Relies on ``get_connection()`` of a pool, and on ``pid`` of a connection: a forked child must
+    not use its parent's connection.
+    """
+    now = time.monotonic()
+    taken: _Taken | None = vars(pool).pop(_KEPT, None)
+    if taken is not None:
+        if now - taken.since < _KEPT_SECONDS and taken.connection.pid == os.getpid():
+            with suppress(RedisError, OSError):
+                if not taken.is_stale():
+                    return taken
+        pool.release(taken.connection)
+    connection = pool.get_connection()
+    return _Taken(connection, now, _staleness_of(connection))
+
+
+def _staleness_of(connection: Any) -> Callable[[], object]:
+    """See ``is_stale``. Looks whether the socket has something to read.
+
+    Relies on ``can_read()`` of a connection, or on its ``_sock``, because ``can_read()`` takes
+    three times as long as ``poll()``, a tenth of the time of an append.
+    """
+    socket = getattr(connection, "_sock", None)
+    if socket is None or not hasattr(select, "poll"):
+        return connection.can_read  # type: ignore[no-any-return]
+    poll = select.poll()
+    poll.register(socket, select.POLLIN)
+    return lambda: connection._sock is not socket or poll.poll(0)
+
+
+def _give_back(pool: Any, taken: _Taken) -> None:
+    """Relies on ``max_connections`` of a pool."""
+    may_keep = type(pool) is ConnectionPool and pool.max_connections >= _SMALLEST_THAT_KEEPS
+    if not may_keep or vars(pool).setdefault(_KEPT, taken) is not taken:
+        pool.release(taken.connection)
+
+
+def _execute(client: "Redis", args: Iterable[bytes | Packed], **options: Any) -> Any:
+    execute: Callable[..., Any] = client.execute_command
+    return execute(*unpacked(args), **AS_BYTES, **options)
+
+
+def close_idle(client: "Redis") -> None:
+    """Close the connections of the client that are not in use at this moment.
+
+    Relies on ``disconnect(inuse_connections=False)`` of a pool. A ``BlockingConnectionPool`` takes
+    this argument only since redis-py 7.0. So we close its idle connections ourselves. They are in
+    its queue ``pool``. A cluster client has no pool.
+    """
+    pool = getattr(client, "connection_pool", None)
+    if isinstance(pool, BlockingConnectionPool):
+        with pool.pool.mutex:
+            for connection in filter(None, pool.pool.queue):
+                connection.disconnect()
+    elif pool is not None:
+        if (kept := vars(pool).pop(_KEPT, None)) is not None:
+            pool.release(kept.connection)
+        pool.disconnect(inuse_connections=False)
