@@ -12,6 +12,8 @@ from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.exceptions import JSONBufferError
 from django_jsonbuffer.store import clients
 
+from .pools import check_pool
+
 
 @register(Tags.caches)
 def check_cache(**kwargs: Any) -> list[CheckMessage]:
@@ -28,7 +30,8 @@ def check_cache(**kwargs: Any) -> list[CheckMessage]:
         clients.has_timeout(current.cache)
     except JSONBufferError as error:
         return [_unusable_cache(error)]
-    return [*_check_database(current.cache), *_check_client(current.cache)]
+    of_client = [*_check_client(current.cache), *check_pool(current)]
+    return [*_check_database(current.cache), *of_client]
 
 
 def _missing_alias(alias: str) -> CheckMessage:
