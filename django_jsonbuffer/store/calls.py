@@ -122,7 +122,7 @@ async def aexecute(bucket: Identity, *command: str, key: str) -> Any:
     around, pauses = sys.exception(), pauses_of(PATIENCE)
     while True:
         try:
-            return await client.execute_command(*command)
+            return await redis_asyncio.execute(client, *command)
         except BaseException as error:  # noqa: BLE001  (raised again as an error of this app)
             pause = pause_or_raise(
                 error, pauses, None, bucket.cache, bucket.name, key=key, around=around

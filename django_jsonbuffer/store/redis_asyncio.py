@@ -6,7 +6,7 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import Any, Final, Never, TypeAlias
 
 import redis.asyncio as aio
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -18,29 +18,46 @@ from .wire import Packed, on_the_wire, unpacked
 
 AsyncClient: TypeAlias = aio.Redis | aio.RedisCluster
 
+_MAY_CONTAIN_ANOTHER: Final = (RedisConnectionError, RedisClusterException)
+"""Errors into which redis-py may put another one."""
+
 
 async def execute_once(client: AsyncClient, *args: bytes | Packed, key: str) -> Any:
     """Run a command on the node of `key`, without the retries of the client.
 
     As :func:`.redis_blocking.execute_once`. If the task is cancelled, the connection is closed, so
     that no other command reads the reply.
-
-    Relies on the ``__cause__`` of an error that redis-py puts into another: it does so with the
-    refusal of a login on a unix socket, and with the last error of a cluster that has no node left.
     """
     try:
         if isinstance(client, aio.RedisCluster):
             return await _execute_in_cluster(client, args, key)
         return await _execute(client.connection_pool, args)
-    except (RedisConnectionError, RedisClusterException) as error:
-        cause = error.__cause__
-        if not isinstance(cause, RedisError):
-            raise
-        reason = cause.__context__  # raising it puts another one there
-        try:
-            raise cause
-        finally:
-            cause.__context__ = reason
+    except _MAY_CONTAIN_ANOTHER as error:
+        _raise_innermost(error)
+
+
+async def execute(client: AsyncClient, *command: str) -> Any:
+    """Run a command with the retries of the client. Raises the errors of :func:`execute_once`."""
+    try:
+        return await client.execute_command(*command)
+    except _MAY_CONTAIN_ANOTHER as error:
+        _raise_innermost(error)
+
+
+def _raise_innermost(error: Exception) -> Never:
+    """Raise the error that redis-py has put into this one, if there is one.
+
+    Relies on its ``__cause__``. Redis-py puts the refusal of a login on a unix socket into another
+    error, and the last error of a cluster that has no node left.
+    """
+    cause = error.__cause__
+    if not isinstance(cause, RedisError):
+        raise error
+    reason = cause.__context__  # raising it puts another one there
+    try:
+        raise cause
+    finally:
+        cause.__context__ = reason
 
 
 async def _execute(pool: Any, args: Sequence[bytes | Packed]) -> Any:
