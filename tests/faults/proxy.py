@@ -3,6 +3,7 @@
 import asyncio
 import math
 import random
+import ssl
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
@@ -89,10 +90,12 @@ class Proxy:
 
     Only chosen commands in a block ``with proxy.under(plan)`` are harmed. The proxy may start
     before its server, and outlive it. At its end it closes all connections and drops delayed parts.
+    With `tls`, its clients must use TLS.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, tls: ssl.SSLContext | None = None) -> None:
         self.server: Final[Mapping[str, Any]] = parse_url(url)
+        self._tls = tls
         self.port = 0
         self.course = _UNHARMED
         self._errors: list[Exception] = []
@@ -124,7 +127,7 @@ class Proxy:
     async def _listen(self) -> None:
         """Accept connections until the end. ``asyncio.run`` then cancels those that are open."""
         try:
-            listening = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+            listening = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
         except OSError as error:
             self._started.set_exception(error)
             return
