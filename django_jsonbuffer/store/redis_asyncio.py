@@ -64,6 +64,9 @@ async def _execute(pool: Any, args: Sequence[bytes | Packed]) -> Any:
     """Relies on ``get_connection()`` and ``release()`` of a pool, and on ``check_health()``."""
     connection = await pool.get_connection()
     try:
+        if _is_lost(connection):
+            await connection.disconnect(nowait=True)
+            await connection.connect()
         await connection.check_health()
         return await _reply(connection, on_the_wire(args))
     except ResponseError:
@@ -73,6 +76,16 @@ async def _execute(pool: Any, args: Sequence[bytes | Packed]) -> Any:
         raise
     finally:
         await pool.release(connection)
+
+
+def _is_lost(connection: Any) -> bool:
+    """Whether the server has closed the connection meanwhile.
+
+    A pool checks this itself, but since redis-py 8.0 not if the connection may get notifications of
+    maintenance, as all do by default. Relies on ``_reader`` of a connection.
+    """
+    reader = connection._reader
+    return reader is not None and (reader.at_eof() or reader.exception() is not None)
 
 
 async def _reply(connection: Any, pieces: Sequence[bytes | memoryview]) -> Any:
