@@ -1,13 +1,20 @@
-"""Use of the asyncio twin of a client."""
+"""Clients of the asyncio side of redis-py, and steps with them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
+
+import pytest
+import redis.asyncio as aio
+from redis.exceptions import RedisError
 
 from django_jsonbuffer.store.asyncio_twins import asyncio_twin
 from django_jsonbuffer.store.redis_asyncio import close, execute_once
 from django_jsonbuffer.store.wire import packed
 from tests.server import Redis
+
+TIMEOUT_SECONDS: Final = 0.2
 
 T = TypeVar("T")
 
@@ -37,3 +44,23 @@ async def info_of(twin: Any) -> Mapping[str, str]:
 
 def parsed(info: bytes) -> Mapping[str, str]:
     return dict(field.split("=", 1) for field in info.decode().split())
+
+
+@asynccontextmanager
+async def connected(
+    port: int = 1, *, pool: Any = aio.ConnectionPool, **options: Any
+) -> AsyncIterator[Any]:
+    """A client, whose connections are closed at the end."""
+    options = {"host": "127.0.0.1", "port": port, "socket_timeout": TIMEOUT_SECONDS, **options}
+    client = aio.Redis.from_pool(pool(**options))
+    try:
+        yield client
+    finally:
+        await close(client)
+
+
+async def failure_of(call: Awaitable[object]) -> Exception:
+    """The error of redis-py that a call raises."""
+    with pytest.raises(RedisError) as caught:
+        await call
+    return caught.value
