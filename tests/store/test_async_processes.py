@@ -1,0 +1,110 @@
+"""Connections of event loops when a process forks, and when it ends."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from django_jsonbuffer import Bucket
+from tests.server import Redis
+from tests.test_drain_buckets import environment
+
+
+async def append(*events: Any) -> None:
+    await asyncio.gather(*map(Bucket("orders").aappend, events))
+
+
+def connections(plain: Redis) -> set[str]:
+    return {each["id"] for each in plain.client_list()}
+
+
+def test_child_of_a_fork_has_connections_of_its_own(private_server: Redis) -> None:
+    """Also if it is forked within the loop. The parent goes on with its connections."""
+
+    async def main() -> None:
+        await append(1)
+        parents = connections(private_server)
+        if (pid := os.fork()) == 0:
+            appended_in_child()
+        while os.waitpid(pid, os.WNOHANG) == (0, 0):
+            await asyncio.sleep(0.01)
+        for number in range(2, 5):
+            await append(number)
+        assert parents <= connections(private_server)
+
+    asyncio.run(main())
+    stored = Bucket("orders").take()
+    assert sorted(map(str, stored)) == ["1", "2", "3", "4", "child"]
+
+
+def appended_in_child() -> None:
+    """Append in a loop of a child process, which then ends."""
+    try:
+        with suppress(RuntimeError):
+            asyncio.get_running_loop().stop()
+        asyncio._set_running_loop(None)
+        asyncio.run(append("child"))
+    finally:
+        os._exit(0)
+
+
+PROGRAM = """
+import asyncio
+import threading
+import django
+django.setup()
+from django_jsonbuffer import Bucket
+
+async def main():
+    await Bucket("orders").aappend(1)
+
+{run}
+"""
+
+RUNS = {
+    "loops closed": """
+asyncio.run(main())
+loop = asyncio.new_event_loop()
+loop.run_until_complete(main())
+loop.close()
+thread = threading.Thread(target=lambda: asyncio.run(main()))
+thread.start()
+thread.join()
+""",
+    "loop left open": """
+loop = asyncio.new_event_loop()
+loop.run_until_complete(main())
+""",
+    "exit within a loop": """
+async def leave():
+    await main()
+    raise SystemExit(0)
+asyncio.run(leave())
+""",
+    "exit while a thread runs a loop": """
+async def wait():
+    await main()
+    done.set()
+    await asyncio.sleep(60)
+done = threading.Event()
+threading.Thread(target=lambda: asyncio.run(wait()), daemon=True).start()
+done.wait()
+""",
+}
+
+
+@pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
+def test_process_ends_without_a_warning(client_of_server: Redis, run: str) -> None:
+    process = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", PROGRAM.format(run=run)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
+    assert set(Bucket("orders").take()) == {1}
