@@ -131,6 +131,32 @@ class TestLoop:
         server.wait_for_connections(len(before))
         assert Bucket("orders").take() == [1, "at the end"]
 
+    @pytest.mark.usefixtures("garbage")
+    def test_that_has_begun_to_close_gets_no_other_client(
+        self, server: Server, settings: Settings
+    ) -> None:
+        before = server.connections()
+
+        async def generator() -> Any:
+            try:
+                yield
+            finally:
+                await asyncio.sleep(0.05)  # the loop closes its client meanwhile
+                settings.CACHES = {**settings.CACHES}
+                assert client_of_loop(server.alias) is None
+                await append("at the end")
+
+        async def main() -> Any:
+            await append(1)
+            kept = generator()
+            await anext(kept)
+            return kept
+
+        kept = asyncio.run(main())
+        assert kept is not None
+        server.wait_for_connections(len(before))
+        assert Bucket("orders").take() == [1, "at the end"]
+
     def test_in_several_threads_at_once(self, server: Server) -> None:
         before = server.connections()
 
@@ -158,8 +184,10 @@ class TestSettings:
     ) -> None:
         async def main() -> None:
             await append(1)
-            first = client_of_loop(server.alias)
+            first, during = client_of_loop(server.alias), server.connections()
             settings.CACHES = {**settings.CACHES}
+            while during <= server.connections():
+                await asyncio.sleep(0.01)
             await append(2)
             assert client_of_loop(server.alias) is not first
             await asyncio.sleep(0.1)

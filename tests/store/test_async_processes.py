@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from django_jsonbuffer import Bucket
 from tests.server import Redis
 from tests.test_drain_buckets import environment
+from tests.test_embedded_redis import wait_until
 
 
 async def append(*events: Any) -> None:
@@ -28,8 +29,7 @@ def test_child_of_a_fork_has_connections_of_its_own(private_server: Redis) -> No
     async def main() -> None:
         await append(1)
         parents = connections(private_server)
-        if (pid := os.fork()) == 0:
-            appended_in_child()
+        pid = forked(appended_in_child)
         while os.waitpid(pid, os.WNOHANG) == (0, 0):
             await asyncio.sleep(0.01)
         for number in range(2, 5):
@@ -41,15 +41,35 @@ def test_child_of_a_fork_has_connections_of_its_own(private_server: Redis) -> No
     assert sorted(map(str, stored)) == ["1", "2", "3", "4", "child"]
 
 
+def test_child_of_a_fork_keeps_no_connection_of_its_parent_open(private_server: Redis) -> None:
+    before, reading, writing = connections(private_server), *os.pipe()
+
+    async def main() -> int:
+        await append(1)
+        return forked(lambda: os.read(reading, 1))
+
+    pid = asyncio.run(main())
+    wait_until(lambda: connections(private_server) <= before)
+    os.write(writing, b".")
+    os.waitpid(pid, 0)
+    os.close(reading)
+    os.close(writing)
+
+
+def forked(call: Callable[[], object]) -> int:
+    """The id of a child process that makes the call."""
+    if (pid := os.fork()) == 0:
+        try:
+            call()
+        finally:
+            os._exit(0)
+    return pid
+
+
 def appended_in_child() -> None:
-    """Append in a loop of a child process, which then ends."""
-    try:
-        with suppress(RuntimeError):
-            asyncio.get_running_loop().stop()
-        asyncio._set_running_loop(None)
-        asyncio.run(append("child"))
-    finally:
-        os._exit(0)
+    """Append in a loop of a child process, in which the loop of its parent does not run."""
+    asyncio._set_running_loop(None)
+    asyncio.run(append("child"))
 
 
 PROGRAM = """
