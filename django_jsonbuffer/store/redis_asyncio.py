@@ -4,7 +4,7 @@
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final, Never, TypeAlias
 
@@ -38,8 +38,11 @@ async def execute_once(client: AsyncClient, *args: bytes | Packed, key: str) -> 
 
 async def execute(client: AsyncClient, *command: str) -> Any:
     """Run a command with the retries of the client. Raises the errors of :func:`execute_once`."""
+    execute: Any = client.execute_command
     try:
-        return await client.execute_command(*command)
+        if isinstance(client, aio.RedisCluster):
+            return await _with_all_nodes(client, execute(*command))
+        return await execute(*command)
     except _MAY_CONTAIN_ANOTHER as error:
         _raise_innermost(error)
 
@@ -122,7 +125,22 @@ async def _execute_in_cluster(
     await client.initialize()
     execute: Any = client.execute_command
     node: Any = client.get_node_from_key(key)
-    return await execute(*unpacked(args), **AS_BYTES, target_nodes=node)
+    call = execute(*unpacked(args), **AS_BYTES, target_nodes=node)
+    return await _with_all_nodes(client, call)
+
+
+async def _with_all_nodes(client: aio.RedisCluster, call: Awaitable[Any]) -> Any:
+    """The result of a call of a cluster client, which still knows all its nodes after an error.
+
+    That of redis-py 7.1 and older forgets a node that it cannot reach. Without any node it could
+    never connect again. Relies on ``startup_nodes``.
+    """
+    nodes = dict(client.nodes_manager.startup_nodes)
+    try:
+        return await call
+    except (RedisError, RedisClusterException):
+        client.nodes_manager.startup_nodes = nodes | client.nodes_manager.startup_nodes
+        raise
 
 
 async def close(client: AsyncClient) -> None:
@@ -174,6 +192,8 @@ def _connections(client: Any) -> Iterator[Any]:
         yield from _connections(sentinel_client)
 
 
-def _nodes(client: Any) -> set[Any]:
+def _nodes(client: Any) -> Iterable[Any]:
+    """The nodes of a cluster client, each once. Those of redis-py 7.1 and older have no hash."""
     nodes = client.nodes_manager
-    return {*nodes.nodes_cache.values(), *nodes.startup_nodes.values()}
+    both = [*nodes.nodes_cache.values(), *nodes.startup_nodes.values()]
+    return {id(node): node for node in both}.values()
