@@ -126,5 +126,7 @@ def test_process_ends_without_a_warning(client_of_server: Redis, run: str) -> No
         text=True,
         timeout=30,
     )
-    assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
+    # On a busy machine, asyncio says how long each step took.
+    errors = [line for line in process.stderr.splitlines() if not line.startswith("Executing ")]
+    assert (process.returncode, process.stdout, errors) == (0, "", [])
     assert set(Bucket("orders").take()) == {1}

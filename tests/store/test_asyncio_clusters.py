@@ -37,6 +37,13 @@ def nodes() -> Iterator[list[EmbeddedRedis]]:
         yield nodes
 
 
+@pytest.fixture(scope="module")
+def lone() -> Iterator[tuple[EmbeddedRedis, Proxy]]:
+    """The node of a cluster that has no other, and its proxy."""
+    with cluster() as [node], Proxy(node.url) as proxy:
+        yield node, proxy
+
+
 def port_of(node: EmbeddedRedis) -> int:
     with client_of(node) as plain:
         return int(plain.config_get("port")["port"])
@@ -144,9 +151,11 @@ def move_slot(key: str, nodes: list[EmbeddedRedis]) -> None:
 
 class TestLostNode:
     @pytest.fixture
-    def client(self) -> Iterator[tuple[Redis, Proxy, Redis]]:
-        """Of one node behind a proxy; and the proxy, and a client that connects directly."""
-        with cluster() as [node], Proxy(node.url) as proxy, client_of(node) as plain:
+    def client(self, lone: tuple[EmbeddedRedis, Proxy]) -> Iterator[tuple[Redis, Proxy, Redis]]:
+        """A client that connects through the proxy; and the proxy, and one that does not."""
+        node, proxy = lone
+        with client_of(node) as plain:
+            plain.flushall()
             plain.config_set("cluster-announce-port", proxy.port)
             starts = [ClusterNode("127.0.0.1", each) for each in (proxy.port, port_of(node))]
             with redis.RedisCluster(startup_nodes=starts, dynamic_startup_nodes=False) as client:
