@@ -20,7 +20,7 @@ from tests.cluster import cluster
 from tests.faults.clients import OPTIONS
 from tests.faults.proxy import Cut, Proxy, at_first
 from tests.server import Redis
-from tests.store.twins import incremented, info_of, with_twin
+from tests.store.twins import incremented, info_of, run_and_close, with_twin
 from tests.test_embedded_redis import client_of
 
 
@@ -70,6 +70,28 @@ class TestTwin:
         assert info["user"] == options.get("username", "default")
         assert info["name"] == options.get("client_name", "")
         assert info["resp"] == str(options.get("protocol", info["resp"]))
+
+    def test_treats_its_nodes_as_the_client_does(self, nodes: list[EmbeddedRedis]) -> None:
+        def same(address: Any) -> Any:
+            return address
+
+        options: dict[str, Any] = {"require_full_coverage": False, "dynamic_startup_nodes": False}
+        options["address_remap"] = same
+
+        async def policy(twin: Any) -> tuple[Any, ...]:
+            manager = twin.nodes_manager
+            known = manager.require_full_coverage, manager._dynamic_startup_nodes
+            return *known, manager.address_remap, twin.reinitialize_steps
+
+        with redis.RedisCluster(host="127.0.0.1", port=port_of(nodes[0]), **options) as client:
+            assert with_twin(client, policy) == (False, False, same, 0)
+
+    def test_is_closed_with_a_loop_that_closes_nothing(
+        self, nodes: list[EmbeddedRedis], use_cache: Callable[..., str]
+    ) -> None:
+        use_cache(f"redis://127.0.0.1:{port_of(nodes[0])}/0", OPTIONS=OPTIONS["RedisCluster"])
+        run_and_close(Bucket("orders").aappend(1))
+        assert Bucket("orders").take() == [1]
 
     def test_goes_to_the_node_of_the_key(self, nodes: list[EmbeddedRedis]) -> None:
         async def increment(twin: Any) -> list[Any]:

@@ -20,8 +20,8 @@ from example_project.embedded_redis import EmbeddedRedis
 from tests.faults.proxy import Proxy
 from tests.sentinel import SERVICE, name_primary, sentinel, server_with_port
 from tests.server import Redis
-from tests.store.twins import info_of, with_twin
-from tests.test_embedded_redis import client_of
+from tests.store.twins import info_of, run_and_close, with_twin
+from tests.test_embedded_redis import client_of, wait_until
 from tests.tls import Authority, tls_port
 
 LOGIN = {"username": "site", "password": "s3cret"}
@@ -89,6 +89,18 @@ class TestTLS:
                 assert asyncio.run(append(2 * number, 2 * number + 1)) == set()
         plain.execute_command("SELECT", 0)
         assert plain.info("keyspace").keys() == {"db1"}
+
+    def test_is_closed_with_a_loop_that_closes_nothing(
+        self,
+        embedded: tuple[EmbeddedRedis, int],
+        plain: Redis,
+        authority: Authority,
+        use_cache: Callable[..., str],
+    ) -> None:
+        with tls_port(embedded[0].url, authority) as port:
+            use_cache(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={authority.file}")
+            run_and_close(bucket().aappend(1))
+            wait_until(lambda: len(plain.client_list()) == 1)
 
     def test_refuses_a_server_of_another_authority(
         self,
@@ -187,8 +199,7 @@ class TestSentinel:
             asyncio.run(main(plain_of_other))
 
     def test_primary_that_it_does_not_know_is_an_outage(self, of_sentinel: None) -> None:
-        error = failure_of_append()
-        assert "No master found" in str(error)
+        assert "No master found" in str(failure_of_append())
 
     def test_twin_has_the_settings_of_the_manager(self) -> None:
         options: dict[str, Any] = {"min_other_sentinels": 2, "force_master_ip": "127.0.0.2"}
@@ -201,7 +212,13 @@ class TestSentinel:
         async def its_manager(twin: Any) -> Any:
             return twin.connection_pool.sentinel_manager
 
+        async def its_pool(twin: Any) -> tuple[bool, bool]:
+            return twin.connection_pool.is_master, twin.connection_pool.check_connection
+
+        with manager.slave_for(SERVICE, check_connection=True) as client:
+            assert with_twin(client, its_pool) == (False, True)
         with manager.master_for(SERVICE) as client:
+            assert with_twin(client, its_pool) == (True, False)
             twin = with_twin(client, its_manager)
         assert (twin.min_other_sentinels, twin._force_master_ip) == (2, "127.0.0.2")
         sentinels = [each.connection_pool.connection_kwargs for each in twin.sentinels]
@@ -211,10 +228,7 @@ class TestSentinel:
 
 @pytest.mark.parametrize(
     "options",
-    [
-        {"connection_class": OwnConnection},
-        {"redis_connect_func": Connection.on_connect},
-    ],
+    [{"connection_class": OwnConnection}, {"redis_connect_func": Connection.on_connect}],
     ids=["class", "function"],
 )
 def test_class_of_a_project_lets_a_thread_append(

@@ -1,7 +1,8 @@
 """Clients of the asyncio side of redis-py, and steps with them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
@@ -9,6 +10,7 @@ import pytest
 import redis.asyncio as aio
 from redis.exceptions import RedisError
 
+from django_jsonbuffer.store.async_clients import _abandon_those_of_closed_loops
 from django_jsonbuffer.store.asyncio_twins import asyncio_twin
 from django_jsonbuffer.store.redis_asyncio import close, execute_once
 from django_jsonbuffer.store.wire import packed
@@ -31,6 +33,18 @@ def with_twin(client: Redis, use: Callable[[Any], Awaitable[T]]) -> T:
             await close(twin)
 
     return asyncio.run(main())
+
+
+def run_and_close(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run a loop, and close it without its asynchronous generators.
+
+    A connection that nobody has closed warns when it is garbage, and so fails the test.
+    """
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(coroutine)
+    loop.close()
+    _abandon_those_of_closed_loops()
+    gc.collect()
 
 
 async def incremented(twin: Any, key: str = "key") -> Any:
