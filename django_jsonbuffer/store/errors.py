@@ -1,5 +1,6 @@
 """Calls to the client. Their errors become errors of this app, here and nowhere else."""
 
+import os
 import random
 import re
 import sys
@@ -27,6 +28,13 @@ Answer = TypeVar("Answer")
 
 PATIENCE: Final = timedelta(seconds=5)
 """How long a call waits for a connection if all connections of the pool are in use."""
+
+_PAUSE_PER_WAITER_SECONDS: Final = 0.0005
+_waiters: Final[set[object]] = set()
+"""Callers in this process that wait for a connection."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_waiters.clear)
 
 DRIVER_ERRORS: Final = (redis.exceptions.RedisError, redis.exceptions.RedisClusterException)
 
@@ -103,11 +111,20 @@ def pause_or_raise(
 
 
 def pauses_of(patience: timedelta) -> Iterator[float]:
-    """Pauses in seconds, a little longer each time, until the patience is over."""
-    ends_at, pause_seconds = time.monotonic() + patience.total_seconds(), 0.001
-    while time.monotonic() < ends_at:
-        yield pause_seconds * random.uniform(0.5, 1)
-        pause_seconds = min(pause_seconds * 2, 0.02)
+    """Pauses in seconds, a little longer each time, until the patience is over.
+
+    The more callers wait, the longer each pauses, so that they do not keep the process from those
+    who have a connection.
+    """
+    ends_at, pause_seconds, waiter = time.monotonic() + patience.total_seconds(), 0.001, object()
+    _waiters.add(waiter)
+    try:
+        while (left_seconds := ends_at - time.monotonic()) > 0:
+            longest = max(pause_seconds, len(_waiters) * _PAUSE_PER_WAITER_SECONDS)
+            yield min(longest * random.uniform(0.5, 1), left_seconds)
+            pause_seconds = min(pause_seconds * 2, 0.02)
+    finally:
+        _waiters.discard(waiter)
 
 
 def _ours(

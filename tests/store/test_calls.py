@@ -13,6 +13,7 @@ from django_jsonbuffer.catalog import histories, known_buckets, statuses
 from django_jsonbuffer.exceptions import AppendUndecided, BufferUnavailable
 from django_jsonbuffer.store import dead_letters
 from django_jsonbuffer.store.clients import clients
+from django_jsonbuffer.store.errors import pauses_of
 from django_jsonbuffer.store.store import Store
 from tests.server import Redis
 from tests.store.steps import append, bury, claimed
@@ -89,6 +90,17 @@ class TestPool:
 
         at_once([close, append])
         assert bucket.take() == [*range(200)]
+
+    def test_is_asked_less_often_the_more_callers_wait_for_it(self) -> None:
+        alone = next(pauses_of(timedelta(seconds=5)))
+        waiting = [pauses_of(timedelta(seconds=5)) for _ in range(200)]
+        assert max(map(next, waiting)) > 20 * alone
+        waiting.clear()
+        assert next(pauses_of(timedelta(seconds=5))) <= 0.001
+
+    def test_is_asked_until_the_patience_is_over(self) -> None:
+        waiting = [pauses_of(timedelta(seconds=0.02)) for _ in range(500)]
+        assert max(map(next, waiting)) <= 0.02
 
 
 class TestFailure:
