@@ -56,6 +56,7 @@ class Line:
                 self._leave(place)  # another interrupt must not strand the threads in line
                 raise
             finally:
+                place.trip = None  # it refers to the place, and so would wait for a collection
                 self._threads.discard(thread)
 
     def _stand_in_line(self, place: Place) -> None:

@@ -1,5 +1,6 @@
 """Group commit: threads that append to one bucket at the same time."""
 
+import gc
 import logging
 import os
 import signal
@@ -378,3 +379,20 @@ def test_append_fails_fast_while_another_finds_out_whether_redis_is_back(
     with pytest.raises(BufferUnavailable, match="not tried again"):
         bucket.append(2)
     assert time.monotonic() - began < 1
+
+
+def test_append_leaves_nothing_for_the_garbage_collector(client_of_server: Redis) -> None:
+    bucket = Bucket("orders")
+
+    def objects() -> int:
+        return sum(isinstance(each, trips.Place | trips.Trip) for each in gc.get_objects())
+
+    bucket.append(1)
+    gc.collect()
+    gc.disable()
+    try:
+        before = objects()
+        bucket.append(2)
+        assert objects() == before
+    finally:
+        gc.enable()
