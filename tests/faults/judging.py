@@ -135,6 +135,8 @@ class Past:
     stored: dict[Stamp, list[int]] = field(default_factory=dict)
     dropped: dict[Stamp, list[int]] = field(default_factory=dict)
     """Events that an append dropped, as the newest ones."""
+    events: set[int] = field(default_factory=set)
+    """All events that were stored or dropped."""
     last: dict[str, Stamp] = field(default_factory=dict)
     """The last append of each producer."""
     batches: dict[str, Batch] = field(default_factory=dict)
@@ -253,6 +255,8 @@ class Judge:
         self.is_late_copy = False
         """Whether this command is a late copy. If it comes in the same millisecond of the clock as
         before the server was set back, it can seal another batch with the same token."""
+        self.refused: set[int] = set()
+        """Events whose caller knows that they are not stored."""
         self.processed: set[tuple[str, str]] = set()
         """Pairs of worker and batch id."""
         self.events_processed: set[int] = set()
@@ -332,12 +336,16 @@ class Judge:
         expected = call.expected(before, held, last=self.past.last.get(call.stamp.producer))
         outcome, *_, dropped = reply if isinstance(reply, list) else (reply, 0)
         check(outcome.decode() == expected.outcome, f"an append was not {expected.outcome}")
+        check(call.events == sorted(call.events), "the events of one call are out of order")
         check(dropped == len(expected.dropped), "what was dropped was counted wrong")
         check(after.row == expected.row, "an append was not whole, or not at the end")
         check(after.open == expected.open, "a batch was sealed too early, or too late")
         check(before.dead == after.dead, "dead letters were changed")
         if outcome in (b"stored", b"dropped"):
             check(call.stamp not in self.past.stored, "an append was stored twice")
+            check(self.past.events.isdisjoint(call.events), "an event was stored twice")
+            check(self.refused.isdisjoint(call.events), "an event was stored after its refusal")
+            self.past.events |= {*call.events}
             self.past.last[call.stamp.producer] = call.stamp
         if outcome == b"stored":
             self.past.stored[call.stamp] = call.events

@@ -4,9 +4,10 @@ sets its clock, and takes permissions away.
 
 A schedule is a random sequence of steps. Its seed determines all of it. Producers and workers are
 as simple as possible, and every command is one of :class:`Store`. Workers end a batch in all
-possible ways, and one of them is :class:`Failures`, with its own decisions. Between them and the
-server is a network that loses requests and replies, and delivers late copies. After each command
-that the server has carried out, a judge compares the contents of Redis with those before.
+possible ways, and one of them is :class:`Failures`, with its own decisions. In more than half of
+the schedules, tasks and threads append in groups as well: see :mod:`.processes`. Between them and
+the server is a network that loses requests and replies, and delivers late copies. After each
+command that the server has carried out, a judge compares the contents of Redis with those before.
 
 The clock of the server stands still, except in the steps that set it or let time pass. So a server
 that loses its last writes gives the same ids again.
@@ -56,6 +57,7 @@ from django_jsonbuffer.store.scripts import Script
 from django_jsonbuffer.store.status import read_status
 from django_jsonbuffer.store.store import Store
 from tests.clock import Clock, server_with_clock
+from tests.faults import grouping
 from tests.faults.judging import LEASE, REJECTED, Judge, Past, Violation, check, size
 from tests.server import Redis
 
@@ -147,9 +149,14 @@ class Network(Store):
     ) -> Any:
         return self._send(script, keys, *args)
 
+    def fate(self) -> float:
+        """A number that decides which way of a command is lost: below 0.08 the way there, below 0.2
+        the way back."""
+        return self.chance.random() if self.is_faulty else 1.0
+
     def _send(self, script: Script, keys: list[str], *args: Any) -> Any:
         self.sent.append((script, keys, args))
-        fate = self.chance.random() if self.is_faulty else 1.0
+        fate = self.fate()
         if fate < 0.08:
             raise Lost("request")
         reply = self._carry_out(script, keys, *args)
@@ -166,14 +173,21 @@ class Network(Store):
             self._judge.is_late_copy = False
 
     def _carry_out(self, script: Script, keys: list[str], *args: Any) -> Any:
+        answer = self.answer(script, keys, *args)
+        if isinstance(answer, BufferUnavailable):
+            raise Lost("refused")
+        return answer
+
+    def answer(self, script: Script, keys: list[str], *args: Any) -> Any:
+        """The reply of the server, or its refusal."""
         try:
             if script is scripts.APPEND:
                 reply = finish(run_once(self.identity, script, (*keys,), args))
             else:
                 reply = super().run(script, keys, *args)
-        except BufferUnavailable as error:
-            self._judge.hear_of_refusal(script, is_full=isinstance(error, BufferOutOfMemory))
-            raise Lost("refused") from None
+        except BufferUnavailable as refusal:
+            self._judge.hear_of_refusal(script, is_full=isinstance(refusal, BufferOutOfMemory))
+            return refusal
         self._judge.hear(script, args, reply)
         return reply
 
@@ -246,10 +260,8 @@ class Call:
             check(self.stamp not in run.judge.past.stored, "what was refused is stored")
             self.is_decided = True
             return True
-        past = run.judge.past
-        check(self.stamp in past.stored or self.stamp in past.dropped, "confirmed and not stored")
         self.is_decided = True
-        run.confirmed[self.stamp] = self.events
+        run.confirm(self.events)
         return True
 
 
@@ -430,7 +442,6 @@ class Snapshot:
 
     keys: dict[str, tuple[bytes, int]]
     past: Past
-    confirmed: set[Stamp]
     now_ms: int
     """What the clock of the server showed."""
 
@@ -455,13 +466,27 @@ class Schedule:
         self.max_pending_bytes = self.chance.choice([None, None, None, 15, 30])
         self.overflow = self.chance.choice(["raise", "drop_newest", "drop_oldest"])
         self.undecided: list[Call] = []
-        self.confirmed: dict[Stamp, list[int]] = {}
-        self.lost: set[Stamp] = set()
-        """Stamps of appends that were confirmed, and that the server then lost."""
+        self.confirmed: set[int] = set()
+        """Events whose append has succeeded, as far as its caller knows."""
+        self.lost: set[int] = set()
+        """Events that were stored, and that the server then lost."""
         self._events = 0
         self._snapshot: Snapshot | None = None
         self._has_forgotten = False
         self._producers = [Appending(self) for _ in range(2)]
+        self._has_groups = self.chance.random() < 0.6
+        self.grouping = grouping.Grouping(self, self._options())
+        self.grouping.begin()
+
+    def _options(self) -> Options:
+        return Options(
+            batch_size=BATCH_SIZE,
+            batch_bytes=self.batch_bytes,
+            max_pending=self.max_pending,
+            max_pending_bytes=self.max_pending_bytes,
+            overflow=self.overflow,
+            append_timeout=self.chance.choice([NOW, timedelta(milliseconds=100)]),
+        )
 
     def tell(self, line: str) -> None:
         self._trace.append(line)
@@ -475,6 +500,12 @@ class Schedule:
         self._events += count
         return [*range(self._events - count, self._events)]
 
+    def confirm(self, events: list[int]) -> None:
+        """The caller of an append learns that its events are stored."""
+        known = self.judge.past.events | self.lost
+        check(known.issuperset(events), "confirmed and not stored")
+        self.confirmed |= {*events}
+
     @contextmanager
     def without_faults(self) -> Iterator[None]:
         was_faulty, self.store.is_faulty = self.store.is_faulty, False
@@ -486,18 +517,23 @@ class Schedule:
         try:
             self._arena.clock.stop(BEGINNING)
             self.judge.look()
-            for _ in range(self.chance.randint(10, 40)):
+            for _ in range(self.chance.randint(10, 40) * (2 if self._has_groups else 1)):
                 self._step()
             self._finish()
         finally:
+            self.grouping.close()
             self._make_room()
             self._allow()
             self._plain.delete(*self._keys())
 
     def _step(self) -> None:
-        what = self.chance.choices(*zip(*STEPS.items(), strict=True))[0]
+        steps = STEPS | grouping.STEPS if self._has_groups else STEPS
+        what = self.chance.choices(*zip(*steps.items(), strict=True))[0]
         self.tell(what)
-        getattr(self, f"_{what}")()
+        if what in grouping.STEPS:
+            self.grouping.step(what)
+        else:
+            getattr(self, f"_{what}")()
 
     def _append(self) -> None:
         self.chance.choice(self._producers).step()
@@ -629,7 +665,6 @@ class Schedule:
                 if dumped is not None
             },
             copy.deepcopy(self.judge.past),
-            set(self.confirmed),
             self.judge.now_ms,
         )
 
@@ -650,10 +685,10 @@ class Schedule:
             for key, (dumped, ttl) in self._snapshot.keys.items():
                 pipeline.restore(key, ttl, dumped)
             pipeline.execute()
+        self.lost |= self.judge.past.events - self._snapshot.past.events
         self.judge.past = copy.deepcopy(self._snapshot.past)
         self.judge.old_ids |= self.judge.contents.keys()
         self.judge.step_clock(is_back=True)
-        self.lost |= self.confirmed.keys() - self._snapshot.confirmed
         self.judge.state = self.judge.look()
 
     def _count(self) -> None:
@@ -715,10 +750,12 @@ class Schedule:
         self._make_room()
         self._allow()
         pending.resume(self.store)
+        self.grouping.finish()
         self._count()
         for call in self.undecided:
             call.send(self, is_last=True)
         self._drain()
+        self.grouping.settle()
         if self.judge.state.dead:
             dead_letters.replay(self.store, [*self.judge.state.dead])
         self._drain()
@@ -726,11 +763,9 @@ class Schedule:
         check(not self.judge.state.all, "something is left for ever")
         past = self.judge.past
         accounted = self.judge.events_processed | past.oldest | past.misnamed
-        for stamp, events in self.confirmed.items():
-            if stamp in self.lost and stamp not in past.stored:
-                continue
-            if stamp not in past.dropped:
-                check(set(events) <= accounted, "a confirmed event was lost")
+        dropped = {event for events in past.dropped.values() for event in events}
+        gone = dropped | (self.lost - past.events)
+        check(self.confirmed <= accounted | gone, "a confirmed event was lost")
         for stamp, events in past.stored.items():
             check(set(events) <= accounted, f"an event of {stamp} was lost")
         self._check_totals()

@@ -1,13 +1,19 @@
 """No schedule breaks a promise: see :mod:`tests.faults.schedules`."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.scale import scale
-from tests.faults.schedules import Arena, arena, search
+from django_jsonbuffer.appending import trips
+from django_jsonbuffer.appending.producers import Once, Producer
+from django_jsonbuffer.store.links import Link
+from tests.faults.judging import Violation
+from tests.faults.scale import report, scale
+from tests.faults.schedules import Arena, Schedule, arena, search
 
 PORTIONS = 20
+FEW = range(60)
 
 
 @pytest.fixture
@@ -20,3 +26,42 @@ def ground() -> Iterator[Arena]:
 def test_search(ground: Arena, portion: int) -> None:
     size = scale(full=20_000, short=1_000) // PORTIONS
     search(ground, range(portion * size, (portion + 1) * size))
+
+
+class TestGroups:
+    def test_meet_all_faults(self, ground: Arena) -> None:
+        tally = Counter[str]()
+        for seed in FEW:
+            schedule = Schedule(ground, seed)
+            schedule.run()
+            tally += schedule.grouping.tally
+        report("groups in schedules", **tally)
+        assert set(tally) == {
+            *("calls", "groups", "groups without an answer", "groups that were refused"),
+            *("retries", "interrupts", "kills"),
+        }
+
+    def test_that_are_sent_again_under_another_stamp_are_found(
+        self, ground: Arena, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def send_again(once: Once, link: Link) -> None:
+            await once._call(link, Producer().next_stamp())
+
+        monkeypatch.setattr(Once, "_send_again", send_again)
+        with pytest.raises(Violation, match=r"two places|stored twice"):
+            search(ground, FEW)
+
+    def test_that_are_confirmed_before_their_reply_are_found(
+        self, ground: Arena, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        make = trips.Trip.make
+
+        async def confirm_and_make(trip: trips.Trip, link: Link) -> None:
+            for place in trip.places:
+                if place.result is not None and not place.result.done():
+                    place.result.set_result(None)
+            await make(trip, link)
+
+        monkeypatch.setattr(trips.Trip, "make", confirm_and_make)
+        with pytest.raises(Violation, match="confirmed and not stored"):
+            search(ground, FEW)
