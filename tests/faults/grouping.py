@@ -15,7 +15,7 @@ STEPS: Final = {
     "join": 25,
     "go_on": 50,
     "settle": 8,
-    "interrupt": 4,
+    "interrupt": 6,
     "kill": 1.5,
     "cut": 3,
     "clone_process": 2,

@@ -5,6 +5,7 @@ the true time, which the clock of the server does not always show.
 """
 
 import json
+import math
 import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -183,6 +184,8 @@ class AppendCall(NamedTuple):
 
     @classmethod
     def of(cls, args: Sequence[Any]) -> "AppendCall":
+        if isinstance(args[0], int):
+            return cls._of_earlier_version(args)
         limits, producer, stamp, _, _, *splices = args
         [packed] = limits.args
         _, *bounds = struct.unpack("<5d", packed[:40])
@@ -197,6 +200,20 @@ class AppendCall(NamedTuple):
             overflow=packed[40:].decode(),
             stamp=Stamp(producer.decode(), int(number), nonce),
             parts=parts,
+        )
+
+    @classmethod
+    def _of_earlier_version(cls, args: Sequence[Any]) -> "AppendCall":
+        """See :mod:`.earlier`."""
+        _, batch_size, batch_bytes, pending, pending_bytes, overflow, number, its, *rest = args
+        return cls(
+            batch_size=batch_size,
+            batch_bytes=batch_bytes,
+            max_pending=pending or math.inf,
+            max_pending_bytes=pending_bytes or math.inf,
+            overflow=overflow,
+            stamp=Stamp(its.partition("_")[0], number, its.partition("_")[2]),
+            parts=[json.loads(b"[" + splice[1:]) for splice in rest[2:]],
         )
 
     @property
@@ -289,7 +306,7 @@ class Judge:
     def hear_of_refusal(self, script: Script, *, is_full: bool) -> None:
         if is_full:
             check(self.is_full, "a server with memory refused")
-            is_refused = script in (scripts.APPEND, scripts.REPLAY)
+            is_refused = script.name in (scripts.APPEND.name, scripts.REPLAY.name)
             check(is_refused, f"a full server refused to {script.name}")
         else:
             check(self.forbidden, "a user with all permissions was refused")

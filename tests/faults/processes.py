@@ -140,7 +140,7 @@ class Process:
         if self._has_threads:
             able = [*self._crew.paused]
         elif self._line._sender is not None and not self._line._sender.done():
-            able.append(self._line._sender)
+            able += [self._line._sender] * len(able)
         if able:
             self._run.grouping.tally["interrupts"] += 1
             with self._running():
