@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from tests.faults.schedules import Schedule
 
 STEPS: Final = {
-    "join": 25,
-    "go_on": 50,
-    "settle": 8,
-    "interrupt": 6,
-    "kill": 1.5,
-    "cut": 3,
-    "clone_process": 2,
+    "join": 40,
+    "go_on": 110,
+    "settle": 14,
+    "interrupt": 10,
+    "cut": 5,
+    "clone_process": 3,
+    "kill": 2,
 }
 """The steps of groups, and how likely each is."""
 
@@ -74,10 +74,15 @@ class Grouping:
 
     def note_call(self, events: list[int]) -> bool:
         """Count a call. Returns whether it has the events of several appends."""
-        is_group = len(self.first_events.intersection(events)) > 1
         self.tally["calls"] += 1
-        self.tally["groups"] += is_group
-        return is_group
+        self.tally["groups"] += self._is_group(events)
+        return self._is_group(events)
+
+    def note_late_copy(self, events: list[int]) -> None:
+        self.tally["late copies of groups"] += self._is_group(events)
+
+    def _is_group(self, events: list[int]) -> bool:
+        return len(self.first_events.intersection(events)) > 1
 
     def finish(self) -> None:
         for process in self._processes:

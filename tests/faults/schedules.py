@@ -59,7 +59,7 @@ from django_jsonbuffer.store.store import Store
 from tests.clock import Clock, server_with_clock
 from tests.faults import grouping
 from tests.faults.earlier import EarlierStore
-from tests.faults.judging import LEASE, REJECTED, Judge, Past, Violation, check, size
+from tests.faults.judging import LEASE, REJECTED, AppendCall, Judge, Past, Violation, check, size
 from tests.server import Redis
 
 HEARTBEAT: Final = timedelta(seconds=10)
@@ -165,14 +165,18 @@ class Network(Store):
             raise Lost("reply")
         return reply
 
-    def deliver_late_copy(self) -> None:
-        if self.sent:
-            of_late = self.sent[-4:] if self.chance.random() < 0.5 else self.sent
-            script, keys, args = self.chance.choice(of_late)
-            self._judge.is_late_copy = True
-            with suppress(Lost):
-                self._carry_out(script, keys, *args)
-            self._judge.is_late_copy = False
+    def deliver_late_copy(self) -> list[int]:
+        """Let a copy of an earlier command arrive. Returns its events, if it is an append."""
+        appends = [command for command in self.sent if command[0] is scripts.APPEND]
+        sent = appends if appends and self.chance.random() < 0.3 else self.sent
+        if not sent:
+            return []
+        script, keys, args = self.chance.choice(sent[-4:] if self.chance.random() < 0.5 else sent)
+        self._judge.is_late_copy = True
+        with suppress(Lost):
+            self._carry_out(script, keys, *args)
+        self._judge.is_late_copy = False
+        return AppendCall.of(args).events if script is scripts.APPEND else []
 
     def _carry_out(self, script: Script, keys: list[str], *args: Any) -> Any:
         answer = self.answer(script, keys, *args)
@@ -525,7 +529,7 @@ class Schedule:
         try:
             self._arena.clock.stop(BEGINNING)
             self.judge.look()
-            for _ in range(self.chance.randint(10, 40) * (2 if self._has_groups else 1)):
+            for _ in range(self.chance.randint(10, 40) * (3 if self._has_groups else 1)):
                 self._step()
             self._finish()
         finally:
@@ -567,7 +571,7 @@ class Schedule:
         copy_.become_copy_of(original)
 
     def _late_copy(self) -> None:
-        self.store.deliver_late_copy()
+        self.grouping.note_late_copy(self.store.deliver_late_copy())
 
     def _fall_silent(self) -> None:
         self.chance.choice(self._workers).is_silent = True

@@ -156,6 +156,15 @@ class TestAppend:
         append(store, 3)
         assert pending.take(store) == [b"[3]"]
 
+    @pytest.mark.parametrize("size", [2, 4])
+    def test_spoilt_size_costs_no_event(
+        self, store: Store, client_of_server: Redis, size: int
+    ) -> None:
+        append(store, 1)
+        client_of_server.hset(store.keys.appends, "open", noted(1, b"[1]", size=size))
+        append(store, 2)
+        assert pending.take(store) == [b"[1,2]"]
+
     def test_many_threads_at_once(self, store: Store) -> None:
         def write(writer: int) -> None:
             for number in range(200):
