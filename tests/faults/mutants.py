@@ -26,7 +26,7 @@ from example_project.embedded_redis import EmbeddedRedis
 from tests.faults import mutated
 
 FOLDER: Final = Path(django_jsonbuffer.__file__).parent / "scripts"
-SEEDS: Final = 1000
+SEEDS: Final = 300
 TESTS: Final = [
     *("store/test_pieces", "store/test_fences", "store/test_outages", "store/test_clocks"),
     *("store/test_store", "store/test_status", "store/test_deliveries", "store/test_history"),

@@ -211,4 +211,6 @@ class Process:
         elif isinstance(outcome, asyncio.CancelledError | KeyboardInterrupt):
             self.undecided.append((events, error))
         else:
-            check(isinstance(outcome, BufferUnavailable), f"a retry raised {outcome!r}")
+            # Another process has the same producers, so that a retry could store twice.
+            is_refused = isinstance(outcome, BufferUnavailable) and self._run.grouping.has_copies
+            check(is_refused, f"a retry raised {outcome!r}")
