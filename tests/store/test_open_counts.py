@@ -54,6 +54,15 @@ class TestStatus:
         assert commands_of(client_of_server, lambda: append(store, 2, batch_size=None)) == known
         assert pending.take(store) == [array(1, 2).encode()]
 
+    def test_counters_of_another_type_let_nothing_be_noted(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        client_of_server.set(store.keys.open, array(1))
+        client_of_server.lpush(store.keys.stats, "foreign")
+        before = dump(client_of_server, prefix)
+        assert count_open(store).events == 2
+        assert dump(client_of_server, prefix) == before
+
     @pytest.mark.parametrize(
         ("value", "count"),
         [

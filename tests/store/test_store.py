@@ -215,6 +215,16 @@ class TestSeal:
             store.seal()
         assert dump(client_of_server, prefix) == before
 
+    def test_counters_of_another_type_let_no_foreign_value_be_copied(
+        self, store: Store, client_of_server: Redis, prefix: str
+    ) -> None:
+        client_of_server.set(store.keys.open, "rubbish")
+        client_of_server.lpush(store.keys.stats, "foreign")
+        before = dump(client_of_server, prefix)
+        with pytest.raises(KeyOccupied):
+            store.seal()
+        assert dump(client_of_server, prefix) == before
+
     def test_many_threads_at_once(self, store: Store) -> None:
         append(store, *range(10))
         at_once([store.seal] * 8)
