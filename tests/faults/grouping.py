@@ -1,6 +1,5 @@
 """Groups in a schedule: steps of processes in which several callers append at the same time."""
 
-import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
@@ -29,8 +28,6 @@ class Grouping:
     def __init__(self, run: "Schedule", options: Options) -> None:
         self._run = run
         self.options = options
-        self.loop = asyncio.new_event_loop()
-        self.loop.set_exception_handler(lambda *_: None)
         self.first_events: set[int] = set()
         """The first event of each append."""
         self.tally: Counter[str] = Counter()
@@ -96,4 +93,3 @@ class Grouping:
         self.violations.clear()
         for process in self._processes:
             process.kill()
-        self.loop.close()

@@ -23,6 +23,7 @@ from django_jsonbuffer.exceptions import (
     StampOvertaken,
 )
 from django_jsonbuffer.stamps import Stamp
+from django_jsonbuffer.store.keys import Identity
 from tests.faults.judging import check
 from tests.faults.turns import THREADING, Actor, Tasks, Threads, outcome_of
 from tests.faults.wires import Wire
@@ -50,14 +51,13 @@ class Process:
     def __init__(self, run: "Schedule", *, has_threads: bool) -> None:
         self._run = run
         self._has_threads = has_threads
-        self._crew: Any = Threads() if has_threads else Tasks(run.grouping.loop)
+        self._crew: Any = Threads() if has_threads else Tasks()
+        self._lines: dict[Identity, thread_lines.Line] = {}
         self._idle: list[Producer] = []
         self._settled: set[Stamp] = set()
         self._wire = Wire(run, self._crew)
         self.callers: list[Caller] = []
         self.undecided: list[tuple[list[int], AppendUndecided]] = []
-        with self._running():
-            self._line: Any = thread_lines.Line() if has_threads else task_lines.Line()
 
     @contextmanager
     def _running(self, *, is_alone: bool = False) -> Iterator[None]:
@@ -71,8 +71,8 @@ class Process:
             (thread_lines, "BLOCKING", blocking),
             (task_lines, "ASYNCIO", pausing),
             (thread_lines, "threading", THREADING),
-            (producers, "time", time),
-            (trips, "time", time),
+            (thread_lines, "_lines", self._lines),
+            *((module, "time", time) for module in (producers, trips, thread_lines, task_lines)),
         ]
         before = [(module, name, getattr(module, name)) for module, name, _ in values]
         idle = [*producers._idle]
@@ -97,9 +97,10 @@ class Process:
         self._run.grouping.first_events.add(events[0])
         encoded = [str(number).encode() for number in events]
         size = sum(map(len, encoded)) + len(encoded)
-        group = [Append(self._run.store, self._run.grouping.options, encoded, size, False, False)]
+        group = [Append(self._run.store, self._run.grouping.options, encoded, size)]
+        lines: Any = thread_lines if self._has_threads else task_lines
         with self._running():
-            self._begin(partial(self._line.failure_of, group), events)
+            self._begin(partial(lines.failure_of, group), events)
 
     def _begin(
         self, call: Callable[[], Any], events: list[int], undecided: AppendUndecided | None = None
@@ -139,8 +140,9 @@ class Process:
         able: list[Any] = [caller.actor for caller in self.callers]
         if self._has_threads:
             able = [*self._crew.paused]
-        elif self._line._sender is not None and not self._line._sender.done():
-            able += [self._line._sender] * len(able)
+        elif lines := task_lines._lines.get(self._crew.loop):
+            sender = lines[self._run.store.identity]._sender
+            able += [sender] * len(able) if sender and not sender.done() else []
         if able:
             self._run.grouping.tally["interrupts"] += 1
             with self._running():
@@ -152,6 +154,7 @@ class Process:
         self._wire.is_alive = False
         while self.go_on():
             pass
+        self._crew.close()
 
     def become_copy_of(self, other: "Process") -> None:
         """Go on as a snapshot of another process, which goes on too. Its idle producers remain."""

@@ -16,14 +16,15 @@ _TURNS: Final = 10
 
 
 class Tasks:
-    """The tasks of a process. All processes share one event loop, but only one runs at a time."""
+    """The tasks of a process, which has an event loop of its own."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.loop.set_exception_handler(lambda *_: None)
         self._paused: list[asyncio.Future[None]] = []
 
     async def pause(self) -> None:
-        future = self._loop.create_future()
+        future = self.loop.create_future()
         self._paused.append(future)
         try:
             await future
@@ -32,7 +33,7 @@ class Tasks:
                 self._paused.remove(future)
 
     def begin(self, call: Callable[[], Coroutine[Any, Any, Any]]) -> "asyncio.Task[Any]":
-        task = self._loop.create_task(call())
+        task = self.loop.create_task(call())
         self._run()
         return task
 
@@ -50,10 +51,13 @@ class Tasks:
         task.cancel()
         self._run()
 
+    def close(self) -> None:
+        self.loop.close()
+
     def _run(self) -> None:
         for _ in range(_TURNS):
-            self._loop.call_soon(self._loop.stop)
-            self._loop.run_forever()
+            self.loop.call_soon(self.loop.stop)
+            self.loop.run_forever()
 
 
 def outcome_of(task: "asyncio.Task[Any] | Actor") -> Any:
@@ -169,6 +173,9 @@ class Threads:
             self.paused.remove(actor)
             actor.go_on()
         return bool(able)
+
+    def close(self) -> None:
+        """Nothing is left when all threads are over."""
 
     def interrupt(self, actor: Actor) -> None:
         self.paused.remove(actor)
