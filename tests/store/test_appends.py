@@ -148,16 +148,22 @@ class TestRepeat:
             self.send(store, first, 1)
         assert pending.take(store) == [b"[1,2]"]
 
+    @pytest.mark.parametrize("batch_size", [2, 9])
     @pytest.mark.parametrize("sequence", [6, 7])
     def test_of_a_copy_of_the_producer_writes_nothing(
-        self, store: Store, client_of_server: Redis, prefix: str, sequence: int
+        self,
+        store: Store,
+        client_of_server: Redis,
+        prefix: str,
+        sequence: int,
+        batch_size: int,
     ) -> None:
-        self.send(store, Stamp("p", 7, "a"), 1)
+        self.send(store, Stamp("p", 7, "a"), 1, batch_size=batch_size)
         before = dump(client_of_server, prefix)
         with pytest.raises(StampOvertaken, match="'orders'"):
-            self.send(store, Stamp("p", sequence, "b"), 2)
+            self.send(store, Stamp("p", sequence, "b"), 2, batch_size=batch_size)
         assert dump(client_of_server, prefix) == before
-        self.send(store, Stamp("p", 8, "b"), 3)
+        self.send(store, Stamp("p", 8, "b"), 3, batch_size=batch_size)
         assert pending.take(store) == [b"[1,3]"]
 
     @pytest.mark.parametrize(("last", "sequence"), [("7", 7), ("7 ", 7), ("7 ", 6), ("7", 6)])

@@ -223,3 +223,14 @@ class TestSpilled:
         for number in (5, 7, 8, 6, 8):
             self.send(store, Stamp(group, number, ""))
         assert pending.take(store) == [b"[1,1]"]
+
+    def test_is_a_repeat_behind_others_of_both_versions(
+        self, store: Store, earlier: Earlier
+    ) -> None:
+        """The bucket knows the producer, and the open batch is as this version left it."""
+        self.send(store, Stamp("d0be2dc421be4fcd", 5, ""))
+        earlier.append(1, stamp=Stamp("d0be2dc421be4fcd", 7, ""))
+        wide = Limits(batch_size=100, batch_bytes=500)
+        store.append([b"2"], a_stamp(), wide)
+        store.append([b"1"], Stamp("d0be2dc421be4fcd", 7, ""), wide, is_spilled=True)
+        assert pending.take(store) == [b"[1,1,2]"]

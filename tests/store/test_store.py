@@ -150,6 +150,7 @@ class TestAppend:
         append(store, 1)
         client_of_server.hset(store.keys.appends, "open", noted(0, b"[1]"))
         append(store, 2)
+        assert read_status(store).pending == 2
         assert pending.take(store) == [b"[1,2]"]
         client_of_server.hset(store.keys.appends, "open", noted(5, b""))
         assert read_status(store).pending == 0
