@@ -2,7 +2,7 @@
 
 ``python -m tests.faults.mutants`` makes one after the other, and lets the search look for a broken
 promise; on those that it does not kill, it runs the tests of the scripts. It prints one line for
-each, and takes about two hours on two cores. With names of files, such as ``renew.lua`` or
+each, and takes some hours on two cores. With names of files, such as ``renew.lua`` or
 ``shared/leases.lua``, or ``file:line``, it does so for these alone. docs/faults.md says which kinds
 survive, and why they may.
 """
@@ -31,6 +31,7 @@ TESTS: Final = [
     *("store/test_pieces", "store/test_fences", "store/test_outages", "store/test_clocks"),
     *("store/test_store", "store/test_status", "store/test_deliveries", "store/test_history"),
     *("store/test_appends", "store/test_dead_letters", "store/test_pending"),
+    *("store/test_earlier_version",),
     *("store/test_open_counts", "store/test_permissions", "checks/test_permissions"),
     *("store/test_refused_commands", "store/test_catalog_entries", "store/test_server"),
     *("store/test_errors", "draining/test_drain", "draining/test_failures"),
