@@ -174,13 +174,16 @@ def board(first: Place, line: deque[Place]) -> Trip:
         return Trip((first,))
     places, options = [first], first.group[0].options
     size, count = size_of(first.group), len(events_of(first.group))
+    # More than max_pending never fit together: if a reply is lost, retries could not settle them.
+    most_bytes = min(MOST_BYTES, options.max_pending_bytes or MOST_BYTES)
+    most = min(MAX_APPEND_BATCHES, options.max_pending or MAX_APPEND_BATCHES)
     while line:
         group = line[0].group
         size, count = size + size_of(group), count + len(events_of(group))
         # Two handles of one bucket may have different options.
         its_options = group[0].options
         is_alike = its_options is options or its_options == options
-        if size > MOST_BYTES or count > MAX_APPEND_BATCHES or not is_alike:
+        if size > most_bytes or count > most or not is_alike:
             break
         places.append(line.popleft())
     return Trip(places)

@@ -151,6 +151,13 @@ class TestTogether:
         assert gate.sizes == [1, 3, 3, 1]
         assert bucket.take() == [*range(8)]
 
+    @pytest.mark.parametrize("limits", [{"max_pending": 3}, {"max_pending_bytes": 6}])
+    def test_is_no_larger_than_the_bucket(self, gate: Gate, limits: dict[str, Any]) -> None:
+        """A larger one never has room, so no retry could settle it after a lost reply."""
+        with in_line(gate, *[Bucket("orders", **limits)] * 7):
+            pass
+        assert max(gate.sizes) == 3
+
     def test_handles_with_other_options_leave_for_themselves(self, gate: Gate) -> None:
         bucket, other = Bucket("orders"), Bucket("orders", max_pending=100)
         with in_line(gate, bucket, bucket, other, bucket):
