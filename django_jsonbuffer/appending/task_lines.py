@@ -1,7 +1,7 @@
 """Group commit for asyncio: during a call, other tasks wait, and their appends leave together.
 
-A task of its own sends the events of the tasks that wait, trip by trip, until nobody waits. So the
-cancellation of a task that appends does not affect the others.
+A task that is alone sends its events itself. For those that come meanwhile, a task of its own sends
+them, trip by trip, until nobody waits. So the cancellation of a caller does not affect the others.
 """
 
 import asyncio
@@ -24,12 +24,30 @@ class Line:
 
     def __init__(self) -> None:
         self._waiting: deque[Place] = deque()
+        self._has_lone_sender = False
         self._sender: asyncio.Task[None] | None = None
+        """Sends the events of those that wait."""
 
-    def enter(self, place: Place) -> None:
-        self._waiting.append(place)
-        if self._sender is None or self._sender.done():
-            self._start(None)
+    async def failure_of(self, group: Group) -> Exception | None:
+        place = Place(group)
+        if self._has_lone_sender or not (self._sender is None or self._sender.done()):
+            place.result = asyncio.get_running_loop().create_future()
+            place.waits_since = time.monotonic()
+            self._waiting.append(place)
+            await place.result
+        else:
+            await self._send_alone(place)
+        return place.failure
+
+    async def _send_alone(self, place: Place) -> None:
+        """Send without another task, because a switch of tasks takes time."""
+        self._has_lone_sender = True
+        try:
+            await Trip((place,)).make(ASYNCIO)
+        finally:
+            self._has_lone_sender = False
+            if self._waiting:
+                self._start(None)
 
     def _start(self, trip: Trip | None) -> None:
         loop = asyncio.get_running_loop()
@@ -44,6 +62,7 @@ class Line:
                     if place.result is not None and not place.result.done():
                         place.result.set_result(None)
                 trip = None
+                await asyncio.sleep(0)  # those who go on may append again, and join the next trip
         finally:
             # If this task was cancelled, those that still wait need another one.
             places = [*(trip.places if trip else ()), *self._waiting]
@@ -69,21 +88,15 @@ _lines: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Identity, Line]]
 async def failure_of(group: Group) -> Exception | None:
     """Send a group. None if its events are stored or spilled, else the error.
 
-    A task that is cancelled before its events are sent takes them back.
+    A task that is cancelled before its events are sent takes them back. Afterwards they may be
+    stored.
     """
     store = group[0].store
     if not store.groups_commits or breakers[store.cache].failure:
         # While Redis is unreachable, an append fails fast, and waits for no other.
         return await failure_alone(group, ASYNCIO)
     loop = asyncio.get_running_loop()
-    place = Place(group)
-    place.waits_since, place.result = time.monotonic(), loop.create_future()
-    _line_of(loop, store.identity).enter(place)
-    await place.result
-    return place.failure
-
-
-def _line_of(loop: asyncio.AbstractEventLoop, bucket: Identity) -> Line:
     if (lines := _lines.get(loop)) is None:
         lines = _lines[loop] = {}
-    return lines.get(bucket) or lines.setdefault(bucket, Line())
+    line = lines.get(store.identity) or lines.setdefault(store.identity, Line())
+    return await line.failure_of(group)

@@ -52,7 +52,7 @@ class TestTogether:
             await bucket.aextend(["last", "but not least"])
 
         asyncio.run(main())
-        assert sizes == [1, 200, 2]
+        assert sizes == [1, 1, 199, 2]  # the first of them was alone when it came
         assert bucket.take() == [-1, *range(200), "last", "but not least"]
 
     def test_is_off_if_the_setting_says_so(self, sizes: list[int], settings: Settings) -> None:
@@ -184,7 +184,7 @@ class TestCancellation:
         async def cancels_its_task(*args: Any, **kw: Any) -> None:
             calls.append(1)
             await append_by(*args, **kw)
-            if len(calls) in (1, 2):
+            if len(calls) in (2, 3):  # the first is that of a caller
                 task = asyncio.current_task()
                 assert task is not None
                 task.cancel()
@@ -194,10 +194,37 @@ class TestCancellation:
 
         async def main() -> None:
             async with asyncio.timeout(5):
-                await asyncio.gather(*map(bucket.aappend, range(3)))
+                await asyncio.gather(*map(bucket.aappend, range(4)))
 
         asyncio.run(main())
-        assert len(calls) == 3
+        assert len(calls) == 4
+        assert bucket.take() == [0, 1, 2, 3]
+
+    def test_of_a_task_that_sends_its_own_event_strands_nobody(
+        self, monkeypatch: pytest.MonkeyPatch, client_of_server: Redis
+    ) -> None:
+        bucket, append_by = Bucket("orders"), Store.append_by
+        began = asyncio.Event()
+
+        async def hangs_at_first(*args: Any, **kw: Any) -> None:
+            if not began.is_set():
+                began.set()
+                await asyncio.sleep(10)
+            await append_by(*args, **kw)
+
+        monkeypatch.setattr(Store, "append_by", hangs_at_first)
+
+        async def main() -> None:
+            async with asyncio.timeout(5):
+                alone = asyncio.create_task(bucket.aappend("alone"))
+                await began.wait()
+                others = asyncio.gather(*map(bucket.aappend, range(3)))
+                await asyncio.sleep(0)
+                alone.cancel()
+                await others
+            assert alone.cancelled()
+
+        asyncio.run(main())
         assert bucket.take() == [0, 1, 2]
 
     def test_of_everything_leaves_the_bucket_usable(self, client_of_server: Redis) -> None:

@@ -48,8 +48,13 @@ Plan: TypeAlias = Callable[[int], Fault | None]
 """Returns the fault of the k-th chosen command, from 0. Called once for each, in their order."""
 
 
+def at_number(number: int, fault: Fault) -> Plan:
+    """The fault strikes the command with this number; the first has 0."""
+    return lambda other: fault if other == number else None
+
+
 def at_first(fault: Fault) -> Plan:
-    return lambda number: None if number else fault
+    return at_number(0, fault)
 
 
 def at_random(seed: int, shares: Mapping[Fault, float]) -> Plan:

@@ -20,7 +20,7 @@ from django_jsonbuffer.appending.breaker import breakers
 from django_jsonbuffer.exceptions import AppendUndecided, BufferUnavailable
 from tests.faults.appending import PATIENCE_SECONDS, settle, stored
 from tests.faults.conftest import Proxied
-from tests.faults.proxy import Cut, Fault, Hold, Part, at_first, at_random
+from tests.faults.proxy import Cut, Fault, Hold, Part, at_number, at_random
 from tests.faults.scale import report, scale
 from tests.threads import at_once
 
@@ -33,7 +33,9 @@ STEPS: Final = {
 
 STEP: Final = scale(full=1, short=9)
 
-TASKS: Final = 4
+TASKS: Final = 5
+"""The first is alone when it comes, so the others leave together in the second command."""
+
 THREADS: Final = 6
 
 
@@ -70,19 +72,22 @@ class TestCut:
                 *(asettle(partial(bucket.aappend, [group, number])) for number in range(TASKS))
             )
 
-        async def main() -> int:
-            await append(0)
-            for cuts in count(1):
-                with proxied.proxy.under(at_first(Cut(part, (cuts - 1) * step))) as course:
-                    await append(cuts)
-                if not course.done:
-                    return cuts
-            raise AssertionError
-
-        cuts = asyncio.run(main())
+        cuts = asyncio.run(cut_at_each(append, proxied, part, step, number=1))
         assert cuts > (180 if part == "request" else 5) / step
         assert in_groups(stored(bucket, proxied.plain), TASKS) == [*range(cuts + 1)]
         report(f"{part} of a group of tasks cut through {proxied.client}", cuts=cuts - 1, lost=0)
+
+    def test_of_a_task_that_is_alone(self, proxied: Proxied, part: Part, timeout: int) -> None:
+        bucket = Bucket("orders", append_timeout=timedelta(seconds=timeout), batch_size=None)
+        step = max(STEP, STEPS[proxied.client])
+
+        async def append(number: int) -> None:
+            breakers.clear()
+            await asettle(partial(bucket.aappend, [number]))
+
+        cuts = asyncio.run(cut_at_each(append, proxied, part, step, number=0))
+        assert cuts > (180 if part == "request" else 5) / step
+        assert stored(bucket, proxied.plain) == [[number] for number in range(cuts + 1)]
 
     def test_of_threads(self, proxied: Proxied, part: Part, timeout: int) -> None:
         bucket = Bucket("orders", append_timeout=timedelta(seconds=timeout), batch_size=None)
@@ -106,6 +111,26 @@ class TestCut:
         if timeout:  # otherwise each of them sends the group again
             assert course.seen < 0.8 * len(events), "they did not leave in groups"
         report(f"{part} of a group of threads cut through {proxied.client}", cuts=course.done)
+
+
+async def cut_at_each(
+    append: Callable[[int], Awaitable[None]],
+    proxied: Proxied,
+    part: Part,
+    step: int,
+    *,
+    number: int,
+) -> int:
+    """Append, and cut the command with this number after more and more bytes, until the cut
+    would come after its end. The number of appends after the first."""
+    await append(0)
+    for cuts in count(1):
+        plan = at_number(number, Cut(part, (cuts - 1) * step))
+        with proxied.proxy.under(plan) as course:
+            await append(cuts)
+        if not course.done:
+            return cuts
+    raise AssertionError
 
 
 class HeldThenCut:
