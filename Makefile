@@ -14,7 +14,7 @@ CHECKOUT ?= .
 help:
 	@echo "make demo [SECONDS=20] [PORT=8000]"
 	@echo "                        run the example shop with real traffic, on http://127.0.0.1:8000"
-	@echo "make test               run all tests: two minutes"
+	@echo "make test               run all tests: five minutes"
 	@echo "make test-databases     compare recorded events with the rows of PostgreSQL and MariaDB: a minute"
 	@echo "make test-browser       test the admin in a real Chromium: a minute"
 	@echo "make test-packages      test recordings of models that use other packages: a minute"
@@ -23,7 +23,7 @@ help:
 	@echo "make test-wagtail [CHECKOUT=.]"
 	@echo "                        run Wagtail's own tests with every model recorded: a quarter of an hour"
 	@echo "make bench [QUICK=1]    measure the cost, compared with bare Redis and other projects:"
-	@echo "                        twenty minutes, or two minutes"
+	@echo "                        half an hour, or three minutes"
 	@echo "make figures            write the figures of the last full benchmark into the docs"
 	@echo "make lint types tox     the other checks that a change must pass"
 

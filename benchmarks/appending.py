@@ -114,7 +114,7 @@ def _many(
                 what="extend of 100 / one RPUSH of the same 100, encoding included",
                 of="extend of 100",
                 to="100 by one RPUSH",
-                at_most=1.2,
+                at_most=1.15,
             ),
             Ratio(
                 what="20 appends in a transaction / 20 RPUSH",
