@@ -85,19 +85,21 @@ class Once:
         :class:`AppendUndecided` if it is not known at the timeout whether the append was stored.
         """
         if self._is_sent:
-            await self._go_again(link)
+            if not self._is_stored:
+                await self._go_again(link)
             return
-        is_borrowed, is_decided = producer is None, True
+        is_borrowed, is_decided = producer is None, False
         producer = producer or _borrow()
         stamp = self._stamp = producer.next_stamp()
         self._is_sent, self.began = True, time.monotonic()
+        self._forgotten_at = self.began + (REMEMBERED / 2).total_seconds()
         try:
             try:
                 await self._call(link, stamp)
             except JSONBufferError as error:
                 await self._decide(error, link)
+            self._is_stored = is_decided = True
         except StampOvertaken:
-            is_decided = False
             if not is_borrowed:
                 raise
             # A snapshot of this process was resumed twice: another process has all these producers.
@@ -146,7 +148,6 @@ class Once:
         """Send the append again, unless the error shows that the first call stored nothing."""
         deadline = self.began + self.timeout.total_seconds()
         pause_seconds = _FIRST_PAUSE_SECONDS
-        self._forgotten_at = self._forgotten_at or self.began + (REMEMBERED / 2).total_seconds()
         try:
             while True:
                 if isinstance(error, BufferUnavailable):

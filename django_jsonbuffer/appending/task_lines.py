@@ -68,6 +68,8 @@ class Line:
             places = [*(trip.places if trip else ()), *self._waiting]
             if any(map(_waits, places)):
                 self._start(trip)
+            else:
+                self._sender = None  # a task refers to its loop, which would never be garbage
 
     def _next_trip(self) -> Trip | None:
         waiting = deque(filter(_waits, self._waiting))

@@ -65,15 +65,18 @@ class Line:
         self._waiting.append(place)
 
     def _send(self, place: Place) -> None:
-        if place.trip is None:
-            place.trip = self._next_trip(place) if self._waiting else Trip((place,))
-        finish(place.trip.make(BLOCKING))
+        if place.trip is None and self._waiting:
+            self._board(place)
+        trip = place.trip = place.trip or Trip((place,))
+        finish(trip.make(BLOCKING))
 
-    def _next_trip(self, first: Place) -> Trip:
+    def _board(self, first: Place) -> None:
         with self._lock:
-            if self._waiting[0] is first:
-                self._waiting.popleft()
-            return board(first, self._waiting)
+            waiting = self._waiting.copy()
+            if waiting and waiting[0] is first:
+                waiting.popleft()
+            trip = board(first, waiting)
+            first.trip, self._waiting = trip, waiting  # together: no interrupt comes in between
 
     def _leave(self, place: Place) -> None:
         """Leave the line. The sender hands over to the next thread. May be called again."""
@@ -82,29 +85,21 @@ class Line:
                 place.is_gone = True
                 with suppress(ValueError):
                     self._waiting.remove(place)
+            travellers = place.trip.places if place.trip else ()
             if self._sender is place:
-                travellers = place.trip.places if place.trip else ()
-                if self._waiting or len(travellers) > 1:
-                    self._hand_over(place, travellers)
-                else:
-                    self._sender = None
+                self._sender = self._heir(place, travellers)
+            if self._sender is not None:
+                _wake(self._sender)
+            for other in travellers:
+                if other.is_done:
+                    _wake(other)
 
-    def _hand_over(self, place: Place, travellers: Sequence[Place]) -> None:
-        """Wake the next sender, and the threads whose events have been sent.
-
-        If an interrupt has ended the trip, a thread that shares it makes it again.
-        """
+    def _heir(self, place: Place, travellers: Sequence[Place]) -> Place | None:
         heir = next((other for other in travellers if not (other.is_done or other.is_gone)), None)
         if heir is not None:
             heir.trip = place.trip
-        elif self._waiting:
-            heir = self._waiting[0]
-        if heir is not None:
-            _wake(heir)
-        for other in travellers:
-            if other.is_done:
-                _wake(other)
-        self._sender = heir
+            return heir
+        return self._waiting[0] if self._waiting else None
 
 
 def _wake(place: Place) -> None:

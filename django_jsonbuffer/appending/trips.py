@@ -17,7 +17,6 @@ from django_jsonbuffer.exceptions import (
     BufferUnavailable,
     JSONBufferError,
     SpillFull,
-    SpillUnavailable,
 )
 from django_jsonbuffer.options import MAX_APPEND_BATCHES, Options
 from django_jsonbuffer.stamps import Stamp
@@ -89,7 +88,7 @@ class Trip(Once):
         """Send the events. Afterwards each place has its result."""
         if not self._alone:
             failure = await self._failure(link)
-            if len(self.places) == 1 or not isinstance(failure, BucketFull | SpillFull):
+            if len(self.places) == 1 or not _may_differ_alone(failure):
                 for place in self.places:
                     place.failure = failure and self._own(failure)
                     place.is_done = True
@@ -110,7 +109,11 @@ class Trip(Once):
         """
         breaker = breakers[self._store.cache]
         if breaker.failure and (refusal := breaker.refusal()) is not None:
-            return await self._spilled(refusal, link)
+            if self._is_stored:
+                return None
+            # An interrupt has ended this trip before.
+            error = self._undecided(refusal) if self._is_undecided else refusal
+            return await self._spilled(error, link)
         try:
             await self.send(link)
             if breaker.failure:
@@ -162,10 +165,16 @@ class Trip(Once):
         )
         try:
             await link.work(put)
-        except SpillUnavailable as failure:
+        except Exception as failure:  # noqa: BLE001  (each caller must get an answer)
             failure.__cause__ = error
             return error if isinstance(error, AppendUndecided) else failure
         return None
+
+
+def _may_differ_alone(failure: Exception | None) -> bool:
+    """Whether each caller alone may have another result: there was no room for all of them, or no
+    free connection until the patience of the first was over."""
+    return isinstance(failure, BucketFull | SpillFull) or not getattr(failure, "was_asked", True)
 
 
 def board(first: Place, line: deque[Place]) -> Trip:
@@ -205,9 +214,10 @@ async def _forward(store: Store, options: Options, link: Link) -> None:
         if spill(folder).holds(key):
             send = partial(store.append, limits=options.limits, is_spilled=True)
             await link.work(partial(forward, folder, key, send, bucket=store.name, limit=limit))
-    except JSONBufferError as error:
+    except Exception as error:  # noqa: BLE001  (no error may fail the append)
+        reason = error if isinstance(error, JSONBufferError) else type(error).__qualname__
         text = "Bucket %s: spilled events still wait. %s"
-        logger.warning(text, store.name, error, extra={"bucket": store.name})
+        logger.warning(text, store.name, reason, extra={"bucket": store.name})
 
 
 def _copy_of(error: Exception) -> Exception:

@@ -1,9 +1,12 @@
 """Group commit in asyncio, and what a cancelled task leaves behind."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from pytest_django import Settings
 
 from django_jsonbuffer import Bucket, gathered
+from django_jsonbuffer.appending.spill import Spill
 from django_jsonbuffer.exceptions import (
     AppendUndecided,
     BucketFull,
@@ -138,6 +142,63 @@ class TestOutcome:
             assert isinstance(error, BufferUnavailable)
             assert not error.may_be_done
             assert "cannot be reached" in str(error)
+
+
+class TestFailure:
+    """Errors that no part of this app foresees."""
+
+    def test_of_the_spill_is_the_error_of_each_caller(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bucket = Bucket("orders", on_unavailable="spill", spill_dir=str(tmp_path))
+
+        def fails(*args: Any, **kw: Any) -> None:
+            raise RuntimeError("can't start new thread")
+
+        async def is_away(*args: Any, **kw: Any) -> None:
+            await asyncio.sleep(0.01)
+            raise BufferUnavailable
+
+        monkeypatch.setattr(Store, "append_by", is_away)
+        monkeypatch.setattr(Spill, "put", fails)
+
+        async def main() -> list[Any]:
+            async with asyncio.timeout(5):
+                return await outcomes(*map(bucket.aappend, range(3)))
+
+        assert [type(each) for each in asyncio.run(main())] == [RuntimeError] * 3
+
+    def test_to_forward_fails_no_append(
+        self,
+        client_of_server: Redis,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        bucket = Bucket("orders", on_unavailable="spill", spill_dir=str(tmp_path))
+
+        def fails(*args: Any, **kw: Any) -> None:
+            raise RuntimeError("a secret of an event")
+
+        monkeypatch.setattr(Spill, "holds", fails)
+        asyncio.run(bucket.aappend(1))
+        assert "spilled events still wait. RuntimeError" in caplog.text
+        assert "secret" not in caplog.text
+        assert bucket.take() == [1]
+
+
+def test_loop_that_has_ended_is_garbage(client_of_server: Redis) -> None:
+    loops = []
+
+    async def main() -> None:
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        await asyncio.gather(*map(Bucket("orders").aappend, range(3)))
+
+    for _ in range(3):
+        asyncio.run(main())
+    asyncio.run(Bucket("invoices").aappend(1))  # forgets the clients of loops that have ended
+    gc.collect()
+    assert [loop() for loop in loops] == [None] * 3
 
 
 class TestCancellation:

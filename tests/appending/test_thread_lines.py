@@ -16,7 +16,9 @@ import pytest
 from pytest_django import Settings
 
 from django_jsonbuffer import Bucket
-from django_jsonbuffer.appending import thread_lines, trips
+from django_jsonbuffer.appending import losses, thread_lines, trips
+from django_jsonbuffer.appending.breaker import breakers
+from django_jsonbuffer.appending.groups import Append
 from django_jsonbuffer.appending.spill_rows import pack
 from django_jsonbuffer.exceptions import (
     AppendUndecided,
@@ -26,6 +28,8 @@ from django_jsonbuffer.exceptions import (
     KeyOccupied,
     SpillFull,
 )
+from django_jsonbuffer.store.coroutines import finish
+from django_jsonbuffer.store.links import BLOCKING
 from django_jsonbuffer.store.store import Store
 from tests.server import Redis
 from tests.test_embedded_redis import wait_until
@@ -247,6 +251,33 @@ class TestOutcome:
         assert kinds == [type(None), type(None), SpillFull, SpillFull]
 
 
+class _OnceTrue:
+    """Losses to report, once."""
+
+    def __init__(self) -> None:
+        self._answers = [True]
+
+    def __bool__(self) -> bool:
+        return bool(self._answers and self._answers.pop())
+
+
+def trip_of(bucket: Bucket, *events: int) -> trips.Trip:
+    """A trip in which each event has a caller of its own."""
+    parts = bucket._definition.parts
+    groups = [[Append(parts.store, parts.options, [b"%d" % event], 2)] for event in events]
+    return trips.Trip([trips.Place(group) for group in groups])
+
+
+def interrupt_after_storing(patch: pytest.MonkeyPatch) -> None:
+    append_by = Store.append_by
+
+    async def interrupted(*args: Any, **kw: Any) -> None:
+        await append_by(*args, **kw)
+        raise Interrupt
+
+    patch.setattr(Store, "append_by", interrupted)
+
+
 class Interrupt(BaseException):
     pass
 
@@ -272,6 +303,66 @@ class TestInterrupt:
             pass
         assert callers.outcomes[3] is None
         assert bucket.take() == [0, 1, 2, 3]
+
+    def test_while_a_group_is_put_together_strands_nobody(
+        self, gate: Gate, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        board, interrupts = trips.board, [Interrupt]
+
+        def interrupted(*args: Any) -> trips.Trip:
+            trip = board(*args)
+            if interrupts:
+                raise interrupts.pop()
+            return trip
+
+        monkeypatch.setattr(thread_lines, "board", interrupted)
+        bucket = Bucket("orders")
+        with in_line(gate, *[bucket] * 4) as callers:
+            pass
+        assert isinstance(callers.outcomes.pop(1), Interrupt)
+        assert callers.outcomes == {0: None, 2: None, 3: None, 4: None}
+        assert bucket.take() == [0, 2, 3, 4]
+
+    @pytest.mark.parametrize("policy", ["raise", "spill"])
+    def test_of_the_sender_is_not_forgotten_while_redis_is_away(
+        self, client_of_server: Redis, tmp_path: Path, policy: str
+    ) -> None:
+        """The events may be stored, so no caller is told otherwise, and none is spilled anew."""
+        bucket = Bucket("orders", on_unavailable=policy, spill_dir=str(tmp_path))
+        trip = trip_of(bucket, 1, 2)
+        with pytest.MonkeyPatch.context() as patch:
+            interrupt_after_storing(patch)
+            with pytest.raises(Interrupt):
+                finish(trip.make(BLOCKING))
+        breaker = breakers[trip.places[0].group[0].store.cache]
+        breaker.failure, breaker._ends_at = "Redis is away.", time.monotonic() + 60
+        finish(trip.make(BLOCKING))
+        breaker.close()
+        if policy == "raise":
+            for place in trip.places:
+                assert isinstance(place.failure, AppendUndecided)
+                place.failure.retry()
+        bucket.append(3)  # forwards what is spilled
+        assert sorted(bucket.take()) == [1, 2, 3]
+
+    def test_after_the_events_are_stored_is_a_success_of_the_others(
+        self, client_of_server: Redis
+    ) -> None:
+        bucket = Bucket("orders")
+        trip = trip_of(bucket, 1, 2)
+
+        async def interrupted(*args: Any) -> None:
+            bucket.append("of the handler")
+            raise Interrupt
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(losses, "report", interrupted)
+            patch.setattr(losses, "unreported", _OnceTrue())
+            with pytest.raises(Interrupt):
+                finish(trip.make(BLOCKING))
+        finish(trip.make(BLOCKING))
+        assert [place.failure for place in trip.places] == [None, None]
+        assert bucket.take() == [1, 2, "of the handler"]
 
     def test_while_events_are_tried_alone_repeats_none(self, gate: Gate) -> None:
         bucket = Bucket("orders", max_pending=3)
