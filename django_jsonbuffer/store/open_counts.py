@@ -20,7 +20,7 @@ from .store import Store
 _PART: Final = 1024 * 1024
 """Bytes that one command reads. Redis needs less than a millisecond for so many."""
 
-_TAIL: Final = 32
+_TAIL: Final = 64
 
 
 class OpenCount(NamedTuple):

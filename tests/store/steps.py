@@ -28,7 +28,7 @@ def append(
 
 def noted(count: int, array: bytes, *, size: int | None = None) -> bytes:
     """What a script notes about an open batch, with any count and size."""
-    return struct.pack("<II", count, len(array) if size is None else size) + array[-32:]
+    return struct.pack("<II", count, len(array) if size is None else size) + array[-64:]
 
 
 def claim(

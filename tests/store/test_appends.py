@@ -62,6 +62,13 @@ class TestAppend:
         assert len(json.loads(client_of_server.get(store.keys.open) or b"")) == 1500
         assert not client_of_server.exists(store.keys.batches)
 
+    def test_time_does_not_depend_on_how_many_producers_are_remembered(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        """In the list that Redis uses for a small hash, a field is found by looking at all."""
+        append(store, "x" * 100)
+        assert client_of_server.object("encoding", store.keys.appends) == b"hashtable"
+
     def test_more_than_a_string_can_hold_is_refused(
         self, store: Store, private_server: Redis
     ) -> None:
@@ -69,7 +76,7 @@ class TestAppend:
         # 512 MiB less 10 bytes. The script refuses without reading them.
         private_server.setrange(store.keys.open, 512 * 1024 * 1024 - 11, "]")
         private_server.setrange(store.keys.open, 0, "[")
-        text = noted(1, b"\0" * 31 + b"]", size=512 * 1024 * 1024 - 10)
+        text = noted(1, b"\0" * 63 + b"]", size=512 * 1024 * 1024 - 10)
         private_server.hset(store.keys.appends, mapping={"opened": 1, "open": text})
         before = private_server.hgetall(store.keys.appends)
         with pytest.raises(BucketFull, match="orders"):

@@ -151,7 +151,7 @@ class TestChangeMeanwhile:
 
 
 class TestNoteCount:
-    def note(self, store: Store, count: int, value: bytes, tail: int = 32) -> Any:
+    def note(self, store: Store, count: int, value: bytes, tail: int = 64) -> Any:
         keys = [store.keys.open, store.keys.stats, store.keys.appends]
         return store.run(scripts.NOTE_COUNT, keys, count, len(value), value[-tail:])
 
