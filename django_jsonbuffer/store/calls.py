@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from redis.exceptions import NoScriptError
@@ -15,7 +15,7 @@ from . import redis_asyncio
 from .async_clients import client_of_loop
 from .clients import clients
 from .coroutines import finish
-from .errors import PATIENCE, ask, call, not_redis, pause_or_raise, pauses_of
+from .errors import PATIENCE, call, not_redis, pause_or_raise, pauses_of
 from .keys import Identity
 from .redis_blocking import execute_once
 from .redis_internals import AS_BYTES
@@ -32,10 +32,11 @@ def new_token() -> bytes:
     return b"%08x" % random.getrandbits(32)
 
 
-async def execute(bucket: Identity, *command: str, key: str) -> Any:
+async def execute(bucket: Identity, *command: str, key: str, patience: timedelta = PATIENCE) -> Any:
     """The reply to a command. `key` is its key, for the messages of the errors."""
-    question: Any = lambda client: client.execute_command(*command)  # noqa: E731
-    return ask(bucket.cache, question, bucket.name, key=key)
+    client: Any = clients[bucket.cache]
+    question = partial(client.execute_command, *command)
+    return call(question, client, bucket.cache, bucket.name, key=key, patience=patience)
 
 
 def run(
@@ -115,11 +116,14 @@ async def arun_once(
             await asyncio.sleep(pause)
 
 
-async def aexecute(bucket: Identity, *command: str, key: str) -> Any:
+async def aexecute(
+    bucket: Identity, *command: str, key: str, patience: timedelta = PATIENCE
+) -> Any:
     """Like :func:`execute`, for a task of the running event loop."""
     if (client := client_of_loop(bucket.cache)) is None:
-        return await asyncio.to_thread(finish, execute(bucket, *command, key=key))
-    around, pauses = sys.exception(), pauses_of(PATIENCE)
+        reply = execute(bucket, *command, key=key, patience=patience)
+        return await asyncio.to_thread(finish, reply)
+    around, pauses = sys.exception(), pauses_of(patience)
     while True:
         try:
             return await redis_asyncio.execute(client, *command)

@@ -1,12 +1,13 @@
 """The catalog: the names of all buckets that were ever appended to."""
 
 import logging
+from datetime import timedelta
 from typing import Any, Final
 
 from django_jsonbuffer.conf import Configuration
 from django_jsonbuffer.exceptions import JSONBufferError
 
-from .errors import ask, not_redis
+from .errors import PATIENCE, ask, not_redis
 from .keys import Identity, catalog_key
 from .links import Link
 
@@ -18,14 +19,14 @@ written: Final[set[Identity]] = set()
 _MOST_WRITTEN: Final = 10_000
 
 
-async def write(bucket: Identity, link: Link) -> None:
+async def write(bucket: Identity, link: Link, *, patience: timedelta = PATIENCE) -> None:
     """Write the bucket into the catalog, before the first append of this process to it.
 
     So the bucket can be found before it has events. The append script cannot do this, because in a
     cluster the catalog is on another node.
     """
     key = catalog_key(bucket.prefix)
-    await link.execute(bucket, "SADD", key, bucket.name, key=key)
+    await link.execute(bucket, "SADD", key, bucket.name, key=key, patience=patience)
     if len(written) >= _MOST_WRITTEN:
         written.clear()
     written.add(bucket)

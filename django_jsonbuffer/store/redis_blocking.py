@@ -86,11 +86,16 @@ def _take_connection(pool: Any) -> _Taken:
     now = time.monotonic()
     taken: _Taken | None = vars(pool).pop(_KEPT, None)
     if taken is not None:
-        if now - taken.since < _KEPT_SECONDS and taken.connection.pid == os.getpid():
-            with suppress(RedisError, OSError):
-                if not taken.is_stale():
-                    return taken
-        pool.release(taken.connection)
+        is_usable = False
+        try:
+            if now - taken.since < _KEPT_SECONDS and taken.connection.pid == os.getpid():
+                with suppress(RedisError, OSError):
+                    is_usable = not taken.is_stale()
+        finally:  # gevent may kill the greenlet while it polls
+            if not is_usable:
+                pool.release(taken.connection)
+        if is_usable:
+            return taken
     connection = pool.get_connection()
     return _Taken(connection, now, _staleness_of(connection))
 

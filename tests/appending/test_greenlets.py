@@ -25,16 +25,22 @@ import gevent
 django.setup()
 from django.conf import settings
 from django_jsonbuffer import Bucket
+from django_jsonbuffer.store.clients import clients
 
 greenlets, events, groups = map(int, sys.argv[1:])
 settings.JSONBUFFER["GROUP_COMMIT"] = bool(groups)
 bucket = Bucket("orders")
 confirmed = []
+clients["jsonbuffer"].connection_pool.max_connections = 10
 
 def append(greenlet):
     for number in range(events) if greenlet % 5 else count():
         bucket.append([greenlet, number])
         confirmed.append([greenlet, number])
+
+def churn():
+    while True:
+        Bucket("others").append(1)
 
 running = [gevent.spawn(append, number) for number in range(greenlets)]
 for number in range(0, greenlets, 5):
@@ -42,6 +48,11 @@ for number in range(0, greenlets, 5):
     running[number].kill()
 with gevent.Timeout(20):
     gevent.joinall(running, raise_error=True)
+with gevent.Timeout(20):
+    for _ in range(200):  # each of these kills could lose one of ten connections
+        killed = [gevent.spawn(churn) for _ in range(3)]
+        gevent.sleep(0.001)
+        gevent.killall(killed)
 bucket.append([greenlets, 0])
 print(json.dumps(confirmed))
 """

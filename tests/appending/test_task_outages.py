@@ -5,7 +5,9 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from pytest_django import Settings
 from django_jsonbuffer import Bucket
 from django_jsonbuffer.exceptions import AppendUndecided, BufferUnavailable
 from django_jsonbuffer.store.async_clients import client_of_loop
+from django_jsonbuffer.store.clients import clients
 from example_project.embedded_redis import EmbeddedRedis
 from tests.server import Redis
 from tests.threads import at_once
@@ -154,6 +157,45 @@ class TestPool:
         assert f"all 2 connections of the cache {alias!r}" in str(error)
         assert "max_connections" in str(error)
         assert bucket.take() == [1, 3]
+
+    def test_that_is_full_lets_the_first_append_of_a_process_wait_no_longer(
+        self, url: str, use_cache: Callable[..., str]
+    ) -> None:
+        """The first one also writes the catalog."""
+        pool = clients[use_cache(f"{url}&max_connections=1")].connection_pool
+        bucket, taken = (
+            Bucket("orders", append_timeout=timedelta(seconds=0.2)),
+            pool.get_connection(),
+        )
+        began = time.monotonic()
+        with pytest.raises(BufferUnavailable, match="max_connections"):
+            bucket.append(1)
+        assert time.monotonic() - began < 2
+        pool.release(taken)
+
+    def test_that_is_full_lets_each_caller_wait_as_long_as_it_may(
+        self, url: str, use_cache: Callable[..., str]
+    ) -> None:
+        """Also one that came when the first of its group had waited for almost as long."""
+        pool = clients[use_cache(f"{url}&max_connections=1")].connection_pool
+        bucket, results = Bucket("orders", append_timeout=timedelta(seconds=1)), list[Any]()
+        bucket.append("before")
+        taken = pool.get_connection()
+
+        def append(event: int, delay_seconds: float) -> None:
+            time.sleep(delay_seconds)
+            with suppress(BufferUnavailable):
+                bucket.append(event)
+                results.append(event)
+
+        def release() -> None:
+            time.sleep(1.3)
+            pool.release(taken)
+
+        calls = [(1, 0.0), (2, 0.2), (3, 0.9)]
+        at_once([*[partial(append, *call) for call in calls], release])
+        assert results == [3]
+        assert bucket.take() == ["before", 3]
 
     @pytest.mark.parametrize("groups", [True, False])
     def test_of_four_serves_many_tasks_and_threads(
