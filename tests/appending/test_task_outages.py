@@ -26,8 +26,9 @@ from tests.threads import at_once
 
 @pytest.fixture
 def embedded(tmp_path: Path, use_cache: Callable[..., str]) -> Iterator[EmbeddedRedis]:
-    """A server that keeps its data when it is restarted. The buffer uses it."""
-    embedded = EmbeddedRedis("--dir", str(tmp_path), "--appendonly", "yes")
+    """A server that keeps its data when it is killed and restarted. The buffer uses it."""
+    keeps = ("--appendonly", "yes", "--appendfsync", "always")
+    embedded = EmbeddedRedis("--dir", str(tmp_path), *keeps)
     with embedded:
         use_cache(f"{embedded.url}&socket_timeout=0.2")
         yield embedded
@@ -189,10 +190,10 @@ class TestPool:
                 results.append(event)
 
         def release() -> None:
-            time.sleep(1.3)
+            time.sleep(1.6)
             pool.release(taken)
 
-        calls = [(1, 0.0), (2, 0.2), (3, 0.9)]
+        calls = [(1, 0.0), (2, 0.1), (3, 0.95)]
         at_once([*[partial(append, *call) for call in calls], release])
         assert results == [3]
         assert bucket.take() == ["before", 3]
