@@ -86,19 +86,15 @@ class Once:
         """
         if self._is_sent:
             if not self._is_stored:
-                await self._go_again(link)
+                await self._settle(link)
             return
         is_borrowed, is_decided = producer is None, False
         producer = producer or _borrow()
-        stamp = self._stamp = producer.next_stamp()
-        self._is_sent, self.began = True, time.monotonic()
-        self._forgotten_at = self.began + (REMEMBERED / 2).total_seconds()
+        self._stamp, self._is_sent = producer.next_stamp(), True
+        self._forgotten_at = time.monotonic() + (REMEMBERED / 2).total_seconds()
         try:
-            try:
-                await self._call(link, stamp)
-            except JSONBufferError as error:
-                await self._decide(error, link)
-            self._is_stored = is_decided = True
+            await self._settle(link)
+            is_decided = True
         except StampOvertaken:
             if not is_borrowed:
                 raise
@@ -131,17 +127,15 @@ class Once:
                 "It is too late to find out whether this append was stored, because the bucket may "
                 "have forgotten its stamp. Look for its events before you append them again."
             )
-        await self._go_again(link)
+        await self._settle(link)
 
-    async def _go_again(self, link: Link) -> None:
+    async def _settle(self, link: Link) -> None:
+        """Send the append under its stamp until its outcome is known, or the timeout is over."""
         self.began = time.monotonic()
         try:
-            await self._send_again(link)
+            await self._call(link, self._stamp)
         except JSONBufferError as error:
             await self._decide(error, link)
-
-    async def _send_again(self, link: Link) -> None:
-        await self._call(link, self._stamp)
         self._is_stored = True
 
     async def _decide(self, error: JSONBufferError, link: Link) -> None:
@@ -165,7 +159,7 @@ class Once:
                 await link.sleep(pause_seconds * random.uniform(0.5, 1))
                 pause_seconds = min(pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
                 try:
-                    return await self._send_again(link)
+                    return await self._call(link, self._stamp)
                 except JSONBufferError as another:
                     error = another
         finally:

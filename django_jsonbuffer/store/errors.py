@@ -153,6 +153,10 @@ def _ours(
     # connection would read what is left of the reply.
     if client is not None:
         redis_blocking.close_idle(client)
+    return _unknown_failure(error, name)
+
+
+def _unknown_failure(error: Exception, name: str | None) -> BufferUnavailable:
     bucket = f" for bucket {name!r}" if name else ""
     unavailable = BufferUnavailable(
         f"A call to Redis{bucket} failed with {type(error).__qualname__}. Perhaps another thread "

@@ -44,10 +44,15 @@ class TestGroups:
     def test_that_are_sent_again_under_another_stamp_are_found(
         self, ground: Arena, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async def send_again(once: Once, link: Link) -> None:
-            await once._call(link, Producer().next_stamp())
+        settle, sent = Once._settle, set[Once]()
 
-        monkeypatch.setattr(Once, "_send_again", send_again)
+        async def settle_anew(once: Once, link: Link) -> None:
+            if once in sent:
+                once._stamp = Producer().next_stamp()
+            sent.add(once)
+            await settle(once, link)
+
+        monkeypatch.setattr(Once, "_settle", settle_anew)
         with pytest.raises(Violation, match=r"two places|stored twice"):
             search(ground, FEW)
 
