@@ -24,7 +24,7 @@ from example_project.embedded_redis import EmbeddedRedis
 
 NOTHING: Final = "return 1"
 
-APPEND_OF_0_1: Final = Path(__file__).with_name("append_of_0.1.lua")
+APPEND_OF_0_1: Final = Path(__file__).parents[1] / "tests" / "store" / "earlier" / "append.lua"
 """The script of an append in version 0.1, with the files that it needed."""
 
 _KEYS_OF_0_1: Final = ("", ":batches", ":dead", ":stats", ":attempts", ":producer:")
@@ -141,8 +141,9 @@ def _piped(client: redis.Redis, commands: Sequence[Command]) -> float:
 
 
 def appends(client: redis.Redis, bucket: Bucket, count: int) -> list[Command]:
-    """The commands of that many appends, as MONITOR shows them. They may be sent once more to an
-    empty server. So the measurement need not know the keys and arguments of the script.
+    """The commands of `count` appends, read from MONITOR, to be sent again to an empty server.
+
+    So the measurement need not know the keys and arguments of the script.
     """
     bucket.append(page_view())  # to load the script
     with redis.Redis(connection_pool=client.connection_pool) as other:
