@@ -82,7 +82,7 @@ def _flatness(what: str, most: int) -> Ratio:
 
 
 class _Backlog:
-    """A backlog of that many events in a bucket, a list and a stream."""
+    """A bucket, a list and a stream, in each of which `waiting` events wait."""
 
     def __init__(self, client: redis.Redis, event: Any, encoded: bytes, waiting: int) -> None:
         self.waiting = waiting

@@ -20,7 +20,7 @@ class Response(NamedTuple):
 
     seconds: float
     is_first: bool
-    """Whether it is the first of its client, so that a connection was opened for it."""
+    """Whether it answers the client's first request, which had to open the connection."""
 
 
 async def load(socket: str, paths: Iterable[str], *, clients: int) -> list[Response]:

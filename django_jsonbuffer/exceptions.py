@@ -110,7 +110,8 @@ class AppendUndecided(BufferUnavailable):
         The append may be stored all the same: look for its events before you append them again.
 
         With group commit, appends of several callers may share one call to Redis. Then each caller
-        has an error of its own, and one `retry` settles them all.
+        has an error of its own. As soon as the `retry` of one of them has succeeded, that of the
+        others returns without another call.
         """
         self._retry()
 

@@ -1,7 +1,8 @@
 """Group commit for asyncio: during a call, other tasks wait, and their appends leave together.
 
-A task that is alone sends its events itself. For those that come meanwhile, a task of its own sends
-them, trip by trip, until nobody waits. So the cancellation of a caller does not affect the others.
+The first task sends its own events. If other tasks append before it has its reply, a background
+task sends the events of those that wait, in one call after the other, until no task waits. So a
+caller that is cancelled does not affect the others.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ class Line:
         self._waiting: deque[Place] = deque()
         self._has_lone_sender = False
         self._sender: asyncio.Task[None] | None = None
-        """Sends the events of those that wait."""
+        """The background task, if it runs."""
 
     async def failure_of(self, group: Group) -> Exception | None:
         place = Place(group)

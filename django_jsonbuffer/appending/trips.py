@@ -56,10 +56,10 @@ class Place:
     """The trip that the thread makes."""
 
     lock: "threading.Lock | None" = None
-    """What a thread waits for, for its turn or for its result. None if it need not wait."""
+    """Released when the thread may send, or has its result. None if the thread need not wait."""
 
     result: asyncio.Future[None] | None = None
-    """What a task waits for."""
+    """Done when the task has its result. None if the task sends its events itself."""
 
     def __init__(self, group: Group) -> None:
         self.group = group
@@ -172,13 +172,19 @@ class Trip(Once):
 
 
 def _may_differ_alone(failure: Exception | None) -> bool:
-    """Whether each caller alone may have another result: there was no room for all of them, or no
-    free connection until the patience of the first was over."""
+    """Whether some of the callers may succeed if each sends its own events.
+
+    Perhaps there was no room for the events of all, or the first caller had waited for a free
+    connection as long as it may, and the others came later.
+    """
     return isinstance(failure, BucketFull | SpillFull) or not getattr(failure, "was_asked", True)
 
 
 def board(first: Place, line: deque[Place]) -> Trip:
-    """The trip of the first place, and of those next in line that fit into one call with it."""
+    """Put the first place and the next ones in line into one trip, as many as fit into one call.
+
+    Removes them from the line.
+    """
     if not line:
         return Trip((first,))
     places, options = [first], first.group[0].options

@@ -35,8 +35,8 @@ def check_pool(current: Configuration) -> Iterator[CheckMessage]:
 def _threads_of_gunicorn() -> int:
     """The threads of each process. 0 if this is not known.
 
-    Gunicorn reads options from the environment variable ``GUNICORN_CMD_ARGS``. Those of its command
-    line and its configuration file are not known to a command of Django.
+    Gunicorn takes options from its command line, a configuration file, and the environment variable
+    ``GUNICORN_CMD_ARGS``. A command of Django can see only the last of these.
     """
     parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--threads", type=int, default=0)

@@ -96,7 +96,7 @@ local sequence, nonce = tonumber(string.sub(stamp, 1, DIGITS)), string.sub(stamp
 -- The outcome, if this stamp of the producer's last append shows that this call comes too late, or nil.
 local function outcome_after(last)
   local number, rest = string.match(last or '', '^(%d+)(.*)$')
-  -- Not ==, because a copy of the call may arrive after later appends of its producer.
+  -- A number below the last one is too late as well: this is a copy of a call, and arrives late.
   if not number or tonumber(number) < sequence then return nil end
   -- Older versions of this app stored the sequence number alone.
   local is_same = tonumber(number) == sequence and (rest == '' or rest == ' ' .. nonce)

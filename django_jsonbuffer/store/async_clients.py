@@ -22,8 +22,8 @@ def client_of_loop(alias: str) -> AsyncClient | None:
     """The client of an alias for the running event loop, made at its first use.
 
     It has the settings of ``clients[alias]``, and raises the same errors. It is closed with the
-    event loop. None if the asyncio side of redis-py has no such client, or if the event loop has
-    begun to close: then use the synchronous client in a thread.
+    event loop. None if redis-py has no asyncio client that does the same, or if the event loop is
+    being closed. Then use the synchronous client in a thread.
     """
     loop = asyncio.get_running_loop()
     origin = clients[alias]
@@ -42,7 +42,7 @@ class _Lent:
         self.loop = loop
         self.origin = origin
         self.client = client
-        """None if there is no such client, or it is closed or about to be."""
+        """None if redis-py has no such client, or once the client is being closed."""
         self._closing: AsyncGenerator[None, None] = self._close_with_loop(client)
         if client is not None:
             _open[self] = client
