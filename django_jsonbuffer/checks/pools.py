@@ -25,8 +25,8 @@ def check_pool(current: Configuration) -> Iterator[CheckMessage]:
             f"process. The appends of {threads} threads of gunicorn may need {needed} at a time: "
             "those that find none free wait, and fail after append_timeout.",
             hint=(
-                f"Set CACHES[{current.cache!r}]['OPTIONS']['CONNECTION_POOL_KWARGS'] = "
-                f"{{'max_connections': {needed}}}, or more for the other users of this cache."
+                f"Set {clients.pool_option(current.cache)} to {needed}, or more for the other "
+                "users of this cache."
             ),
             id="django_jsonbuffer.W013",
         )

@@ -1,6 +1,6 @@
 """The redis-py client of a cache alias. The only module that knows django-redis."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.conf import settings
@@ -29,8 +29,8 @@ class _Clients(dict[str, "Redis"]):
     """
 
     def __missing__(self, alias: str) -> "Redis":
-        self[alias] = client = _new_client(alias)
-        return client
+        # If several threads come at once, all use the client of the first, and so one pool.
+        return self.setdefault(alias, _new_client(alias))
 
 
 clients = _Clients()
@@ -99,6 +99,14 @@ def pool_size(alias: str) -> int:
     return redis_internals.pool_size(clients[alias])
 
 
+def pool_option(alias: str) -> str:
+    """Where the settings of the cache say how many connections its client may have."""
+    urls = _parts_of_location(settings.CACHES[alias])
+    is_in_url = any("max_connections" in parts for parts in urls)
+    where = "['LOCATION']" if is_in_url else "['OPTIONS']['CONNECTION_POOL_KWARGS']"
+    return f"max_connections in CACHES[{alias!r}]{where}"
+
+
 def decodes(alias: str) -> bool:
     """Whether the client turns replies into text."""
     return redis_internals.decodes(clients[alias])
@@ -116,14 +124,19 @@ class Database(NamedTuple):
 def databases(alias: str) -> set[Database]:
     """The Redis databases that the LOCATION of a cache names. The cache may have any backend."""
     config: Mapping[str, Any] = settings.CACHES[alias]
+    return {_database(parts, config) for parts in _parts_of_location(config)}
+
+
+def _parts_of_location(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The parts of each URL in the LOCATION of a cache, if its backend is Redis."""
     location = config.get("LOCATION", "")
     urls = location if isinstance(location, list | tuple) else str(location).split(",")
-    return {database for url in urls if (database := _database(str(url).strip(), config))}
+    for url in urls:
+        if (parts := redis_internals.parts_of_url(str(url).strip())) is not None:
+            yield parts
 
 
-def _database(url: str, config: Mapping[str, Any]) -> Database | None:
-    if (parts := redis_internals.parts_of_url(url)) is None:
-        return None  # the LOCATION of a backend that is not Redis
+def _database(parts: Mapping[str, Any], config: Mapping[str, Any]) -> Database:
     options = config.get("OPTIONS", {})
     number = parts.get("db", options.get("db", _pool_options(options).get("db", 0)))
     if "path" in parts:

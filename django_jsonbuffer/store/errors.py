@@ -19,7 +19,7 @@ from django_jsonbuffer.exceptions import (
 )
 
 from . import redis_blocking, redis_internals
-from .clients import clients, misconfigured_option, pool_size
+from .clients import clients, misconfigured_option, pool_option, pool_size
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -99,6 +99,8 @@ def pause_or_raise(
     began.
     """
     if redis_internals.may_wait(error) and (pause_seconds := next(pauses, None)) is not None:
+        if client is not None:
+            redis_blocking.give_back_kept(client)
         return pause_seconds
     if isinstance(error, Exception):
         ours = _ours(error, client, cache, name, key=key, around=around)
@@ -171,8 +173,7 @@ def _no_free_connection(cache: str, name: str | None) -> BufferUnavailable:
     bucket = f" for bucket {name!r}" if name else ""
     unavailable = BufferUnavailable(
         f"No connection to Redis was free{bucket}: all {pool_size(cache)} connections of the cache "
-        f"{cache!r} are in use in this process. Nothing was written. Raise max_connections in "
-        f"OPTIONS['CONNECTION_POOL_KWARGS'] of this cache in CACHES."
+        f"{cache!r} are in use in this process. Nothing was written. Raise {pool_option(cache)}."
     )
     unavailable.was_asked = False
     return unavailable

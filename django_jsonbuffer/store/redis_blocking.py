@@ -126,6 +126,13 @@ def _execute(client: "Redis", args: Iterable[bytes | Packed], **options: Any) ->
     return execute(*unpacked(args), **AS_BYTES, **options)
 
 
+def give_back_kept(client: "Redis") -> None:
+    """Give the kept connection back to the pool, because somebody needs a connection."""
+    pool = getattr(client, "connection_pool", None)
+    if pool is not None and (kept := vars(pool).pop(_KEPT, None)) is not None:
+        pool.release(kept.connection)
+
+
 def close_idle(client: "Redis") -> None:
     """Close the connections of the client that are not in use at this moment.
 
@@ -139,6 +146,5 @@ def close_idle(client: "Redis") -> None:
             for connection in filter(None, pool.pool.queue):
                 connection.disconnect()
     elif pool is not None:
-        if (kept := vars(pool).pop(_KEPT, None)) is not None:
-            pool.release(kept.connection)
+        give_back_kept(client)
         pool.disconnect(inuse_connections=False)

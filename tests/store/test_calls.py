@@ -1,5 +1,6 @@
 import re
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -69,6 +70,20 @@ class TestPool:
         at_once([use] * 24)
         assert sorted(bucket.take()) == sorted([*range(20)] * 24)
         assert not (tmp_path / "spill").exists()
+
+    def test_gets_the_kept_connection_back_when_all_others_are_in_use(
+        self, private_server: Redis, use_cache: Callable[..., str]
+    ) -> None:
+        path = private_server.get_connection_kwargs()["path"]
+        bucket, pool = Bucket("orders"), {"max_connections": 10}
+        alias = use_cache(f"unix://{path}?db=0", OPTIONS={"CONNECTION_POOL_KWARGS": pool})
+        bucket.append(1)
+        in_use = [clients[alias].connection_pool.get_connection() for _ in range(9)]
+        began = time.monotonic()
+        assert bucket.peek() == [1]
+        assert time.monotonic() - began < 1
+        for each in in_use:
+            clients[alias].connection_pool.release(each)
 
     def test_that_is_closed_meanwhile_loses_no_append(
         self, private_server: Redis, use_cache: Callable[..., str]

@@ -1,3 +1,4 @@
+import time
 from collections.abc import Callable
 
 import pytest
@@ -6,9 +7,11 @@ from redis.connection import parse_url
 
 from django_jsonbuffer import Bucket
 from django_jsonbuffer.exceptions import BufferMisconfigured
+from django_jsonbuffer.store import clients as clients_module
 from django_jsonbuffer.store.clients import clients
 from tests import server
 from tests.faults.proxy import Proxy
+from tests.threads import at_once
 
 
 class TestClient:
@@ -27,6 +30,20 @@ class TestClient:
         alias = use_cache(server.URL)
         assert clients[alias] is clients[alias]
         assert clients[alias].ping()
+
+    def test_is_one_for_threads_that_come_at_once(
+        self, use_cache: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        new_client = clients_module._new_client
+
+        def slow(alias: str) -> server.Redis:
+            time.sleep(0.05)
+            return new_client(alias)
+
+        monkeypatch.setattr(clients_module, "_new_client", slow)
+        alias, found = use_cache(server.URL), list[server.Redis]()
+        at_once([lambda: found.append(clients[alias])] * 4)
+        assert len({id(client) for client in found}) == 1
 
 
 @pytest.mark.usefixtures("clients_may_cache")
