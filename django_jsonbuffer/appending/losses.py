@@ -41,11 +41,13 @@ def lose(store: Store, options: Options, count: int, error: BaseException, *, of
         reason = str(error)
     else:
         reason = _described(error, store, options, is_recorded=is_recorded)
+    # An interrupt may come when the events are already stored.
+    is_certain = isinstance(error, Exception) and not isinstance(error, AppendUndecided)
     logger.error(
         "Bucket %s: %d events %s lost. %s",
         store.name,
         count,
-        "may be" if isinstance(error, AppendUndecided) else "are",
+        "are" if is_certain else "may be",
         escape_invisible(" ".join(reason.split())),
         extra={"bucket": store.name},
     )

@@ -49,8 +49,8 @@ class Spill:
 
     def put(
         self, key: str, events: Sequence[bytes], *, stamp: Stamp | None, max_bytes: int
-    ) -> None:
-        """Keep the events of one append, all or none.
+    ) -> bool:
+        """Keep the events of one append, all or none. True if the file had none of the bucket.
 
         Raises :class:`SpillFull` if the bucket would have more than `max_bytes` in the file, and
         :class:`SpillUnavailable` if the file cannot be written.
@@ -66,9 +66,13 @@ class Spill:
                     "Make Redis available again, or raise max_spill_bytes."
                 )
             spill_rows.insert(connection, key, packed, stamp, size=size)
-        if held is None:
-            logger.warning("Events of %s are spilled to %s.", key, self.path)
         self._remember(key, holds=True)
+        return held is None
+
+    def may_hold(self, key: str) -> bool:
+        """Whether events of the bucket may wait in the file. Does not look into the file."""
+        answer, stale_at = self._holds.get(key, (False, 0.0))
+        return answer or time.monotonic() >= stale_at
 
     def holds(self, key: str) -> bool:
         """Whether events of the bucket wait in the file. The answer may be a second old."""

@@ -16,8 +16,8 @@ from django_jsonbuffer.store.keys import Identity
 from django_jsonbuffer.store.links import ASYNCIO
 
 from .breaker import breakers
-from .groups import Group
-from .trips import Place, Trip, board, failure_alone
+from .groups import Group, size_of
+from .trips import MOST_BYTES, MOST_LINES, Place, Trip, board, failure_alone
 
 
 class Line:
@@ -28,6 +28,7 @@ class Line:
         self._has_lone_sender = False
         self._sender: asyncio.Task[None] | None = None
         """The background task, if it runs."""
+        self._concluding: set[asyncio.Task[None]] = set()
 
     async def failure_of(self, group: Group) -> Exception | None:
         place = Place(group)
@@ -42,13 +43,16 @@ class Line:
 
     async def _send_alone(self, place: Place) -> None:
         """Send without another task, because a switch of tasks takes time."""
+        trip = Trip((place,))
         self._has_lone_sender = True
         try:
-            await Trip((place,)).make(ASYNCIO)
+            await trip.make(ASYNCIO)
         finally:
             self._has_lone_sender = False
             if self._waiting:
                 self._start(None)
+        if trip.rest:
+            await trip.conclude(ASYNCIO)
 
     def _start(self, trip: Trip | None) -> None:
         loop = asyncio.get_running_loop()
@@ -62,6 +66,8 @@ class Line:
                 for place in trip.places:
                     if place.result is not None and not place.result.done():
                         place.result.set_result(None)
+                if trip.rest:
+                    self._conclude(trip)
                 trip = None
                 await asyncio.sleep(0)  # those who go on may append again, and join the next trip
         finally:
@@ -71,6 +77,13 @@ class Line:
                 self._start(trip)
             else:
                 self._sender = None  # a task refers to its loop, which would never be garbage
+
+    def _conclude(self, trip: Trip) -> None:
+        """Conclude in another task, because the next trip must not wait for it."""
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(trip.conclude(ASYNCIO), context=Context())
+        self._concluding.add(task)
+        task.add_done_callback(self._concluding.discard)
 
     def _next_trip(self) -> Trip | None:
         waiting = deque(filter(_waits, self._waiting))
@@ -95,11 +108,19 @@ async def failure_of(group: Group) -> Exception | None:
     stored.
     """
     store = group[0].store
-    if not store.groups_commits or breakers[store.cache].failure:
+    if (
+        not store.groups_commits
         # While Redis is unreachable, an append fails fast, and waits for no other.
+        or breakers[store.cache].failure
+        # Others would wait for all these bytes.
+        or size_of(group) > MOST_BYTES
+    ):
         return await failure_alone(group, ASYNCIO)
     loop = asyncio.get_running_loop()
     if (lines := _lines.get(loop)) is None:
         lines = _lines[loop] = {}
-    line = lines.get(store.identity) or lines.setdefault(store.identity, Line())
+    if (line := lines.get(store.identity)) is None:
+        if len(lines) >= MOST_LINES:
+            lines.clear()  # those who stand in line go on in their line
+        line = lines[store.identity] = Line()
     return await line.failure_of(group)

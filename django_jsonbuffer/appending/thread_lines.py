@@ -3,6 +3,9 @@
 The first thread sends its append at once. Threads that come while it waits for the reply stand in
 line. When the reply is there, the first of them sends one call with the events of them all, and so
 on. So a thread that is alone never waits, and many threads need few round trips.
+
+The main thread stands in no line, because Python runs signal handlers there: one that raises an
+exception would end a trip that others wait for.
 """
 
 import os
@@ -18,8 +21,12 @@ from django_jsonbuffer.store.keys import Identity
 from django_jsonbuffer.store.links import BLOCKING
 
 from .breaker import breakers
-from .groups import Group
-from .trips import Place, Trip, board, failure_alone
+from .groups import Group, size_of
+from .trips import MOST_BYTES, MOST_LINES, Place, Trip, board, failure_alone
+
+LONGEST_WAIT_SECONDS: Final = 10
+"""How long a thread waits for another one, in addition to ``append_timeout``. Usually an error ends
+a trip much earlier. But perhaps the other thread waits for a lock that this thread holds."""
 
 
 class Line:
@@ -34,21 +41,18 @@ class Line:
     def failure_of(self, group: Group) -> Exception | None:
         thread = threading.get_ident()
         if thread in self._threads:
-            # This is a signal handler, or a log handler that appends what an append has logged.
+            # This is a log handler that appends what redis-py has logged, or a finalizer.
             return finish(failure_alone(group, BLOCKING))
         self._threads.add(thread)
-        place = Place(group)
+        place, trip = Place(group), None
         try:
             with self._lock:
                 if self._sender is None:
                     self._sender = place
                 else:
                     self._stand_in_line(place)
-            if place.lock is not None:
-                place.lock.acquire()
-            if not place.is_done:
-                self._send(place)
-            return place.failure
+            if place.lock is None or self._is_turn_of(place, place.lock):
+                trip = self._send(place)
         finally:
             try:
                 self._leave(place)
@@ -58,17 +62,40 @@ class Line:
             finally:
                 place.trip = None  # it refers to the place, and so would wait for a collection
                 self._threads.discard(thread)
+        if trip is not None and trip.rest:
+            finish(trip.conclude(BLOCKING))
+        return place.failure if place.is_done else place.undecided
 
     def _stand_in_line(self, place: Place) -> None:
         place.waits_since, place.lock = time.monotonic(), threading.Lock()
         place.lock.acquire()
         self._waiting.append(place)
 
-    def _send(self, place: Place) -> None:
+    def _is_turn_of(self, place: Place, lock: "threading.Lock") -> bool:
+        """Wait until it is the turn of this thread. False if it has its result instead."""
+        timeout_seconds = place.group[0].options.append_timeout.total_seconds()
+        seconds = min(LONGEST_WAIT_SECONDS + timeout_seconds, threading.TIMEOUT_MAX)
+        while not lock.acquire(timeout=seconds):
+            with self._lock:
+                if self._sender is place:
+                    return True
+                if place in self._waiting:
+                    self._waiting.remove(place)
+                    place.trip = Trip((place,))
+                    return True
+                trip = self._sender.trip if self._sender else None
+            if trip is not None and place in trip.places and not place.is_done:
+                place.undecided = trip.undecided_for(place, after_seconds=seconds)
+                if place.undecided is not None:
+                    return False
+        return not place.is_done
+
+    def _send(self, place: Place) -> Trip:
         if place.trip is None and self._waiting:
             self._board(place)
         trip = place.trip = place.trip or Trip((place,))
         finish(trip.make(BLOCKING))
+        return trip
 
     def _board(self, first: Place) -> None:
         with self._lock:
@@ -99,6 +126,8 @@ class Line:
         if heir is not None:
             heir.trip = place.trip
             return heir
+        if place.trip is not None:
+            place.trip.abandon()
         return self._waiting[0] if self._waiting else None
 
 
@@ -115,12 +144,21 @@ _process = os.getpid()
 def failure_of(group: Group) -> Exception | None:
     """Send a group. None if its events are stored or spilled, else the error."""
     store = group[0].store
-    if not store.groups_commits or breakers[store.cache].failure:
+    if (
+        not store.groups_commits
+        or threading.get_ident() == threading.main_thread().ident
         # While Redis is unreachable, an append fails fast, and waits for no other.
+        or breakers[store.cache].failure
+        # Others would wait for all these bytes.
+        or size_of(group) > MOST_BYTES
+    ):
         return finish(failure_alone(group, BLOCKING))
     if _process != os.getpid():
         _forget()  # uWSGI forks without Python's hooks
-    line = _lines.get(store.identity) or _lines.setdefault(store.identity, Line())
+    if (line := _lines.get(store.identity)) is None:
+        if len(_lines) >= MOST_LINES:
+            _lines.clear()  # those who stand in line go on in their line
+        line = _lines.setdefault(store.identity, Line())
     return line.failure_of(group)
 
 

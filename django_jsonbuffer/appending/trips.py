@@ -1,11 +1,10 @@
 """A trip to Redis: one call with the events of one or more callers, each of whom gets a result."""
 
 import asyncio
-import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -15,26 +14,23 @@ from django_jsonbuffer.exceptions import (
     AppendUndecided,
     BucketFull,
     BufferUnavailable,
-    JSONBufferError,
     SpillFull,
 )
-from django_jsonbuffer.options import MAX_APPEND_BATCHES, Options
+from django_jsonbuffer.options import MAX_APPEND_BATCHES
 from django_jsonbuffer.stamps import Stamp
+from django_jsonbuffer.store import reports
 from django_jsonbuffer.store.links import Link
-from django_jsonbuffer.store.store import Store
 
-from . import losses
+from . import losses, spilling
 from .breaker import breakers
 from .groups import Group, events_of, size_of
 from .producers import Once
 
-logger = logging.getLogger("django_jsonbuffer")
-
-FORWARDED_BY_AN_APPEND: Final = 50
-"""How many spilled appends one append forwards at most, so that no caller waits for long."""
-
 MOST_BYTES: Final = 1024 * 1024
 """Most bytes of events that callers send together. A caller with more bytes sends them alone."""
+
+MOST_LINES: Final = 10_000
+"""Most buckets whose lines are kept when nobody stands in them."""
 
 _NO_TIME: Final = timedelta(0)
 
@@ -58,6 +54,9 @@ class Place:
     lock: "threading.Lock | None" = None
     """Released when the thread may send, or has its result. None if the thread need not wait."""
 
+    undecided: AppendUndecided | None = None
+    """The error of a thread that does not wait for its result any longer."""
+
     result: asyncio.Future[None] | None = None
     """Done when the task has its result. None if the task sends its events itself."""
 
@@ -71,6 +70,9 @@ class Trip(Once):
     All have the same bucket and the same options. If the trip is interrupted, another caller can
     make it again: the events are stored once.
     """
+
+    rest: "tuple[Callable[[Link], Awaitable[None]], ...]" = ()
+    """What is left to do when the callers have their results. See :meth:`conclude`."""
 
     _alone: "Sequence[Trip]" = ()
     """The trip of each place, if the events did not fit together."""
@@ -97,13 +99,50 @@ class Trip(Once):
         for trip in self._alone:
             if not trip.places[0].is_done:
                 await trip.make(link)
+                self.rest += trip.rest
+
+    async def conclude(self, link: Link) -> None:
+        """Log what was found, count lost events, and forward the spill.
+
+        This is not a part of the trip, because no caller should wait for it. A log handler may even
+        append, and hold a lock that another caller waits for.
+        """
+        rest, self.rest = self.rest, ()
+        for each in rest:
+            await each(link)
+
+    def undecided_for(self, place: Place, *, after_seconds: float) -> AppendUndecided | None:
+        """The error for a caller that waits no longer for the thread that makes the trip.
+
+        None if that thread has not been sending the events for so long.
+        """
+        own = self._trip_of(place)
+        if not own._is_sent or time.monotonic() - own.began < after_seconds:
+            return None
+        return _unanswered(place, own._stamp, seconds=after_seconds)
+
+    def abandon(self) -> None:
+        """Let callers that wait no longer retry the trip. No thread may be making it any more."""
+        for place in self.places:
+            if place.undecided is not None and not place.is_done:
+                error = BufferUnavailable("The thread that had to send it was interrupted.")
+                own = self._trip_of(place)
+                place.failure = own._undecided(error) if own._is_sent else error
+                place.is_done = True
+
+    def _trip_of(self, place: Place) -> "Trip":
+        return next((trip for trip in self._alone if place in trip.places), self)
+
+    async def retry(self, link: Link) -> None:
+        await super().retry(link)
+        await self.conclude(link)
 
     def _own(self, error: Exception) -> Exception:
         """An error object for one place: several threads would mix their tracebacks in one."""
         return error if len(self.places) == 1 else _copy_of(error)
 
     async def _failure(self, link: Link) -> Exception | None:
-        """Send the events, if the breaker allows it. Then report losses, and forward the spill.
+        """Send the events, if the breaker allows it.
 
         None if the events are in Redis or in the spill afterwards, else the error.
         """
@@ -119,9 +158,9 @@ class Trip(Once):
             if breaker.failure:
                 breaker.close()
             if losses.unreported:
-                await losses.report(self._store, link)
-            if self._options.spill_dir is not None:
-                await _forward(self._store, self._options, link)
+                self.rest += (partial(losses.report, self._store),)
+            if self._options.spill_dir and spilling.may_hold(self._store, self._options):
+                self.rest += (partial(spilling.forward, self._store, self._options),)
         except BaseException as error:
             breaker.learn(error, seconds=time.monotonic() - self.began)
             if not isinstance(error, Exception):
@@ -136,35 +175,29 @@ class Trip(Once):
         spills = self._options.on_unavailable == "spill"
         return _NO_TIME if spills else self._options.append_timeout
 
-    def _call(self, link: Link, stamp: Stamp) -> Awaitable[None]:
+    async def _call(self, link: Link, stamp: Stamp) -> None:
         limits, patience = self._options.limits, self._options.append_timeout
         if (since := self.places[0].waits_since) is not None:
             patience -= timedelta(seconds=time.monotonic() - since)
         if len(self.places) > 1 and limits.overflow == "drop_newest":
             # It would drop the events of all callers. Alone, some of them may have room.
             limits = replace(limits, overflow="raise")
-        return self._store.append_by(
+        outcome = await self._store.append_by(
             link, self._events, stamp, limits, size=self._size, patience=patience
         )
+        if outcome:
+            self.rest += (partial(reports.of_append, self._store.identity, outcome),)
 
     async def _spilled(self, error: Exception, link: Link) -> Exception | None:
         """Spill the events. None if they are in the spill afterwards, else the error."""
-        options = self._options
+        store, options = self._store, self._options
         if options.on_unavailable != "spill" or not isinstance(error, BufferUnavailable):
             return error
         if not error.may_be_repeated:
             return error  # the spill would send the append again
-        from .spill import spill  # imports SQLite, which only buckets that spill need
-
-        put = partial(
-            spill(options.spill_dir or "").put,
-            self._store.keys.open,
-            self._events,
-            stamp=error.stamp if isinstance(error, AppendUndecided) else None,
-            max_bytes=options.max_spill_bytes,
-        )
         try:
-            await link.work(put)
+            if await spilling.put(store, options, self._events, error, link):
+                self.rest += (partial(spilling.report, store, options),)
         except Exception as failure:  # noqa: BLE001  (each caller must get an answer)
             failure.__cause__ = error
             return error if isinstance(error, AppendUndecided) else failure
@@ -178,6 +211,32 @@ def _may_differ_alone(failure: Exception | None) -> bool:
     connection as long as it may, and the others came later.
     """
     return isinstance(failure, BucketFull | SpillFull) or not getattr(failure, "was_asked", True)
+
+
+def _unanswered(place: Place, stamp: Stamp, *, seconds: float) -> AppendUndecided:
+    """The error of a caller whose events another thread still sends.
+
+    A retry must not send them, because it is not known what the other thread does next.
+    """
+
+    def retry() -> None:
+        if not place.is_done:
+            raise _unanswered(place, stamp, seconds=seconds)
+        if isinstance(place.failure, AppendUndecided):
+            place.failure.retry()
+        elif place.failure is not None:
+            raise place.failure
+
+    async def aretry() -> None:
+        retry()
+
+    return AppendUndecided(
+        f"It is not known whether the append was stored: another thread sends it, and has had no "
+        f"answer for {seconds:.0f} s. Call retry() of this error to find out whether it has one.",
+        stamp=stamp,
+        retry=retry,
+        aretry=aretry,
+    )
 
 
 def board(first: Place, line: deque[Place]) -> Trip:
@@ -207,23 +266,11 @@ def board(first: Place, line: deque[Place]) -> Trip:
 async def failure_alone(group: Group, link: Link) -> Exception | None:
     """Send a group without the events of other callers. None if it succeeds, else the error."""
     place = Place(group)
-    await Trip((place,)).make(link)
+    trip = Trip((place,))
+    await trip.make(link)
+    if trip.rest:
+        await trip.conclude(link)
     return place.failure
-
-
-async def _forward(store: Store, options: Options, link: Link) -> None:
-    """Forward some spilled appends. A failure is logged, because the append itself is done."""
-    from .spill import forward, spill
-
-    key, limit, folder = store.keys.open, FORWARDED_BY_AN_APPEND, options.spill_dir or ""
-    try:
-        if spill(folder).holds(key):
-            send = partial(store.append, limits=options.limits, is_spilled=True)
-            await link.work(partial(forward, folder, key, send, bucket=store.name, limit=limit))
-    except Exception as error:  # noqa: BLE001  (no error may fail the append)
-        reason = error if isinstance(error, JSONBufferError) else type(error).__qualname__
-        text = "Bucket %s: spilled events still wait. %s"
-        logger.warning(text, store.name, reason, extra={"bucket": store.name})
 
 
 def _copy_of(error: Exception) -> Exception:

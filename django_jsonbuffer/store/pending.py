@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from . import reports
 from .links import Link
 from .scripts import LOSE, PAUSE, PEEK, RESUME, SET_ASIDE, TAKE
 from .store import Store
@@ -44,15 +45,14 @@ def _take(
     foreign, count, is_limited, arrays = store.run(
         TAKE, [*store.event_keys, store.keys.attempts], counter, int(returns), limit
     )
-    if foreign:
-        store.report_foreign(foreign)
+    reports.of_foreign(store.name, foreign)
     return count, arrays, bool(is_limited)
 
 
 def set_aside(store: Store, values: Sequence[bytes], *, error: str) -> None:
     """Keep values that were taken and cannot be read, as dead letters."""
     store.run(SET_ASIDE, [store.keys.dead, store.keys.stats], error, *values)
-    store.report_foreign(len(values))
+    reports.of_foreign(store.name, len(values))
 
 
 async def count_lost(store: Store, count: int, link: Link) -> None:

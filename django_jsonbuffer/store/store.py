@@ -1,6 +1,5 @@
 """The way of a batch through Redis: append, seal, claim, renew, ack or release, split, bury."""
 
-import logging
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -10,7 +9,7 @@ from django_jsonbuffer.exceptions import LeaseLost
 from django_jsonbuffer.options import Limits
 from django_jsonbuffer.stamps import Stamp
 
-from . import calls, catalog_entries, scripts
+from . import calls, catalog_entries, reports, scripts
 from .appends import Outcome, outcome, packed_limits, size_of, splices, stamp_args
 from .claims import Burial, Claim, Found, Outage, Reason, duration_of
 from .coroutines import finish
@@ -19,8 +18,6 @@ from .keys import PRODUCER, Identity, bucket_keys
 from .links import BLOCKING, Link
 from .scripts import MILLISECOND, Script
 from .wire import Packed
-
-logger = logging.getLogger("django_jsonbuffer")
 
 
 class Store:
@@ -51,7 +48,9 @@ class Store:
     ) -> None:
         """Append in this thread. See :meth:`append_by`."""
         size = size_of(events)
-        finish(self.append_by(BLOCKING, events, stamp, limits, size=size, is_spilled=is_spilled))
+        append = self.append_by(BLOCKING, events, stamp, limits, size=size, is_spilled=is_spilled)
+        if reported := finish(append):
+            finish(reports.of_append(self.identity, reported, BLOCKING))
 
     async def append_by(
         self,
@@ -63,8 +62,10 @@ class Store:
         size: int,
         patience: timedelta = PATIENCE,
         is_spilled: bool = False,
-    ) -> None:
+    ) -> Outcome | None:
         """Append encoded events in their order, once for each stamp. Full batches are sealed.
+
+        Returns what :func:`.reports.of_append` should report, if anything.
 
         `size` is the result of :func:`size_of`. `patience` is how long to wait if all connections
         are in use. `is_spilled` says that an older version of this app may have sent the append.
@@ -82,8 +83,7 @@ class Store:
             keys = (*keys, self.keys.open + PRODUCER + stamp.producer)
         args = (known[1], *stamp_args(stamp), calls.new_token(), counts, *texts)
         reply = await link.run_once(self.identity, scripts.APPEND, keys, args, patience=patience)
-        if reply != b"stored":
-            await self._report(outcome(reply, events, self.name), link)
+        return None if reply == b"stored" else outcome(reply, events, self.name)
 
     def seal(self) -> tuple[str | None, int]:
         """Seal the open batch, whatever its age.
@@ -93,8 +93,7 @@ class Store:
         """
         keys = [*self.event_keys, self.keys.paused]
         newest, foreign = self.run(scripts.SEAL, keys, calls.new_token())
-        if foreign:
-            self.report_foreign(foreign)
+        reports.of_foreign(self.name, foreign)
         return newest.decode() if newest else None, foreign
 
     def claim(
@@ -124,8 +123,7 @@ class Store:
             args = (worker, lease_ms, linger_ms, *bounds, int(prefers_new), calls.new_token())
             foreign, *found = self.run(scripts.CLAIM, keys, *args)
             all_foreign += foreign
-            if foreign:
-                self.report_foreign(foreign)
+            reports.of_foreign(self.name, foreign)
             if len(found) > 2:
                 return Found(Claim.of(worker, found), all_foreign)
             if not foreign:
@@ -231,20 +229,3 @@ class Store:
                 f"(delivery {claim.attempt})."
             )
         return reply
-
-    async def _report(self, append: Outcome, link: Link) -> None:
-        if append.is_new:
-            await catalog_entries.write_again(self.identity, link)
-        if append.foreign:
-            self.report_foreign(append.foreign)
-        if append.dropped:
-            text = "Bucket %s is full. Dropped: %d events."
-            logger.warning(text, self.name, append.dropped, extra={"bucket": self.name})
-
-    def report_foreign(self, count: int) -> None:
-        """Log that foreign values became dead letters."""
-        text = (
-            "Bucket %s contained values from another client that are not JSON arrays of events. "
-            "They are dead letters: %d."
-        )
-        logger.warning(text, self.name, count, extra={"bucket": self.name})

@@ -72,10 +72,10 @@ class TestLose:
     @pytest.mark.parametrize(
         ("error", "text"),
         [
-            (OSError("x"), "OSError: x"),
-            (OSError("two\nlines \x1b[2J"), "OSError: two lines \\x1b[2J"),
-            (KeyboardInterrupt(), "KeyboardInterrupt"),
-            (BufferUnavailable("raised by a project"), "BufferUnavailable: raised by a project"),
+            (OSError("x"), "are lost. OSError: x"),
+            (OSError("two\nlines \x1b[2J"), "are lost. OSError: two lines \\x1b[2J"),
+            (KeyboardInterrupt(), "may be lost. KeyboardInterrupt"),
+            (BufferUnavailable("by a project"), "are lost. BufferUnavailable: by a project"),
         ],
         ids=["unforeseen", "of two lines", "interrupt", "of our class"],
     )
@@ -85,7 +85,7 @@ class TestLose:
         with caplog.at_level("DEBUG", "django_jsonbuffer"):
             lose(bucket, 3, raised(error))
         places, record = caplog.records
-        assert f"Bucket orders: 3 events are lost. {text} at {__file__}:" in record.getMessage()
+        assert f"Bucket orders: 3 events {text} at {__file__}:" in record.getMessage()
         assert "\n" not in caplog.handler.format(record)
         assert (places.levelname, vars(places)["bucket"]) == ("DEBUG", "orders")
         assert f'"{__file__}"' in places.getMessage()

@@ -17,6 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from pytest_django import Settings
 
 from django_jsonbuffer import Bucket, gathered
+from django_jsonbuffer.appending import spill, task_lines
 from django_jsonbuffer.appending.spill import Spill
 from django_jsonbuffer.exceptions import (
     AppendUndecided,
@@ -34,9 +35,9 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     append_by = Store.append_by
 
-    async def noted(store: Store, link: Any, events: Any, *args: Any, **kw: Any) -> None:
+    async def noted(store: Store, link: Any, events: Any, *args: Any, **kw: Any) -> Any:
         sizes.append(len(events))
-        await append_by(store, link, events, *args, **kw)
+        return await append_by(store, link, events, *args, **kw)
 
     monkeypatch.setattr(Store, "append_by", noted)
     return sizes
@@ -186,6 +187,45 @@ class TestFailure:
         assert "secret" not in caplog.text
         assert bucket.take() == [1]
 
+    def test_to_forward_delays_no_other(
+        self, client_of_server: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bucket, may_go_on = Bucket("orders", spill_dir=str(tmp_path)), threading.Event()
+        threads: set[int] = set()
+
+        def hangs(*args: Any, **kw: Any) -> int:
+            is_first = not threads
+            threads.add(threading.get_ident())
+            assert not is_first or may_go_on.wait(10)
+            return 0
+
+        monkeypatch.setattr(spill, "forward", hangs)
+
+        async def main() -> None:
+            first = asyncio.create_task(bucket.aappend(0))
+            await asyncio.sleep(0)
+            async with asyncio.timeout(5):
+                for _ in range(3):
+                    await asyncio.gather(*map(bucket.aappend, range(1, 4)))
+            may_go_on.set()
+            await first
+
+        asyncio.run(main())
+        assert len(bucket.take()) == 10
+        assert threading.get_ident() not in threads
+
+    def test_in_many_buckets_leaves_few_lines(
+        self, client_of_server: Redis, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(task_lines, "MOST_LINES", 3)
+
+        async def main() -> int:
+            for number in range(7):
+                await Bucket(f"orders-{number}").aappend(number)
+            return len(task_lines._lines[asyncio.get_running_loop()])
+
+        assert asyncio.run(main()) <= 3
+
 
 def test_loop_that_has_ended_is_garbage(client_of_server: Redis) -> None:
     loops = []
@@ -312,6 +352,27 @@ class TestTransaction:
         with transaction.atomic():
             async_to_sync(bucket.aappend)(1)
             assert bucket.peek() == []
+        assert bucket.take() == [1]
+
+    def test_is_over_for_a_task_that_outlives_the_sync_code(self) -> None:
+        """As a task of an async view, below sync middleware, that goes on after the response."""
+        bucket, tasks = Bucket("orders"), list[asyncio.Task[None]]()
+
+        async def main() -> None:
+            is_over = asyncio.Event()
+
+            async def later() -> None:
+                await is_over.wait()
+                await bucket.aappend(1)
+
+            async def view() -> None:
+                tasks.append(asyncio.create_task(later()))
+
+            await sync_to_async(async_to_sync(view))()
+            is_over.set()
+            await tasks[0]
+
+        asyncio.run(main())
         assert bucket.take() == [1]
 
     def test_that_is_rolled_back_drops_the_event(self) -> None:

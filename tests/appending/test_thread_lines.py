@@ -1,14 +1,18 @@
 """Group commit: threads that append to one bucket at the same time."""
 
 import gc
+import json
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,7 @@ import pytest
 from pytest_django import Settings
 
 from django_jsonbuffer import Bucket
-from django_jsonbuffer.appending import losses, thread_lines, trips
+from django_jsonbuffer.appending import losses, spill, thread_lines, trips
 from django_jsonbuffer.appending.breaker import breakers
 from django_jsonbuffer.appending.groups import Append
 from django_jsonbuffer.appending.spill_rows import pack
@@ -32,6 +36,7 @@ from django_jsonbuffer.store.coroutines import finish
 from django_jsonbuffer.store.links import BLOCKING
 from django_jsonbuffer.store.store import Store
 from tests.server import Redis
+from tests.test_drain_buckets import environment
 from tests.test_embedded_redis import wait_until
 from tests.threads import at_once
 
@@ -47,15 +52,20 @@ class Gate:
         """Number of events of each call."""
         self.fails_with: list[BaseException] = []
         """What the next calls raise, after they have been carried out."""
+        self.stops_second: threading.Event | None = None
+        """What the second call waits for."""
 
-    async def append_by(self, store: Store, link: Any, events: Any, *args: Any, **kw: Any) -> None:
+    async def append_by(self, store: Store, link: Any, events: Any, *args: Any, **kw: Any) -> Any:
         self.sizes.append(len(events))
         if len(self.sizes) == 1:
             self._has_come.set()
             assert self._is_open.wait(10)
-        await self._append_by(store, link, events, *args, **kw)
+        elif len(self.sizes) == 2 and self.stops_second is not None:
+            assert self.stops_second.wait(10)
+        outcome = await self._append_by(store, link, events, *args, **kw)
         if self.fails_with and len(self.sizes) > 1:
             raise self.fails_with.pop(0)
+        return outcome
 
     def wait(self) -> None:
         assert self._has_come.wait(10)
@@ -68,8 +78,8 @@ class Gate:
 def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
     gate = Gate(Store.append_by)
 
-    async def append_by(store: Store, *args: Any, **kw: Any) -> None:
-        await gate.append_by(store, *args, **kw)
+    async def append_by(store: Store, *args: Any, **kw: Any) -> Any:
+        return await gate.append_by(store, *args, **kw)
 
     monkeypatch.setattr(Store, "append_by", append_by)
     return gate
@@ -141,8 +151,8 @@ class TestTogether:
         bucket, callers = Bucket("orders"), Callers()
         callers.add(0, bucket.append)
         gate.wait()
-        bucket.append(1)
-        assert bucket.peek() == [1]
+        callers.add(1, bucket.append)
+        wait_until(lambda: bucket.peek() == [1])
         gate.open()
         callers.join()
         assert bucket.take() == [1, 0]
@@ -161,6 +171,52 @@ class TestTogether:
         with in_line(gate, *[Bucket("orders", **limits)] * 7):
             pass
         assert max(gate.sizes) == 3
+
+    def test_large_append_leaves_for_itself(self, gate: Gate) -> None:
+        """Others would wait for all its bytes."""
+        bucket = Bucket("orders", batch_size=None)
+        with in_line(gate, bucket) as callers:
+            callers.add("large", lambda event: bucket.extend(["x" * 1000] * 1100))
+            wait_until(lambda: "large" in callers.outcomes)
+        assert gate.sizes == [1, 1100, 1]
+        assert bucket.take()[1100:] == [0, 1]
+
+    def test_to_forward_delays_no_other(
+        self, client_of_server: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bucket, callers = Bucket("orders", spill_dir=str(tmp_path)), Callers()
+        may_go_on, has_begun = threading.Event(), threading.Event()
+
+        def hangs(*args: Any, **kw: Any) -> int:
+            if not has_begun.is_set():
+                has_begun.set()
+                assert may_go_on.wait(10)
+            return 0
+
+        monkeypatch.setattr(spill, "forward", hangs)
+        callers.add(0, bucket.append)
+        assert has_begun.wait(10)
+        for number in (1, 2, 3):
+            callers.add(number, bucket.append)
+        wait_until(lambda: len(callers.outcomes) == 3)
+        may_go_on.set()
+        callers.join()
+        assert sorted(bucket.take()) == [0, 1, 2, 3]
+
+    def test_in_many_buckets_leaves_few_lines(
+        self, client_of_server: Redis, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(thread_lines, "MOST_LINES", 3)
+        thread_lines._lines.clear()
+        at_once([partial(Bucket(f"orders-{number}").append, number) for number in range(7)])
+        assert 0 < len(thread_lines._lines) <= 3
+
+    def test_main_thread_leaves_for_itself(self, gate: Gate) -> None:
+        """A signal handler that raises there would end a trip that others wait for."""
+        bucket = Bucket("orders")
+        with in_line(gate, bucket):
+            bucket.append("of the main thread")
+        assert bucket.take() == ["of the main thread", 0, 1]
 
     def test_handles_with_other_options_leave_for_themselves(self, gate: Gate) -> None:
         bucket, other = Bucket("orders"), Bucket("orders", max_pending=100)
@@ -251,16 +307,6 @@ class TestOutcome:
         assert kinds == [type(None), type(None), SpillFull, SpillFull]
 
 
-class _OnceTrue:
-    """Losses to report, once."""
-
-    def __init__(self) -> None:
-        self._answers = [True]
-
-    def __bool__(self) -> bool:
-        return bool(self._answers and self._answers.pop())
-
-
 def trip_of(bucket: Bucket, *events: int) -> trips.Trip:
     """A trip in which each event has a caller of its own."""
     parts = bucket._definition.parts
@@ -280,6 +326,54 @@ def interrupt_after_storing(patch: pytest.MonkeyPatch) -> None:
 
 class Interrupt(BaseException):
     pass
+
+
+INTERRUPTED = """
+import json
+import random
+import signal
+import threading
+import django
+import redis.connection
+django.setup()
+from django_jsonbuffer import Bucket
+
+# Hiredis 3.5 crashes if a signal handler raises while it packs the commands of a new connection.
+redis.connection.HIREDIS_AVAILABLE = False
+bucket, is_over, confirmed = Bucket("orders", batch_size=None), threading.Event(), [0] * 8
+
+class Interrupt(BaseException):
+    pass
+
+def interrupt(*args):
+    raise Interrupt
+
+def append(thread):
+    while not is_over.is_set():
+        bucket.append([thread, confirmed[thread]])
+        confirmed[thread] += 1
+
+bucket.append("of the main thread")  # imports all modules
+threads = [threading.Thread(target=append, args=[thread], daemon=True) for thread in range(8)]
+for each in threads:
+    each.start()
+signal.signal(signal.SIGALRM, interrupt)
+for _ in range(300):
+    try:
+        # Again after a while, because Python ignores what is raised in a finalizer.
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0002, 0.004), 0.3)
+        while True:
+            bucket.append("of the main thread")
+    except Interrupt:
+        pass
+signal.setitimer(signal.ITIMER_REAL, 0)
+is_over.set()
+for each in threads:
+    each.join(5)
+    assert not each.is_alive(), "this thread was stranded"
+print(json.dumps(confirmed))
+"""
+"""Threads append, among them the main thread, which a signal interrupts 300 times."""
 
 
 class TestInterrupt:
@@ -352,17 +446,16 @@ class TestInterrupt:
         trip = trip_of(bucket, 1, 2)
 
         async def interrupted(*args: Any) -> None:
-            bucket.append("of the handler")
             raise Interrupt
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(losses, "report", interrupted)
-            patch.setattr(losses, "unreported", _OnceTrue())
+            patch.setattr(losses, "unreported", {"orders": 1})
+            finish(trip.make(BLOCKING))
             with pytest.raises(Interrupt):
-                finish(trip.make(BLOCKING))
-        finish(trip.make(BLOCKING))
-        assert [place.failure for place in trip.places] == [None, None]
-        assert bucket.take() == [1, 2, "of the handler"]
+                finish(trip.conclude(BLOCKING))
+        assert [(place.is_done, place.failure) for place in trip.places] == [(True, None)] * 2
+        assert bucket.take() == [1, 2]
 
     def test_while_events_are_tried_alone_repeats_none(self, gate: Gate) -> None:
         bucket = Bucket("orders", max_pending=3)
@@ -372,58 +465,82 @@ class TestInterrupt:
         assert bucket.take() == [0, 1, 2]
         assert isinstance(callers.outcomes[4], BucketFull)
 
-    def test_of_a_thread_in_line_takes_its_event_back(self, gate: Gate) -> None:
+    def test_by_signals_strands_no_thread(self, client_of_server: Redis) -> None:
         """The main thread is the only one that a signal can interrupt."""
-        bucket = Bucket("orders")
-        callers = Callers()
-        callers.add(0, bucket.append)
-        gate.wait()
-
-        def interrupt() -> None:
-            wait_until(lambda: len(line_of(bucket)._waiting) == 1)
-            callers.add(2, bucket.append)
-            wait_until(lambda: len(line_of(bucket)._waiting) == 2)
-            os.kill(os.getpid(), signal.SIGUSR1)
-            time.sleep(0.1)
-            gate.open()
-
-        def raise_interrupt(*args: object) -> None:
-            raise Interrupt
-
-        before = signal.signal(signal.SIGUSR1, raise_interrupt)
-        helper = threading.Thread(target=interrupt)
-        helper.start()
-        try:
-            with pytest.raises(Interrupt):
-                bucket.append(1)
-        finally:
-            signal.signal(signal.SIGUSR1, before)
-        helper.join()
-        callers.join()
-        assert bucket.take() == [0, 2]
+        process = subprocess.run(
+            [sys.executable, "-c", INTERRUPTED],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert process.returncode == 0, process.stderr
+        confirmed = json.loads(process.stdout)
+        stored = [event for event in Bucket("orders").take() if isinstance(event, list)]
+        for thread, count in enumerate(confirmed):
+            assert [number for each, number in stored if each == thread] == [*range(count)]
 
     def test_signal_handler_may_append(self, gate: Gate) -> None:
-        bucket, callers = Bucket("orders"), Callers()
-        callers.add(0, bucket.append)
-        gate.wait()
+        bucket, is_done = Bucket("orders"), threading.Event()
 
         def interrupt() -> None:
-            wait_until(lambda: len(line_of(bucket)._waiting) == 1)
-            os.kill(os.getpid(), signal.SIGUSR1)
-            wait_until(lambda: bucket.peek() == ["of the handler"])
+            gate.wait()
+            while not is_done.wait(0.02):  # a signal that comes just before a wait does not end it
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
             gate.open()
 
-        handler: Any = lambda *args: bucket.append("of the handler")  # noqa: E731
-        before = signal.signal(signal.SIGUSR1, handler)
+        def handle(*args: object) -> None:
+            if not is_done.is_set():
+                bucket.append("of the handler")
+                is_done.set()
+
+        before = signal.signal(signal.SIGUSR1, handle)
         helper = threading.Thread(target=interrupt)
         helper.start()
         try:
             bucket.append(1)
+            helper.join()
         finally:
             signal.signal(signal.SIGUSR1, before)
-        helper.join()
+        assert bucket.take() == ["of the handler", 1]
+
+
+class TestLongWait:
+    """A thread in line waits for one that does not go on, perhaps because that one waits for it."""
+
+    @pytest.fixture(autouse=True)
+    def bucket(self, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+        monkeypatch.setattr(thread_lines, "LONGEST_WAIT_SECONDS", 0.6)
+        return Bucket("orders", append_timeout=timedelta(0))
+
+    def test_ends_with_a_trip_of_its_own(self, gate: Gate, bucket: Bucket) -> None:
+        with in_line(gate, bucket, bucket) as callers:
+            wait_until(lambda: {1, 2} <= {*callers.outcomes})
+            assert sorted(bucket.take()) == [1, 2]
+            callers.add(3, bucket.append)
+            wait_until(lambda: len(line_of(bucket)._waiting) == 1)
+        assert set(callers.outcomes.values()) == {None}
+        assert bucket.take() == [0, 3]
+
+    def test_for_the_sender_of_its_events_is_undecided(self, gate: Gate, bucket: Bucket) -> None:
+        """Of three callers, the second one sends for the third one, and hangs."""
+        gate.stops_second = threading.Event()
+        with in_line(gate, bucket, bucket) as callers:
+            gate.open()
+            wait_until(lambda: 2 in callers.outcomes)
+            error = callers.outcomes[2]
+            assert isinstance(error, AppendUndecided)
+            assert "has had no answer for 1 s" in str(error)
+            with pytest.raises(AppendUndecided, match="another thread"):
+                error.retry()
+            assert bucket.take() == [0]
+            gate.stops_second.set()
+        error.retry()
+        assert callers.outcomes[1] is None
+        assert bucket.take() == [1, 2]
+        callers.add(4, bucket.append)
         callers.join()
-        assert bucket.take() == ["of the handler", 0, 1]
+        assert bucket.take() == [4]
 
 
 def test_log_handler_may_append_what_an_append_logs(client_of_server: Redis) -> None:
@@ -444,13 +561,46 @@ def test_log_handler_may_append_what_an_append_logs(client_of_server: Redis) -> 
     assert "of the log" in bucket.take()
 
 
+def test_log_handlers_of_threads_may_append_what_others_have_logged(
+    client_of_server: Redis,
+) -> None:
+    """A handler holds its lock while it appends. Nobody may log while it waits for the append."""
+    bucket = Bucket("orders", max_pending=2, overflow="drop_oldest", batch_size=1)
+    busy = threading.local()
+
+    class Appending(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if not hasattr(busy, "is_it"):
+                busy.is_it = True
+                bucket.append(record.getMessage())
+                del busy.is_it
+
+    root, handler = logging.getLogger(), Appending()
+
+    def log() -> None:
+        for _ in range(100):
+            root.warning("of a handler")
+
+    def append() -> None:
+        for _ in range(100):
+            bucket.append("of a caller")
+
+    root.addHandler(handler)
+    began = time.monotonic()
+    try:
+        at_once([log, append] * 4)
+    finally:
+        root.removeHandler(handler)
+    assert time.monotonic() - began < thread_lines.LONGEST_WAIT_SECONDS
+
+
 def test_child_of_a_fork_does_not_wait_for_threads_of_its_parent(gate: Gate) -> None:
     bucket, callers = Bucket("orders"), Callers()
     callers.add(0, bucket.append)
     gate.wait()
     if (pid := os.fork()) == 0:
         try:
-            bucket.append(1)
+            at_once([lambda: bucket.append(1)])
             os._exit(0)
         finally:
             os._exit(1)
@@ -474,23 +624,34 @@ def test_append_fails_fast_while_another_finds_out_whether_redis_is_back(
             bucket.append(1)
     gate._is_open.clear()
     began = time.monotonic()
-    with pytest.raises(BufferUnavailable, match="not tried again"):
-        bucket.append(2)
+    callers = Callers()
+    callers.add(2, bucket.append)
+    callers.join()
+    assert "not tried again" in str(callers.outcomes[2])
     assert time.monotonic() - began < 1
 
 
-def test_append_leaves_nothing_for_the_garbage_collector(client_of_server: Redis) -> None:
+@pytest.mark.parametrize("threads", [0, 1, 4])
+def test_append_leaves_nothing_for_the_garbage_collector(
+    client_of_server: Redis, threads: int
+) -> None:
     bucket = Bucket("orders")
 
     def objects() -> int:
         return sum(isinstance(each, trips.Place | trips.Trip) for each in gc.get_objects())
 
-    bucket.append(1)
+    def append() -> None:
+        if threads:
+            at_once([lambda: bucket.append(1)] * threads)
+        else:
+            bucket.append(1)
+
+    append()
     gc.collect()
     gc.disable()
     try:
         before = objects()
-        bucket.append(2)
+        append()
         assert objects() == before
     finally:
         gc.enable()

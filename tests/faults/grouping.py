@@ -15,6 +15,7 @@ STEPS: Final = {
     "go_on": 110,
     "settle": 14,
     "interrupt": 10,
+    "end_wait": 6,
     "cut": 5,
     "clone_process": 3,
     "kill": 2,

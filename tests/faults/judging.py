@@ -41,6 +41,10 @@ return {
 """
 
 
+_NOTICED_SECONDS: Final = 15
+"""A step of the clock by more than this is noticed."""
+
+
 class Violation(AssertionError):
     """A promise was broken."""
 
@@ -291,12 +295,17 @@ class Judge:
         """Seconds since the beginning."""
         self.steps = 0
         """How often the clock of the server was set."""
+        self.unnoticed_seconds = 0.0
+        """Sum of the steps forward that no heartbeat notices, since time has last passed."""
         self.now_ms = 0
         """What the clock of the server shows."""
 
-    def step_clock(self, *, is_back: bool) -> None:
+    def step_clock(self, step_seconds: float) -> None:
         """The clock of the server is set."""
+        is_back = step_seconds < 0
         self.steps += 1
+        if 0 < step_seconds < _NOTICED_SECONDS:
+            self.unnoticed_seconds += step_seconds
         self.look()
         for batch in self.past.batches.values():
             if is_back and batch.holder is None and batch.is_ready:
@@ -452,7 +461,9 @@ class Judge:
             )
             return
         check(
-            not self._keeps(batch.holder, batch.id) or self._has_run_out(batch),
+            not self._keeps(batch.holder, batch.id)
+            or self._has_run_out(batch)
+            or self.unnoticed_seconds >= _NOTICED_SECONDS,
             "a batch was delivered that a living worker holds",
         )
         check(

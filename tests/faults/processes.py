@@ -56,6 +56,8 @@ class Process:
         self._idle: list[Producer] = []
         self._settled: set[Stamp] = set()
         self._wire = Wire(run, self._crew)
+        options = run.grouping.options
+        self._append_timeout_seconds = options.append_timeout.total_seconds()
         self.callers: list[Caller] = []
         self.undecided: list[tuple[list[int], AppendUndecided]] = []
 
@@ -72,6 +74,7 @@ class Process:
             (task_lines, "ASYNCIO", pausing),
             (thread_lines, "threading", THREADING),
             (thread_lines, "_lines", self._lines),
+            (thread_lines, "LONGEST_WAIT_SECONDS", -self._append_timeout_seconds),
             *((module, "time", time) for module in (producers, trips, thread_lines, task_lines)),
         ]
         before = [(module, name, getattr(module, name)) for module, name, _ in values]
@@ -125,11 +128,12 @@ class Process:
 
     def _retry(self, events: list[int], error: AppendUndecided) -> None:
         """Retry without a pause."""
-        before, failure = self._run.grouping.tally["calls"], None
+        before = self._run.grouping.tally["calls"]
+        failure: BaseException | None = None
         try:
             with self._running(is_alone=True):
                 error.retry()
-        except BufferUnavailable as raised:
+        except (BufferUnavailable, BucketFull) as raised:
             failure = raised
         is_sent = self._run.grouping.tally["calls"] > before
         check(not (is_sent and error.stamp in self._settled), "a group was settled twice")
@@ -147,6 +151,14 @@ class Process:
             self._run.grouping.tally["interrupts"] += 1
             with self._running():
                 self._crew.interrupt(self._run.chance.choice(able))
+
+    def end_wait(self) -> None:
+        """Let a thread wait no longer for the one that sends."""
+        if self._has_threads:
+            with self._running():
+                self._run.grouping.tally["waits that ended"] += self._crew.end_wait(
+                    self._run.chance
+                )
 
     def kill(self) -> None:
         """End the process. What it has sent may still arrive."""
@@ -206,7 +218,9 @@ class Process:
         self, events: list[int], error: AppendUndecided, outcome: BaseException | None
     ) -> None:
         self._run.grouping.tally["retries"] += 1
-        if outcome is None:
+        if "another thread sends it" in str(error):
+            self._appended(events, outcome)  # the retry asks what the other thread has got
+        elif outcome is None:
             self._settled.add(error.stamp)
             self._run.confirm(events)
         elif isinstance(outcome, AppendUndecided):

@@ -586,6 +586,7 @@ class Schedule:
             portion = min(duration, HEARTBEAT)
             self._arena.clock.step(portion)
             self.judge.true_time += portion.total_seconds()
+            self.judge.unnoticed_seconds = 0
             duration -= portion
             for worker in self.chance.sample(workers, len(workers)):
                 worker.beat()
@@ -601,7 +602,7 @@ class Schedule:
         step = timedelta(seconds=self.chance.choice([1, -1]) * self.chance.choice([3, 8, 40, 3600]))
         self.tell(f"  {step}")
         self._arena.clock.step(step)
-        self.judge.step_clock(is_back=step < NOW)
+        self.judge.step_clock(step.total_seconds())
 
     def _does_anyone_keep(self, name: str, batch: str) -> bool:
         return any(worker.keeps(name, batch) for worker in self._workers)
@@ -701,7 +702,7 @@ class Schedule:
         self.lost |= self.judge.past.events - self._snapshot.past.events
         self.judge.past = copy.deepcopy(self._snapshot.past)
         self.judge.old_ids |= self.judge.contents.keys()
-        self.judge.step_clock(is_back=True)
+        self.judge.step_clock(-1)
         self.judge.state = self.judge.look()
 
     def _count(self) -> None:

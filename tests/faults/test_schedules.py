@@ -38,7 +38,7 @@ class TestGroups:
         report("groups in schedules", **tally)
         assert set(tally) == {
             *("calls", "groups", "groups without an answer", "groups that were refused"),
-            *("late copies of groups", "retries", "interrupts", "kills"),
+            *("late copies of groups", "retries", "interrupts", "waits that ended", "kills"),
         }
 
     def test_that_are_sent_again_under_another_stamp_are_found(

@@ -81,6 +81,9 @@ class Actor(threading.Thread):
         self._outcome: Any = None
         self.awaited: Lock | None = None
         """The lock that the thread waits for."""
+        self.has_timeout = False
+        """Whether it stops waiting after some time."""
+        self._is_timed_out = False
 
     def run(self) -> None:
         self._turn.acquire()
@@ -99,18 +102,20 @@ class Actor(threading.Thread):
             raise self._outcome
         return self._outcome
 
-    def pause(self, awaited: "Lock | None" = None) -> None:
-        self.awaited = awaited
+    def pause(self, awaited: "Lock | None" = None, *, has_timeout: bool = False) -> bool:
+        """False if the timeout is over."""
+        self.awaited, self.has_timeout = awaited, has_timeout
         self._threads.paused.append(self)
         self._threads.turn.release()
         self._turn.acquire()
         interrupt, self._interrupt = self._interrupt, None
         if interrupt is not None:
             raise interrupt
+        return not self._is_timed_out
 
-    def go_on(self, interrupt: BaseException | None = None) -> None:
+    def go_on(self, interrupt: BaseException | None = None, *, is_timed_out: bool = False) -> None:
         """Run until the next pause. Called by the thread of the schedule."""
-        self._interrupt = interrupt
+        self._interrupt, self._is_timed_out = interrupt, is_timed_out
         self._turn.release()
         self._threads.turn.acquire()
         if self._is_over:
@@ -126,12 +131,14 @@ class Lock:
     def locked(self) -> bool:
         return self._is_locked
 
-    def acquire(self) -> None:
+    def acquire(self, timeout: float = -1) -> bool:
         while self._is_locked:
             actor = threading.current_thread()
             assert isinstance(actor, Actor)
-            actor.pause(self)
+            if not actor.pause(self, has_timeout=timeout >= 0):
+                return False
         self._is_locked = True
+        return True
 
     def release(self) -> None:
         assert self._is_locked
@@ -143,7 +150,12 @@ class Lock:
         self.release()
 
 
-THREADING: Final = SimpleNamespace(Lock=Lock, get_ident=threading.get_ident)
+THREADING: Final = SimpleNamespace(
+    Lock=Lock,
+    TIMEOUT_MAX=threading.TIMEOUT_MAX,
+    get_ident=threading.get_ident,
+    main_thread=threading.main_thread,
+)
 """What takes the place of the module `threading`."""
 
 
@@ -180,3 +192,12 @@ class Threads:
     def interrupt(self, actor: Actor) -> None:
         self.paused.remove(actor)
         actor.go_on(KeyboardInterrupt())
+
+    def end_wait(self, chance: random.Random) -> bool:
+        """Let the wait of a thread be over. False if none has a timeout."""
+        able = [one for one in self.paused if one.awaited and one.has_timeout]
+        if able:
+            actor = chance.choice(able)
+            self.paused.remove(actor)
+            actor.go_on(is_timed_out=True)
+        return bool(able)

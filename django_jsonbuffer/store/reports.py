@@ -1,0 +1,30 @@
+"""What a script has found, and the site should know: in the log."""
+
+import logging
+
+from . import catalog_entries
+from .appends import Outcome
+from .keys import Identity
+from .links import Link
+
+logger = logging.getLogger("django_jsonbuffer")
+
+
+async def of_append(bucket: Identity, append: Outcome, link: Link) -> None:
+    """Log what an append has found, and write the catalog again if it may be lost."""
+    if append.is_new:
+        await catalog_entries.write_again(bucket, link)
+    of_foreign(bucket.name, append.foreign)
+    if append.dropped:
+        text = "Bucket %s is full. Dropped: %d events."
+        logger.warning(text, bucket.name, append.dropped, extra={"bucket": bucket.name})
+
+
+def of_foreign(name: str, count: int) -> None:
+    """Log that foreign values of the bucket `name` became dead letters, if there were any."""
+    if count:
+        text = (
+            "Bucket %s contained values from another client that are not JSON arrays of events. "
+            "They are dead letters: %d."
+        )
+        logger.warning(text, name, count, extra={"bucket": name})
