@@ -29,7 +29,7 @@ class _Clients(dict[str, "Redis"]):
     """
 
     def __missing__(self, alias: str) -> "Redis":
-        # If several threads come at once, all use the client of the first, and so one pool.
+        # If several threads come at once, all use the client of the first.
         return self.setdefault(alias, _new_client(alias))
 
 

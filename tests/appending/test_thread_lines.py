@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -481,7 +481,7 @@ class TestInterrupt:
             assert [number for each, number in stored if each == thread] == [*range(count)]
 
     def test_signal_handler_may_append(self, gate: Gate) -> None:
-        bucket, is_done = Bucket("orders"), threading.Event()
+        bucket, is_done, handled = Bucket("orders"), threading.Event(), list[object]()
 
         def interrupt() -> None:
             gate.wait()
@@ -490,7 +490,8 @@ class TestInterrupt:
             gate.open()
 
         def handle(*args: object) -> None:
-            if not is_done.is_set():
+            handled.append(None)
+            if len(handled) == 1:
                 bucket.append("of the handler")
                 is_done.set()
 
@@ -543,54 +544,56 @@ class TestLongWait:
         assert bucket.take() == [4]
 
 
-def test_log_handler_may_append_what_an_append_logs(client_of_server: Redis) -> None:
+class Appending(logging.Handler):
+    """Appends what is logged, but not what such an append logs."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        super().__init__()
+        self._bucket = bucket
+        self._busy = threading.local()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not hasattr(self._busy, "is_it"):
+            self._busy.is_it = True
+            self._bucket.append(record.getMessage())
+            del self._busy.is_it
+
+
+@pytest.fixture
+def full() -> Iterator[Bucket]:
+    """A full bucket, which logs each append. What is logged is appended as well."""
     bucket = Bucket("orders", max_pending=2, overflow="drop_oldest", batch_size=1)
-
-    class Appending(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            bucket.append("of the log")
-
-    logger, handler = logging.getLogger("django_jsonbuffer"), Appending()
+    root, handler = logging.getLogger(), Appending(bucket)
     bucket.extend([1, 2])
-    logger.addHandler(handler)
-    try:
-        with suppress(RecursionError):
-            Bucket("orders", max_pending=2, overflow="drop_newest").append(3)
-    finally:
-        logger.removeHandler(handler)
-    assert "of the log" in bucket.take()
+    root.addHandler(handler)
+    yield bucket
+    root.removeHandler(handler)
+
+
+@pytest.mark.parametrize("threads", [False, True])
+def test_log_handler_may_append_what_an_append_logs(
+    client_of_server: Redis, full: Bucket, threads: bool
+) -> None:
+    append = partial(full.append, 3)
+    at_once([append]) if threads else append()
+    assert full.take() == [3, "Bucket orders is full. Dropped: 1 events."]
 
 
 def test_log_handlers_of_threads_may_append_what_others_have_logged(
-    client_of_server: Redis,
+    client_of_server: Redis, full: Bucket
 ) -> None:
     """A handler holds its lock while it appends. Nobody may log while it waits for the append."""
-    bucket = Bucket("orders", max_pending=2, overflow="drop_oldest", batch_size=1)
-    busy = threading.local()
-
-    class Appending(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if not hasattr(busy, "is_it"):
-                busy.is_it = True
-                bucket.append(record.getMessage())
-                del busy.is_it
-
-    root, handler = logging.getLogger(), Appending()
 
     def log() -> None:
         for _ in range(100):
-            root.warning("of a handler")
+            logging.getLogger().warning("of a handler")
 
     def append() -> None:
         for _ in range(100):
-            bucket.append("of a caller")
+            full.append("of a caller")
 
-    root.addHandler(handler)
     began = time.monotonic()
-    try:
-        at_once([log, append] * 4)
-    finally:
-        root.removeHandler(handler)
+    at_once([log, append] * 4)
     assert time.monotonic() - began < thread_lines.LONGEST_WAIT_SECONDS
 
 
