@@ -3,10 +3,12 @@
 import ast
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +20,7 @@ from benchmarks.events import page_view
 from benchmarks.report import server_name
 from benchmarks.rounds import Comparison, Ratio, Scale
 from django_jsonbuffer import Bucket
+from django_jsonbuffer.appending import producers
 from django_jsonbuffer.stamps import new_nonce
 from django_jsonbuffer.store.scripts import APPEND
 from example_project.embedded_redis import EmbeddedRedis
@@ -104,6 +107,8 @@ def _in_a_pipeline(
     where, old = f"in a pipeline, {server_name(client)}", "append of version 0.1"
     encoded = Bucket("server-time")._definition.parts.encoder.encode(page_view())
     client.script_load(APPEND.source)
+    count = len(ours) // 3  # as the processes and threads of a large site
+    many = f"append, {count:,} producers"
     return Comparison(
         title=f"Time of the server for an append, {where} (INFO commandstats)",
         unit="µs per call",
@@ -112,6 +117,7 @@ def _in_a_pipeline(
             "append": partial(_piped, client, ours),
             "RPUSH": partial(_piped, client, [("RPUSH", by_hand.LIST, encoded)] * len(ours)),
             old: partial(_piped, client, of_0_1),
+            many: partial(_piped, client, _by_producers(count, ours), uncounted=count),
         },
         rounds=scale.rounds(31),
         ratios=[
@@ -122,17 +128,20 @@ def _in_a_pipeline(
                 at_most=0.55,
             ),
             Ratio(what=f"server time, append / RPUSH, {where}", of="append", to="RPUSH"),
+            Ratio(what=f"server time, {many} / one, {where}", of=many, to="append"),
         ],
         clean_up=client.flushall,
     )
 
 
-def _piped(client: redis.Redis, commands: Sequence[Command]) -> float:
-    client.config_resetstat()
+def _piped(client: redis.Redis, commands: Sequence[Command], *, uncounted: int = 0) -> float:
+    """The microseconds per command, without the first ones that are `uncounted`."""
     with client.pipeline(transaction=False) as pipeline:
-        for command in commands:
-            pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
-        replies = pipeline.execute()
+        for part in (commands[:uncounted], commands[uncounted:]):
+            client.config_resetstat()
+            for command in part:
+                pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+            replies = pipeline.execute()
     # An append that begins a bucket, or seals a batch, replies with a list.
     outcomes = {reply[0] if isinstance(reply, list) else reply for reply in replies}
     if isinstance(commands[0][1], bytes) and outcomes != {b"stored"}:
@@ -169,6 +178,16 @@ def _watched(watching: redis.Connection) -> Iterator[Command]:
         name, *arguments = (ast.literal_eval(f'b"{text}"') for text in _QUOTED.findall(line))
         if name.upper() == b"EVALSHA" and arguments[0] == APPEND.sha.encode():
             yield ("EVALSHA", *arguments)
+
+
+def _by_producers(count: int, commands: Sequence[Command]) -> list[Command]:
+    """The same appends, each by the next one of many producers."""
+    own = producers._idle[-1]._id.encode()
+    others = [secrets.token_bytes(len(own)) for _ in range(count)]
+    return [
+        tuple(part.replace(own, other) if isinstance(part, bytes) else part for part in command)
+        for command, other in zip(commands, cycle(others), strict=False)
+    ]
 
 
 def _appends_of_0_1(client: redis.Redis, count: int) -> list[Command]:
