@@ -73,7 +73,8 @@ class StampOvertaken(JSONBufferError):
 
 class AppendUndecided(BufferUnavailable):
     """It is not known whether an append was stored: its replies were lost for ``append_timeout``.
-    Or Redis, before 7.0, stopped its script in the middle: the Redis user may not run a command.
+    Or Redis, before 7.0, stopped its script in the middle: the Redis user may not run a command. Or
+    another thread sends it, and has had no answer for ten seconds longer than ``append_timeout``.
 
     Redis holds all events of the append, or none. A second append of the same events may store them
     twice. :meth:`retry` does not.
@@ -85,7 +86,7 @@ class AppendUndecided(BufferUnavailable):
         self,
         message: str,
         *,
-        stamp: Stamp,
+        stamp: Stamp | None = None,
         retry: Callable[[], None],
         aretry: Callable[[], Awaitable[None]],
     ) -> None:
@@ -111,7 +112,8 @@ class AppendUndecided(BufferUnavailable):
 
         With group commit, appends of several callers may share one call to Redis. Then each caller
         has an error of its own. As soon as the `retry` of one of them has succeeded, that of the
-        others returns without another call.
+        others returns without another call. While another thread sends the append, this sends
+        nothing, and says only what the other thread has got.
         """
         self._retry()
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.escapes import escape_invisible
-from django_jsonbuffer.exceptions import AppendUndecided, InvalidEvent
+from django_jsonbuffer.exceptions import AppendUndecided, InvalidEvent, JSONBufferError
 from django_jsonbuffer.options import Options
 from django_jsonbuffer.store.keys import Identity
 from django_jsonbuffer.store.links import Link
@@ -37,7 +37,8 @@ def lose(store: Store, options: Options, count: int, error: BaseException, *, of
     if cause is not None:
         described = _described(cause, store, options, is_recorded=is_recorded)
         reason = f"An event {f'of {of} ' if of else ''}was refused with {described}"
-    elif is_ours(error):
+    elif is_ours(error) or (isinstance(error, JSONBufferError) and error.__traceback__ is None):
+        # The breaker refuses an append with an error that is never raised.
         reason = str(error)
     else:
         reason = _described(error, store, options, is_recorded=is_recorded)
@@ -77,8 +78,10 @@ async def report(store: Store, link: Link) -> None:
     if count:
         try:
             await count_lost(store, count, link)
-        except Exception:  # noqa: BLE001  (no error may fail the append)
+        except BaseException as error:
             _add(store, count)
+            if not isinstance(error, Exception):
+                raise
 
 
 def _add(store: Store, count: int) -> None:

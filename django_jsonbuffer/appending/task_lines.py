@@ -15,9 +15,8 @@ from weakref import WeakKeyDictionary
 from django_jsonbuffer.store.keys import Identity
 from django_jsonbuffer.store.links import ASYNCIO
 
-from .breaker import breakers
-from .groups import Group, size_of
-from .trips import MOST_BYTES, MOST_LINES, Place, Trip, board, failure_alone
+from .groups import Group
+from .trips import MOST_LINES, Place, Trip, board, failure_alone, has_to_be_alone
 
 
 class Line:
@@ -107,20 +106,16 @@ async def failure_of(group: Group) -> Exception | None:
     A task that is cancelled before its events are sent takes them back. Afterwards they may be
     stored.
     """
-    store = group[0].store
-    if (
-        not store.groups_commits
-        # While Redis is unreachable, an append fails fast, and waits for no other.
-        or breakers[store.cache].failure
-        # Others would wait for all these bytes.
-        or size_of(group) > MOST_BYTES
-    ):
+    if has_to_be_alone(group):
         return await failure_alone(group, ASYNCIO)
     loop = asyncio.get_running_loop()
     if (lines := _lines.get(loop)) is None:
+        for closed in [other for other in _lines if other.is_closed()]:
+            del _lines[closed]  # a task that was not over refers to its loop
         lines = _lines[loop] = {}
-    if (line := lines.get(store.identity)) is None:
+    bucket = group[0].store.identity
+    if (line := lines.get(bucket)) is None:
         if len(lines) >= MOST_LINES:
             lines.clear()  # those who stand in line go on in their line
-        line = lines[store.identity] = Line()
+        line = lines[bucket] = Line()
     return await line.failure_of(group)

@@ -20,9 +20,8 @@ from django_jsonbuffer.store.coroutines import finish
 from django_jsonbuffer.store.keys import Identity
 from django_jsonbuffer.store.links import BLOCKING
 
-from .breaker import breakers
-from .groups import Group, size_of
-from .trips import MOST_BYTES, MOST_LINES, Place, Trip, board, failure_alone
+from .groups import Group
+from .trips import MOST_LINES, Place, Trip, board, failure_alone, has_to_be_alone, unanswered
 
 LONGEST_WAIT_SECONDS: Final = 10
 """How long a thread waits for another one, in addition to ``append_timeout``. Usually an error ends
@@ -51,7 +50,7 @@ class Line:
                     self._sender = place
                 else:
                     self._stand_in_line(place)
-            if place.lock is None or self._is_turn_of(place, place.lock):
+            if place.lock is None or self._wait_for_turn(place, place.lock):
                 trip = self._send(place)
         finally:
             try:
@@ -71,11 +70,11 @@ class Line:
         place.lock.acquire()
         self._waiting.append(place)
 
-    def _is_turn_of(self, place: Place, lock: "threading.Lock") -> bool:
+    def _wait_for_turn(self, place: Place, lock: "threading.Lock") -> bool:
         """Wait until it is the turn of this thread. False if it has its result instead."""
         timeout_seconds = place.group[0].options.append_timeout.total_seconds()
         seconds = min(LONGEST_WAIT_SECONDS + timeout_seconds, threading.TIMEOUT_MAX)
-        while not lock.acquire(timeout=seconds):
+        if not lock.acquire(timeout=seconds):
             with self._lock:
                 if self._sender is place:
                     return True
@@ -83,11 +82,8 @@ class Line:
                     self._waiting.remove(place)
                     place.trip = Trip((place,))
                     return True
-                trip = self._sender.trip if self._sender else None
-            if trip is not None and place in trip.places and not place.is_done:
-                place.undecided = trip.undecided_for(place, after_seconds=seconds)
-                if place.undecided is not None:
-                    return False
+                place.undecided = unanswered(place)
+                return False
         return not place.is_done
 
     def _send(self, place: Place) -> Trip:
@@ -143,22 +139,15 @@ _process = os.getpid()
 
 def failure_of(group: Group) -> Exception | None:
     """Send a group. None if its events are stored or spilled, else the error."""
-    store = group[0].store
-    if (
-        not store.groups_commits
-        or threading.get_ident() == threading.main_thread().ident
-        # While Redis is unreachable, an append fails fast, and waits for no other.
-        or breakers[store.cache].failure
-        # Others would wait for all these bytes.
-        or size_of(group) > MOST_BYTES
-    ):
+    if has_to_be_alone(group) or threading.get_ident() == threading.main_thread().ident:
         return finish(failure_alone(group, BLOCKING))
     if _process != os.getpid():
         _forget()  # uWSGI forks without Python's hooks
-    if (line := _lines.get(store.identity)) is None:
+    bucket = group[0].store.identity
+    if (line := _lines.get(bucket)) is None:
         if len(_lines) >= MOST_LINES:
             _lines.clear()  # those who stand in line go on in their line
-        line = _lines.setdefault(store.identity, Line())
+        line = _lines.setdefault(bucket, Line())
     return line.failure_of(group)
 
 

@@ -1,8 +1,11 @@
 """A trip to Redis: one call with the events of one or more callers, each of whom gets a result."""
 
 import asyncio
+import logging
+import os
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -55,7 +58,7 @@ class Place:
     """Released when the thread may send, or has its result. None if the thread need not wait."""
 
     undecided: AppendUndecided | None = None
-    """The error of a thread that does not wait for its result any longer."""
+    """The error of a thread that does not wait any longer. Its result, if it comes, replaces it."""
 
     result: asyncio.Future[None] | None = None
     """Done when the task has its result. None if the task sends its events itself."""
@@ -104,22 +107,17 @@ class Trip(Once):
     async def conclude(self, link: Link) -> None:
         """Log what was found, count lost events, and forward the spill.
 
-        This is not a part of the trip, because no caller should wait for it. A log handler may even
-        append, and hold a lock that another caller waits for.
+        This is not a part of the trip, so that only one caller waits for it. A log handler may even
+        append, and hold a lock that another caller waits for. The events are stored, so no error is
+        raised, for example by a log handler.
         """
         rest, self.rest = self.rest, ()
         for each in rest:
-            await each(link)
-
-    def undecided_for(self, place: Place, *, after_seconds: float) -> AppendUndecided | None:
-        """The error for a caller that waits no longer for the thread that makes the trip.
-
-        None if that thread has not been sending the events for so long.
-        """
-        own = self._trip_of(place)
-        if not own._is_sent or time.monotonic() - own.began < after_seconds:
-            return None
-        return _unanswered(place, own._stamp, seconds=after_seconds)
+            try:
+                await each(link)
+            except Exception:  # noqa: BLE001
+                if logging.raiseExceptions:  # as the module logging does
+                    traceback.print_exc()
 
     def abandon(self) -> None:
         """Let callers that wait no longer retry the trip. No thread may be making it any more."""
@@ -213,15 +211,21 @@ def _may_differ_alone(failure: Exception | None) -> bool:
     return isinstance(failure, BucketFull | SpillFull) or not getattr(failure, "was_asked", True)
 
 
-def _unanswered(place: Place, stamp: Stamp, *, seconds: float) -> AppendUndecided:
-    """The error of a caller whose events another thread still sends.
+def unanswered(place: Place) -> AppendUndecided:
+    """The error of a caller that does not wait any longer for the thread that sends its events.
 
     A retry must not send them, because it is not known what the other thread does next.
     """
+    process = os.getpid()
 
     def retry() -> None:
+        if not place.is_done and process != os.getpid():
+            raise BufferUnavailable(
+                "The process from which this one was forked sends the append. Look for its events "
+                "before you append them again."
+            )
         if not place.is_done:
-            raise _unanswered(place, stamp, seconds=seconds)
+            raise unanswered(place)
         if isinstance(place.failure, AppendUndecided):
             place.failure.retry()
         elif place.failure is not None:
@@ -231,9 +235,8 @@ def _unanswered(place: Place, stamp: Stamp, *, seconds: float) -> AppendUndecide
         retry()
 
     return AppendUndecided(
-        f"It is not known whether the append was stored: another thread sends it, and has had no "
-        f"answer for {seconds:.0f} s. Call retry() of this error to find out whether it has one.",
-        stamp=stamp,
+        "It is not known whether the append was stored: another thread sends it, and has no answer "
+        "yet. Call retry() of this error later, to find out what the answer was.",
         retry=retry,
         aretry=aretry,
     )
@@ -261,6 +264,18 @@ def board(first: Place, line: deque[Place]) -> Trip:
             break
         places.append(line.popleft())
     return Trip(places)
+
+
+def has_to_be_alone(group: Group) -> bool:
+    """Whether a group is sent without the events of other callers."""
+    store = group[0].store
+    return bool(
+        not store.groups_commits
+        # While Redis is unreachable, an append fails fast, and waits for no other.
+        or breakers[store.cache].failure
+        # Others would wait for all these bytes.
+        or size_of(group) > MOST_BYTES
+    )
 
 
 async def failure_alone(group: Group, link: Link) -> Exception | None:

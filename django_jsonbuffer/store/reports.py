@@ -12,12 +12,12 @@ logger = logging.getLogger("django_jsonbuffer")
 
 async def of_append(bucket: Identity, append: Outcome, link: Link) -> None:
     """Log what an append has found, and write the catalog again if it may be lost."""
-    if append.is_new:
-        await catalog_entries.write_again(bucket, link)
     of_foreign(bucket.name, append.foreign)
     if append.dropped:
         text = "Bucket %s is full. Dropped: %d events."
         logger.warning(text, bucket.name, append.dropped, extra={"bucket": bucket.name})
+    if append.is_new:
+        await catalog_entries.write_again(bucket, link)
 
 
 def of_foreign(name: str, count: int) -> None:

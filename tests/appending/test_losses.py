@@ -1,3 +1,4 @@
+import asyncio
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -89,6 +90,13 @@ class TestLose:
         assert "\n" not in caplog.handler.format(record)
         assert (places.levelname, vars(places)["bucket"]) == ("DEBUG", "orders")
         assert f'"{__file__}"' in places.getMessage()
+
+    def test_of_an_error_of_ours_that_was_never_raised(
+        self, bucket: Bucket, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """As one that refuses an append while Redis is away."""
+        lose(bucket, 3, BufferUnavailable("away"))
+        assert caplog.records[-1].getMessage() == "Bucket orders: 3 events are lost. away"
 
     def test_cuts_a_long_message(self, bucket: Bucket, caplog: pytest.LogCaptureFixture) -> None:
         lose(bucket, 1, raised(OSError("x" * 10_000)))
@@ -185,6 +193,24 @@ class TestReport:
         report(stores[0])
         assert [read_status(store).lost for store in stores] == [5, 0]
         assert dict(losses.unreported) == {stores[1].identity: 5}
+
+    def test_that_is_interrupted_is_made_up_for(
+        self, client_of_server: Redis, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As by the end of an event loop, which cancels its tasks."""
+        bucket = Bucket("orders")
+        store = bucket._definition.parts.store
+        lose(bucket, 3, BufferUnavailable("away"))
+
+        async def cancelled(*args: object) -> None:
+            raise asyncio.CancelledError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(losses, "count_lost", cancelled)
+            with pytest.raises(asyncio.CancelledError):
+                report(store)
+        report(store)
+        assert read_status(store).lost == 3
 
     def test_of_nothing_asks_nobody(self, unreachable: str) -> None:
         report(Bucket("orders")._definition.parts.store)

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import threading
+import warnings
 import weakref
 from collections.abc import Callable
 from datetime import timedelta
@@ -17,7 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from pytest_django import Settings
 
 from django_jsonbuffer import Bucket, gathered
-from django_jsonbuffer.appending import spill, task_lines
+from django_jsonbuffer.appending import losses, spill, task_lines
 from django_jsonbuffer.appending.spill import Spill
 from django_jsonbuffer.exceptions import (
     AppendUndecided,
@@ -227,6 +228,35 @@ class TestFailure:
         assert asyncio.run(main()) <= 3
 
 
+def test_loop_that_was_closed_in_the_middle_is_garbage(
+    client_of_server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket, loops = Bucket("orders"), []
+
+    async def hangs(*args: Any) -> None:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(losses, "report", hangs)
+    monkeypatch.setattr(losses, "unreported", {"orders": 1})
+
+    async def main() -> None:
+        tasks = [asyncio.create_task(bucket.aappend(number)) for number in range(3)]
+        await tasks[-1]
+
+    for _ in range(3):
+        loop = asyncio.new_event_loop()
+        loops.append(weakref.ref(loop))
+        loop.run_until_complete(main())
+        loop.close()
+        del loop
+    monkeypatch.undo()
+    asyncio.run(Bucket("invoices").aappend(1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
+    assert [loop() for loop in loops] == [None] * 3
+
+
 def test_loop_that_has_ended_is_garbage(client_of_server: Redis) -> None:
     loops = []
 
@@ -374,6 +404,25 @@ class TestTransaction:
 
         asyncio.run(main())
         assert bucket.take() == [1]
+
+    def test_of_an_outer_call_holds_the_event_of_a_task_of_an_inner_call(self) -> None:
+        bucket, tasks = Bucket("orders"), list[asyncio.Task[None]]()
+
+        async def inner() -> None:
+            async def later() -> None:
+                await asyncio.sleep(0.02)
+                await bucket.aappend(1)
+
+            tasks.append(asyncio.create_task(later()))
+
+        async def outer() -> None:
+            await sync_to_async(async_to_sync(inner))()
+            await tasks[0]
+
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            async_to_sync(outer)()
+            raise ZeroDivisionError
+        assert bucket.take() == []
 
     def test_that_is_rolled_back_drops_the_event(self) -> None:
         bucket = Bucket("orders")

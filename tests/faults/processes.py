@@ -218,8 +218,8 @@ class Process:
         self, events: list[int], error: AppendUndecided, outcome: BaseException | None
     ) -> None:
         self._run.grouping.tally["retries"] += 1
-        if "another thread sends it" in str(error):
-            self._appended(events, outcome)  # the retry asks what the other thread has got
+        if error.stamp is None:
+            self._appended(events, outcome)  # what the other thread has got
         elif outcome is None:
             self._settled.add(error.stamp)
             self._run.confirm(events)
