@@ -37,19 +37,15 @@ async def report(store: Store, options: Options, link: Link) -> None:
     logger.warning("Events of %s are spilled to %s.", store.keys.open, _spill_of(options).path)
 
 
-def may_hold(store: Store, options: Options) -> bool:
-    """Whether events of the bucket may wait in the spill. Does not look into the file."""
-    return _spill_of(options).may_hold(store.keys.open)
-
-
-async def forward(store: Store, options: Options, link: Link) -> None:
+async def forward_some(store: Store, options: Options, link: Link) -> None:
     """Forward some spilled appends. A failure is logged, because the append itself is done."""
-    from .spill import forward
-
     key, limit, folder = store.keys.open, FORWARDED_BY_AN_APPEND, options.spill_dir or ""
     send = partial(store.append, limits=options.limits, is_spilled=True)
     try:
-        await link.work(partial(forward, folder, key, send, bucket=store.name, limit=limit))
+        from .spill import forward, spill  # imports SQLite, which only buckets that spill need
+
+        if spill(folder).may_hold(key):
+            await link.work(partial(forward, folder, key, send, bucket=store.name, limit=limit))
     except Exception as error:  # noqa: BLE001  (no error may fail the append)
         reason = error if isinstance(error, JSONBufferError) else type(error).__qualname__
         text = "Bucket %s: spilled events still wait. %s"

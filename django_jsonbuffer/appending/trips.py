@@ -157,8 +157,8 @@ class Trip(Once):
                 breaker.close()
             if losses.unreported:
                 self.rest += (partial(losses.report, self._store),)
-            if self._options.spill_dir and spilling.may_hold(self._store, self._options):
-                self.rest += (partial(spilling.forward, self._store, self._options),)
+            if self._options.spill_dir is not None:
+                self.rest += (partial(spilling.forward_some, self._store, self._options),)
         except BaseException as error:
             breaker.learn(error, seconds=time.monotonic() - self.began)
             if not isinstance(error, Exception):
@@ -218,7 +218,8 @@ def unanswered(place: Place) -> AppendUndecided:
     """
     process = os.getpid()
 
-    def retry() -> None:
+    def left_undecided() -> AppendUndecided | None:
+        """The error of the other thread if its answer was lost. Raises any other error."""
         if not place.is_done and process != os.getpid():
             raise BufferUnavailable(
                 "The process from which this one was forked sends the append. Look for its events "
@@ -226,13 +227,17 @@ def unanswered(place: Place) -> AppendUndecided:
             )
         if not place.is_done:
             raise unanswered(place)
-        if isinstance(place.failure, AppendUndecided):
-            place.failure.retry()
-        elif place.failure is not None:
-            raise place.failure
+        if place.failure is None or isinstance(place.failure, AppendUndecided):
+            return place.failure
+        raise place.failure
+
+    def retry() -> None:
+        if undecided := left_undecided():
+            undecided.retry()
 
     async def aretry() -> None:
-        retry()
+        if undecided := left_undecided():
+            await undecided.aretry()
 
     return AppendUndecided(
         "It is not known whether the append was stored: another thread sends it, and has no answer "

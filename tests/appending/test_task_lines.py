@@ -170,19 +170,21 @@ class TestFailure:
 
         assert [type(each) for each in asyncio.run(main())] == [RuntimeError] * 3
 
+    @pytest.mark.parametrize("method", ["may_hold", "holds"])
     def test_to_forward_fails_no_append(
         self,
         client_of_server: Redis,
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture,
+        method: str,
     ) -> None:
         bucket = Bucket("orders", on_unavailable="spill", spill_dir=str(tmp_path))
 
         def fails(*args: Any, **kw: Any) -> None:
             raise RuntimeError("a secret of an event")
 
-        monkeypatch.setattr(Spill, "holds", fails)
+        monkeypatch.setattr(Spill, method, fails)
         asyncio.run(bucket.aappend(1))
         assert "spilled events still wait. RuntimeError" in caplog.text
         assert "secret" not in caplog.text

@@ -1,5 +1,6 @@
 """Group commit: threads that append to one bucket at the same time."""
 
+import asyncio
 import gc
 import json
 import logging
@@ -561,6 +562,7 @@ class TestLongWait:
             assert bucket.take() == [0]
             gate.stops_second.set()
         error.retry()
+        asyncio.run(error.aretry())
         assert callers.outcomes[1] is None
         assert bucket.take() == [1, 2]
         callers.add(4, bucket.append)
