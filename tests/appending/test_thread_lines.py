@@ -359,7 +359,7 @@ threads = [threading.Thread(target=append, args=[thread], daemon=True) for threa
 for each in threads:
     each.start()
 signal.signal(signal.SIGALRM, interrupt)
-for _ in range(300):
+for _ in range(150):
     try:
         # Again after a while, because Python ignores what is raised in a finalizer.
         signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0002, 0.004), 0.3)
@@ -374,7 +374,7 @@ for each in threads:
     assert not each.is_alive(), "this thread was stranded"
 print(json.dumps(confirmed))
 """
-"""Threads append, among them the main thread, which a signal interrupts 300 times."""
+"""Threads append, among them the main thread, which a signal interrupts 150 times."""
 
 
 class TestInterrupt:

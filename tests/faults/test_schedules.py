@@ -13,7 +13,7 @@ from tests.faults.scale import report, scale
 from tests.faults.schedules import Arena, Schedule, arena, search
 
 PORTIONS = 20
-FEW = range(60)
+FEW = range(40)
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def ground() -> Iterator[Arena]:
 
 @pytest.mark.parametrize("portion", range(PORTIONS))
 def test_search(ground: Arena, portion: int) -> None:
-    size = scale(full=20_000, short=700) // PORTIONS
+    size = scale(full=20_000, short=400) // PORTIONS
     search(ground, range(portion * size, (portion + 1) * size))
 
 
