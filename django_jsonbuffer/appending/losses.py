@@ -78,7 +78,7 @@ async def report(store: Store, link: Link) -> None:
     if count:
         try:
             await count_lost(store, count, link)
-        except BaseException as error:
+        except BaseException as error:  # also if the end of an event loop cancels this
             _add(store, count)
             if not isinstance(error, Exception):
                 raise

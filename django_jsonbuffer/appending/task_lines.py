@@ -12,11 +12,11 @@ from contextvars import Context
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from django_jsonbuffer.store.keys import Identity
 from django_jsonbuffer.store.links import ASYNCIO
 
 from .groups import Group
-from .trips import MOST_LINES, Place, Trip, board, failure_alone, has_to_be_alone
+from .places import Lines, Place
+from .trips import Trip, board, failure_alone, has_to_be_alone
 
 
 class Line:
@@ -95,9 +95,7 @@ def _waits(place: Place) -> bool:
     return place.result is not None and not place.result.done()
 
 
-_lines: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Identity, Line]]] = (
-    WeakKeyDictionary()
-)
+_lines: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, Lines[Line]]] = WeakKeyDictionary()
 
 
 async def failure_of(group: Group) -> Exception | None:
@@ -112,10 +110,5 @@ async def failure_of(group: Group) -> Exception | None:
     if (lines := _lines.get(loop)) is None:
         for closed in [other for other in _lines if other.is_closed()]:
             del _lines[closed]  # a task that was not over refers to its loop
-        lines = _lines[loop] = {}
-    bucket = group[0].store.identity
-    if (line := lines.get(bucket)) is None:
-        if len(lines) >= MOST_LINES:
-            lines.clear()  # those who stand in line go on in their line
-        line = lines[bucket] = Line()
-    return await line.failure_of(group)
+        lines = _lines[loop] = Lines(Line)
+    return await lines[group[0].store.identity].failure_of(group)

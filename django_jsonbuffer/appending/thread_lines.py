@@ -17,11 +17,11 @@ from contextlib import suppress
 from typing import Final
 
 from django_jsonbuffer.store.coroutines import finish
-from django_jsonbuffer.store.keys import Identity
 from django_jsonbuffer.store.links import BLOCKING
 
 from .groups import Group
-from .trips import MOST_LINES, Place, Trip, board, failure_alone, has_to_be_alone, unanswered
+from .places import Lines, Place, unanswered
+from .trips import Trip, board, failure_alone, has_to_be_alone
 
 LONGEST_WAIT_SECONDS: Final = 10
 """How long a thread waits for another one, in addition to ``append_timeout``. Usually an error ends
@@ -133,7 +133,7 @@ def _wake(place: Place) -> None:
         place.lock.release()
 
 
-_lines: Final[dict[Identity, Line]] = {}
+_lines: Final = Lines(Line)
 _process = os.getpid()
 
 
@@ -143,12 +143,7 @@ def failure_of(group: Group) -> Exception | None:
         return finish(failure_alone(group, BLOCKING))
     if _process != os.getpid():
         _forget()  # uWSGI forks without Python's hooks
-    bucket = group[0].store.identity
-    if (line := _lines.get(bucket)) is None:
-        if len(_lines) >= MOST_LINES:
-            _lines.clear()  # those who stand in line go on in their line
-        line = _lines.setdefault(bucket, Line())
-    return line.failure_of(group)
+    return _lines[group[0].store.identity].failure_of(group)
 
 
 def _forget() -> None:

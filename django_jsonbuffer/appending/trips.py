@@ -1,9 +1,6 @@
 """A trip to Redis: one call with the events of one or more callers, each of whom gets a result."""
 
-import asyncio
 import logging
-import os
-import threading
 import time
 import traceback
 from collections import deque
@@ -27,44 +24,13 @@ from django_jsonbuffer.store.links import Link
 from . import losses, spilling
 from .breaker import breakers
 from .groups import Group, events_of, size_of
+from .places import Place
 from .producers import Once
 
 MOST_BYTES: Final = 1024 * 1024
 """Most bytes of events that callers send together. A caller with more bytes sends them alone."""
 
-MOST_LINES: Final = 10_000
-"""Most buckets whose lines are kept when nobody stands in them."""
-
 _NO_TIME: Final = timedelta(0)
-
-
-class Place:
-    """The place of one caller in the line for the next trip, and the result of the trip."""
-
-    waits_since: float | None = None
-    """When the caller stood in line, on the monotonic clock. None if it need not wait."""
-
-    is_done = False
-    failure: Exception | None = None
-    """None if the events are stored or spilled, else the error."""
-
-    is_gone = False
-    """Whether an interrupt has ended the call of the thread."""
-
-    trip: "Trip | None" = None
-    """The trip that the thread makes."""
-
-    lock: "threading.Lock | None" = None
-    """Released when the thread may send, or has its result. None if the thread need not wait."""
-
-    undecided: AppendUndecided | None = None
-    """The error of a thread that does not wait any longer. Its result, if it comes, replaces it."""
-
-    result: asyncio.Future[None] | None = None
-    """Done when the task has its result. None if the task sends its events itself."""
-
-    def __init__(self, group: Group) -> None:
-        self.group = group
 
 
 class Trip(Once):
@@ -108,7 +74,7 @@ class Trip(Once):
         """Log what was found, count lost events, and forward the spill.
 
         This is not a part of the trip, so that only one caller waits for it. A log handler may even
-        append, and hold a lock that another caller waits for. The events are stored, so no error is
+        append, and hold a lock that another caller waits for. The results are known, so no error is
         raised, for example by a log handler.
         """
         rest, self.rest = self.rest, ()
@@ -209,42 +175,6 @@ def _may_differ_alone(failure: Exception | None) -> bool:
     connection as long as it may, and the others came later.
     """
     return isinstance(failure, BucketFull | SpillFull) or not getattr(failure, "was_asked", True)
-
-
-def unanswered(place: Place) -> AppendUndecided:
-    """The error of a caller that does not wait any longer for the thread that sends its events.
-
-    A retry must not send them, because it is not known what the other thread does next.
-    """
-    process = os.getpid()
-
-    def left_undecided() -> AppendUndecided | None:
-        """The error of the other thread if its answer was lost. Raises any other error."""
-        if not place.is_done and process != os.getpid():
-            raise BufferUnavailable(
-                "The process from which this one was forked sends the append. Look for its events "
-                "before you append them again."
-            )
-        if not place.is_done:
-            raise unanswered(place)
-        if place.failure is None or isinstance(place.failure, AppendUndecided):
-            return place.failure
-        raise place.failure
-
-    def retry() -> None:
-        if undecided := left_undecided():
-            undecided.retry()
-
-    async def aretry() -> None:
-        if undecided := left_undecided():
-            await undecided.aretry()
-
-    return AppendUndecided(
-        "It is not known whether the append was stored: another thread sends it, and has no answer "
-        "yet. Call retry() of this error later, to find out what the answer was.",
-        retry=retry,
-        aretry=aretry,
-    )
 
 
 def board(first: Place, line: deque[Place]) -> Trip:

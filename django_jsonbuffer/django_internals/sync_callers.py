@@ -10,7 +10,7 @@ def is_called_by_sync_code() -> bool:
     ``sync_to_async()`` runs its functions. A background task may go on when that code does not wait
     any more. Relies on ``AsyncToSync.executors``, where asgiref keeps that thread, ``_broken``,
     which is true when it does not wait any more, and ``_old_executor``, the thread that waits for
-    the call of that thread. Older versions of asgiref do not have the last.
+    the call of that thread. Older versions of asgiref have no ``_old_executor``.
     """
     executor = getattr(AsyncToSync.executors, "current", None)
     while executor is not None and executor._broken:

@@ -1,4 +1,4 @@
-"""What a script has found, and the site should know: in the log."""
+"""Log lines about what a script has found in a bucket."""
 
 import logging
 

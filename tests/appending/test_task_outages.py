@@ -177,7 +177,7 @@ class TestPool:
     def test_that_is_full_lets_each_caller_wait_as_long_as_it_may(
         self, url: str, use_cache: Callable[..., str]
     ) -> None:
-        """Also one that came when the first of its group had waited for almost as long."""
+        """A later caller waits for its own time. The first of its group gives up before."""
         pool = clients[use_cache(f"{url}&max_connections=1")].connection_pool
         bucket, results = Bucket("orders", append_timeout=timedelta(seconds=1)), list[Any]()
         bucket.append("before")

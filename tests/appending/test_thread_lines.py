@@ -21,9 +21,10 @@ import pytest
 from pytest_django import Settings
 
 from django_jsonbuffer import Bucket, gathered
-from django_jsonbuffer.appending import losses, spill, thread_lines, trips
+from django_jsonbuffer.appending import losses, places, spill, thread_lines, trips
 from django_jsonbuffer.appending.breaker import breakers
 from django_jsonbuffer.appending.groups import Append
+from django_jsonbuffer.appending.places import Place
 from django_jsonbuffer.appending.spill_rows import pack
 from django_jsonbuffer.exceptions import (
     AppendUndecided,
@@ -54,7 +55,7 @@ class Gate:
         self.fails_with: list[BaseException] = []
         """What the next calls raise, after they have been carried out."""
         self.stops_second: threading.Event | None = None
-        """What the second call waits for."""
+        """The second call waits until this is set."""
 
     async def append_by(self, store: Store, link: Any, events: Any, *args: Any, **kw: Any) -> Any:
         self.sizes.append(len(events))
@@ -207,7 +208,7 @@ class TestTogether:
     def test_in_many_buckets_leaves_few_lines(
         self, client_of_server: Redis, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(thread_lines, "MOST_LINES", 3)
+        monkeypatch.setattr(places, "MOST_LINES", 3)
         thread_lines._lines.clear()
         at_once([partial(Bucket(f"orders-{number}").append, number) for number in range(7)])
         assert 0 < len(thread_lines._lines) <= 3
@@ -312,7 +313,7 @@ def trip_of(bucket: Bucket, *events: int) -> trips.Trip:
     """A trip in which each event has a caller of its own."""
     parts = bucket._definition.parts
     groups = [[Append(parts.store, parts.options, [b"%d" % event], 2)] for event in events]
-    return trips.Trip([trips.Place(group) for group in groups])
+    return trips.Trip([Place(group) for group in groups])
 
 
 def interrupt_after_storing(patch: pytest.MonkeyPatch) -> None:
@@ -587,7 +588,7 @@ class Appending(logging.Handler):
 
 @pytest.fixture
 def full() -> Iterator[Bucket]:
-    """A full bucket, which logs each append. What is logged is appended as well."""
+    """A full bucket. Each append to it logs a line, and a log handler appends this line too."""
     bucket = Bucket("orders", max_pending=2, overflow="drop_oldest", batch_size=1)
     root, handler = logging.getLogger(), Appending(bucket)
     bucket.extend([1, 2])
@@ -683,7 +684,7 @@ def test_append_leaves_nothing_for_the_garbage_collector(
     bucket = Bucket("orders")
 
     def objects() -> int:
-        return sum(isinstance(each, trips.Place | trips.Trip) for each in gc.get_objects())
+        return sum(isinstance(each, Place | trips.Trip) for each in gc.get_objects())
 
     def append() -> None:
         if threads:

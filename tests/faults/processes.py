@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django_jsonbuffer.appending import producers, task_lines, thread_lines, trips
 from django_jsonbuffer.appending.groups import Append
+from django_jsonbuffer.appending.places import Lines
 from django_jsonbuffer.appending.producers import Producer
 from django_jsonbuffer.exceptions import (
     AppendUndecided,
@@ -23,7 +24,6 @@ from django_jsonbuffer.exceptions import (
     StampOvertaken,
 )
 from django_jsonbuffer.stamps import Stamp
-from django_jsonbuffer.store.keys import Identity
 from tests.faults.judging import check
 from tests.faults.turns import THREADING, Actor, Tasks, Threads, outcome_of
 from tests.faults.wires import Wire
@@ -52,7 +52,7 @@ class Process:
         self._run = run
         self._has_threads = has_threads
         self._crew: Any = Threads() if has_threads else Tasks()
-        self._lines: dict[Identity, thread_lines.Line] = {}
+        self._lines = Lines(thread_lines.Line)
         self._idle: list[Producer] = []
         self._settled: set[Stamp] = set()
         self._wire = Wire(run, self._crew)
