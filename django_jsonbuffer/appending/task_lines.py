@@ -15,8 +15,8 @@ from weakref import WeakKeyDictionary
 from django_jsonbuffer.store.links import ASYNCIO
 
 from .groups import Group
-from .places import Lines, Place
-from .trips import Trip, board, failure_alone, has_to_be_alone
+from .lines import Lines, board, failure_alone, has_to_be_alone
+from .trips import Place, Trip
 
 
 class Line:

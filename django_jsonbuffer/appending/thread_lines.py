@@ -20,8 +20,8 @@ from django_jsonbuffer.store.coroutines import finish
 from django_jsonbuffer.store.links import BLOCKING
 
 from .groups import Group
-from .places import Lines, Place, unanswered
-from .trips import Trip, board, failure_alone, has_to_be_alone
+from .lines import Lines, board, failure_alone, has_to_be_alone
+from .trips import Place, Trip, unanswered
 
 LONGEST_WAIT_SECONDS: Final = 10
 """How long a thread waits for another one, in addition to ``append_timeout``. Usually an error ends

@@ -1,9 +1,11 @@
 """A trip to Redis: one call with the events of one or more callers, each of whom gets a result."""
 
+import asyncio
 import logging
+import os
+import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -16,7 +18,6 @@ from django_jsonbuffer.exceptions import (
     BufferUnavailable,
     SpillFull,
 )
-from django_jsonbuffer.options import MAX_APPEND_BATCHES
 from django_jsonbuffer.stamps import Stamp
 from django_jsonbuffer.store import reports
 from django_jsonbuffer.store.links import Link
@@ -24,13 +25,38 @@ from django_jsonbuffer.store.links import Link
 from . import losses, spilling
 from .breaker import breakers
 from .groups import Group, events_of, size_of
-from .places import Place
 from .producers import Once
 
-MOST_BYTES: Final = 1024 * 1024
-"""Most bytes of events that callers send together. A caller with more bytes sends them alone."""
-
 _NO_TIME: Final = timedelta(0)
+
+
+class Place:
+    """The place of one caller in the line for the next trip, and the result of the trip."""
+
+    waits_since: float | None = None
+    """When the caller stood in line, on the monotonic clock. None if it need not wait."""
+
+    is_done = False
+    failure: Exception | None = None
+    """None if the events are stored or spilled, else the error."""
+
+    is_gone = False
+    """Whether an interrupt has ended the call of the thread."""
+
+    trip: "Trip | None" = None
+    """The trip that the thread makes."""
+
+    lock: "threading.Lock | None" = None
+    """Released when the thread may send, or has its result. None if the thread need not wait."""
+
+    undecided: AppendUndecided | None = None
+    """The error of a thread that does not wait any longer. Its result, if it comes, replaces it."""
+
+    result: asyncio.Future[None] | None = None
+    """Done when the task has its result. None if the task sends its events itself."""
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
 
 
 class Trip(Once):
@@ -177,50 +203,40 @@ def _may_differ_alone(failure: Exception | None) -> bool:
     return isinstance(failure, BucketFull | SpillFull) or not getattr(failure, "was_asked", True)
 
 
-def board(first: Place, line: deque[Place]) -> Trip:
-    """Put the first place and the next ones in line into one trip, as many as fit into one call.
+def unanswered(place: Place) -> AppendUndecided:
+    """The error of a caller that does not wait any longer for the thread that sends its events.
 
-    Removes them from the line.
+    A retry must not send them, because it is not known what the other thread does next.
     """
-    if not line:
-        return Trip((first,))
-    places, options = [first], first.group[0].options
-    size, count = size_of(first.group), len(events_of(first.group))
-    # More than max_pending never fit together: if a reply is lost, retries could not settle them.
-    most_bytes = min(MOST_BYTES, options.max_pending_bytes or MOST_BYTES)
-    most = min(MAX_APPEND_BATCHES, options.max_pending or MAX_APPEND_BATCHES)
-    while line:
-        group = line[0].group
-        size, count = size + size_of(group), count + len(events_of(group))
-        # Two handles of one bucket may have different options.
-        its_options = group[0].options
-        is_alike = its_options is options or its_options == options
-        if size > most_bytes or count > most or not is_alike:
-            break
-        places.append(line.popleft())
-    return Trip(places)
+    process = os.getpid()
 
+    def left_undecided() -> AppendUndecided | None:
+        """The error of the other thread if its answer was lost. Raises any other error."""
+        if not place.is_done and process != os.getpid():
+            raise BufferUnavailable(
+                "The process from which this one was forked sends the append. Look for its events "
+                "before you append them again."
+            )
+        if not place.is_done:
+            raise unanswered(place)
+        if place.failure is None or isinstance(place.failure, AppendUndecided):
+            return place.failure
+        raise place.failure
 
-def has_to_be_alone(group: Group) -> bool:
-    """Whether a group is sent without the events of other callers."""
-    store = group[0].store
-    return bool(
-        not store.groups_commits
-        # While Redis is unreachable, an append fails fast, and waits for no other.
-        or breakers[store.cache].failure
-        # Others would wait for all these bytes.
-        or size_of(group) > MOST_BYTES
+    def retry() -> None:
+        if undecided := left_undecided():
+            undecided.retry()
+
+    async def aretry() -> None:
+        if undecided := left_undecided():
+            await undecided.aretry()
+
+    return AppendUndecided(
+        "It is not known whether the append was stored: another thread sends it, and has no answer "
+        "yet. Call retry() of this error later, to find out what the answer was.",
+        retry=retry,
+        aretry=aretry,
     )
-
-
-async def failure_alone(group: Group, link: Link) -> Exception | None:
-    """Send a group without the events of other callers. None if it succeeds, else the error."""
-    place = Place(group)
-    trip = Trip((place,))
-    await trip.make(link)
-    if trip.rest:
-        await trip.conclude(link)
-    return place.failure
 
 
 def _copy_of(error: Exception) -> Exception:

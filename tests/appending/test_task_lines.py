@@ -18,7 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from pytest_django import Settings
 
 from django_jsonbuffer import Bucket, gathered
-from django_jsonbuffer.appending import losses, places, spill, task_lines
+from django_jsonbuffer.appending import lines, losses, spill, task_lines
 from django_jsonbuffer.appending.spill import Spill
 from django_jsonbuffer.exceptions import (
     AppendUndecided,
@@ -220,7 +220,7 @@ class TestFailure:
     def test_in_many_buckets_leaves_few_lines(
         self, client_of_server: Redis, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(places, "MOST_LINES", 3)
+        monkeypatch.setattr(lines, "MOST_LINES", 3)
 
         async def main() -> int:
             for number in range(7):

@@ -21,10 +21,9 @@ import pytest
 from pytest_django import Settings
 
 from django_jsonbuffer import Bucket, gathered
-from django_jsonbuffer.appending import losses, places, spill, thread_lines, trips
+from django_jsonbuffer.appending import lines, losses, spill, thread_lines, trips
 from django_jsonbuffer.appending.breaker import breakers
 from django_jsonbuffer.appending.groups import Append
-from django_jsonbuffer.appending.places import Place
 from django_jsonbuffer.appending.spill_rows import pack
 from django_jsonbuffer.exceptions import (
     AppendUndecided,
@@ -160,7 +159,7 @@ class TestTogether:
         assert bucket.take() == [1, 0]
 
     def test_is_no_longer_than_the_limit(self, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(trips, "MOST_BYTES", 6)
+        monkeypatch.setattr(lines, "MOST_BYTES", 6)
         bucket = Bucket("orders")
         with in_line(gate, *[bucket] * 7):
             pass
@@ -208,7 +207,7 @@ class TestTogether:
     def test_in_many_buckets_leaves_few_lines(
         self, client_of_server: Redis, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(places, "MOST_LINES", 3)
+        monkeypatch.setattr(lines, "MOST_LINES", 3)
         thread_lines._lines.clear()
         at_once([partial(Bucket(f"orders-{number}").append, number) for number in range(7)])
         assert 0 < len(thread_lines._lines) <= 3
@@ -313,7 +312,7 @@ def trip_of(bucket: Bucket, *events: int) -> trips.Trip:
     """A trip in which each event has a caller of its own."""
     parts = bucket._definition.parts
     groups = [[Append(parts.store, parts.options, [b"%d" % event], 2)] for event in events]
-    return trips.Trip([Place(group) for group in groups])
+    return trips.Trip([trips.Place(group) for group in groups])
 
 
 def interrupt_after_storing(patch: pytest.MonkeyPatch) -> None:
@@ -403,7 +402,7 @@ class TestInterrupt:
     def test_while_a_group_is_put_together_strands_nobody(
         self, gate: Gate, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        board, interrupts = trips.board, [Interrupt]
+        board, interrupts = lines.board, [Interrupt]
 
         def interrupted(*args: Any) -> trips.Trip:
             trip = board(*args)
@@ -684,7 +683,7 @@ def test_append_leaves_nothing_for_the_garbage_collector(
     bucket = Bucket("orders")
 
     def objects() -> int:
-        return sum(isinstance(each, Place | trips.Trip) for each in gc.get_objects())
+        return sum(isinstance(each, trips.Place | trips.Trip) for each in gc.get_objects())
 
     def append() -> None:
         if threads:

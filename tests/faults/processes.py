@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django_jsonbuffer.appending import producers, task_lines, thread_lines, trips
 from django_jsonbuffer.appending.groups import Append
-from django_jsonbuffer.appending.places import Lines
+from django_jsonbuffer.appending.lines import Lines
 from django_jsonbuffer.appending.producers import Producer
 from django_jsonbuffer.exceptions import (
     AppendUndecided,
