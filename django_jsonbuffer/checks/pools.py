@@ -16,9 +16,10 @@ from django_jsonbuffer.store import clients
 def check_pool(current: Configuration) -> Iterator[CheckMessage]:
     """Whether the pool is too small for the appends of the threads of gunicorn."""
     size, threads = clients.pool_size(current.cache), _threads_of_gunicorn()
-    # With group commit, threads that append to one bucket need one connection together.
+    # With group commit, threads that append to one bucket need one connection together. If none is
+    # declared, it is not known how many there are.
     buckets = len({str(each.bucket.name) for each in declared.buckets})
-    needed = min(threads, buckets) if current.group_commit else threads
+    needed = min(threads, buckets or threads) if current.group_commit else threads
     if size < needed:
         yield CheckWarning(
             f"The client of the cache {current.cache!r} has at most {size} connections in a "

@@ -56,6 +56,15 @@ def test_group_commit_needs_no_more_than_the_buckets(
     assert f"may need {buckets}" in found()["W013"].msg
 
 
+@pytest.mark.usefixtures("nothing_declared")
+def test_buckets_that_are_not_declared_may_be_many(
+    monkeypatch: pytest.MonkeyPatch, use_pool: Callable[[int], None]
+) -> None:
+    monkeypatch.setenv("GUNICORN_CMD_ARGS", "--threads 50")
+    use_pool(4)
+    assert "may need 50" in found()["W013"].msg
+
+
 @pytest.mark.parametrize("options", ["", "-w 3", "--threads many", "--threads '8"])
 def test_threads_that_are_not_known_need_none(
     monkeypatch: pytest.MonkeyPatch, use_pool: Callable[[int], None], options: str
