@@ -4,6 +4,7 @@ Each docstring says in which state Redis is afterwards.
 """
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -180,3 +181,33 @@ class TransactionLeftOpen(JSONBufferError):
 
 class NoProcessor(JSONBufferError):
     """The bucket has no processor, so it cannot be drained. Nothing was taken from it."""
+
+
+class DestinationUnavailable(JSONBufferError):
+    """The place where a processor sends events is unreachable, overloaded or broken.
+
+    A processor may raise it, too. It means an outage: the worker keeps the batch, and tries it
+    again after a backoff. If `retry_after` is given, no worker of the bucket tries sooner than
+    that, or than the lease if that is shorter. No event is then suspected, even if others have
+    succeeded.
+    """
+
+    def __init__(self, message: str, *, retry_after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """How long the destination asks everybody to wait. None if it does not say."""
+
+
+class DestinationRefused(JSONBufferError):
+    """The place where a processor sends events refuses it: a wrong address or secret, for example.
+
+    The batch is kept for another attempt.
+    """
+
+
+class EventsRefused(DestinationRefused):
+    """The place where a processor sends events refuses events: at least one of them is bad.
+
+    A sink rejects the bad events. It raises this error only if not one event is accepted. The batch
+    is then kept for another attempt.
+    """

@@ -75,7 +75,7 @@ class Options:
     """Exceptions that mean an outage: the place where the processor stores events is unreachable.
     A batch that fails with one is not halved, and comes again after a backoff. Django's
     ``OperationalError`` and ``InterfaceError``, Python's ``ConnectionError`` and ``TimeoutError``,
-    and ``BufferUnavailable`` always mean an outage."""
+    ``BufferUnavailable`` and ``DestinationUnavailable`` always mean an outage."""
 
     processor_timeout: timedelta | None = None
     """How long the processor may work on one batch. After that, the worker logs where the processor

@@ -13,7 +13,7 @@ class Batch(Sequence[Any]):
 
     def __init__(self, events: Iterable[Any], *, id: str, attempt: int, bucket: str) -> None:
         self._events = tuple(events)
-        self.rejected: dict[int, object] = {}
+        self.rejected: dict[int, str | BaseException] = {}
         """The reasons of the rejected events, by their place in the batch."""
         self._places: dict[int, list[int]] = {}
         """Places of the events that were not rejected, by the ``id()`` of the event."""

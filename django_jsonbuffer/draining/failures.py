@@ -19,7 +19,7 @@ from django_jsonbuffer.summaries import kind_of, summary_of
 from .batches import Batch
 from .descriptions import described
 from .failure_log import FailureLog
-from .outages import Evidence, backoff_after, is_probe_last, size_of_probe
+from .outages import Evidence, backoff_after, is_probe_last, retry_after, size_of_probe
 from .processor_transactions import close_broken_connections
 from .report import DrainReport
 
@@ -139,8 +139,9 @@ class Failures:
 
     def _wait(self, claim: Claim, error: BaseException, summary: str, evidence: Evidence) -> None:
         """Keep a batch that failed in an outage."""
-        backoff = self._backoff(claim.attempt)
-        pause = self._backoff(claim.row.tries + 1) if evidence.do_all_wait else None
+        least = min(retry_after(error), self._options.lease)
+        backoff = max(self._backoff(claim.attempt), least)
+        pause = max(self._backoff(claim.row.tries + 1), least) if evidence.do_all_wait else None
         outage = self._release(
             claim,
             summary,

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from django.db import InterfaceError, OperationalError
 
-from django_jsonbuffer.exceptions import BufferUnavailable
+from django_jsonbuffer.exceptions import BufferUnavailable, DestinationUnavailable
 from django_jsonbuffer.options import Options
 from django_jsonbuffer.store.claims import Claim, Reason
 from django_jsonbuffer.summaries import looks_like
@@ -49,6 +49,7 @@ OUTAGE_ERRORS: Final = (
     ConnectionError,
     TimeoutError,
     BufferUnavailable,
+    DestinationUnavailable,
 )
 
 
@@ -78,7 +79,9 @@ class Evidence(NamedTuple):
         is_alone = claim.count == 1 or means_outage
         failed, alone = claim.row.failed + weight, claim.row.alone + (weight if is_alone else 0)
         is_proven = failed >= WEIGHT * ROW_TO_PROBE and alone >= WEIGHT * PROBES
-        do_all_wait = is_proven or claim.row.tries > 0
+        # A destination that asks to wait says nothing about the events.
+        is_asked_to_wait = is_by_exception and bool(retry_after(error))
+        do_all_wait = is_proven or claim.row.tries > 0 or is_asked_to_wait
         # Few events are no proof, but it is an outage for them.
         has_waited = claim.count == 1 and claim.attempt >= PROBES and not claim.others_succeeded
         if means_outage or do_all_wait or has_waited:
@@ -133,6 +136,15 @@ def is_probe_last(claim: Claim) -> bool:
     Bad events often lie side by side. So the probes come from both ends in turn.
     """
     return claim.row.alone % (2 * WEIGHT) >= WEIGHT
+
+
+def retry_after(error: BaseException) -> timedelta:
+    """How long the destination of the events asks to wait. Zero if it does not.
+
+    An exception says so in an attribute `retry_after`, as :class:`DestinationUnavailable` does.
+    """
+    asked = getattr(error, "retry_after", None)
+    return max(asked, timedelta(0)) if isinstance(asked, timedelta) else timedelta(0)
 
 
 def backoff_after(attempts: int, *, most: timedelta) -> timedelta:

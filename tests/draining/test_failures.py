@@ -1,4 +1,5 @@
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -10,10 +11,16 @@ from django_jsonbuffer import Batch, Bucket
 from django_jsonbuffer.draining.cursors import MOST_TRIES
 from django_jsonbuffer.draining.outages import MOST_PROBES, PROBES, ROW_TO_PROBE
 from django_jsonbuffer.encoding import JSONEncoder
-from django_jsonbuffer.exceptions import BufferUnavailable, InvalidEvent, LeaseLost
+from django_jsonbuffer.exceptions import (
+    BufferUnavailable,
+    DestinationUnavailable,
+    InvalidEvent,
+    LeaseLost,
+)
 from django_jsonbuffer.store.claims import Claim
 from django_jsonbuffer.store.status import read_status
 from django_jsonbuffer.store.store import Store
+from tests.clock import Clock
 from tests.draining.drains import (
     drain_all,
     drain_until,
@@ -803,6 +810,97 @@ class TestOutageByException:
             assert not drain.step()
             assert not other.step()
         assert drain.report.failed == 3
+
+
+class TestRetryAfter:
+    """The processor raises an error that says how long to wait."""
+
+    def test_lets_all_batches_wait_from_the_first_failure_on(self) -> None:
+        bucket = Bucket("orders", batch_size=1)
+        calls = self.ask_to_wait(bucket, timedelta(seconds=20))
+        bucket.extend([1, 2, 3])
+        assert bucket.drain() == report(failed=1)
+        assert bucket.drain() == report()
+        assert calls == [1]
+        with bucket.drain_steps() as drain:
+            assert not drain.step()
+            assert drain.is_failing
+
+    @pytest.mark.parametrize(
+        ("asked", "lease", "least"), [(3, 60, 3), (7200, 60, 60), (0, 60, 0), (-5, 60, 0)]
+    )
+    def test_is_the_least_pause_up_to_the_lease(self, asked: int, lease: int, least: int) -> None:
+        bucket = Bucket("orders", batch_size=1, lease=timedelta(seconds=lease))
+        self.ask_to_wait(bucket, timedelta(seconds=asked))
+        bucket.append(1)
+        with bucket.drain_steps(watch=True) as drain:
+            assert drain.step()
+            store = bucket._definition.parts.store
+            found = store.claim("other", lease=timedelta(seconds=lease), linger=None)
+        assert found.claim is None
+        assert least - 1 < found.wait.total_seconds() <= least
+
+    def test_batch_comes_again_after_it(self) -> None:
+        bucket = Bucket("orders", batch_size=2)
+        calls = self.ask_to_wait(bucket, timedelta(seconds=1.5), times=1)
+        bucket.extend([1, 2])
+        began = time.monotonic()
+        assert bucket.drain().failed == 1
+        drain_until(bucket, processed=2)
+        assert 1.5 <= time.monotonic() - began < 5
+        assert calls == [1, 1]
+
+    def test_holds_for_the_batch_if_another_worker_succeeds(self, clock: Clock) -> None:
+        bucket = Bucket("orders", batch_size=1)
+        self.ask_to_wait(bucket, timedelta(seconds=30), times=1)
+        bucket.extend([2, 1])
+        store = bucket._definition.parts.store
+        other = store.claim("other", lease=timedelta(minutes=1), linger=None).claim
+        assert other is not None
+        assert bucket.drain() == report(failed=1)
+        store.ack(other)
+        clock.step(timedelta(seconds=10))
+        assert bucket.drain() == report()
+        clock.step(timedelta(seconds=21))
+        assert bucket.drain() == report(processed=1, batches=1)
+
+    def test_is_no_attempt_even_if_others_succeed(self) -> None:
+        bucket = Bucket("orders", batch_size=1, max_attempts=1, lease=timedelta(milliseconds=1))
+        calls = self.ask_to_wait(bucket, timedelta(seconds=1), times=10)
+        bucket.append(1)
+        for other in range(2, 1000):
+            bucket.append(other)
+            bucket.drain()
+            if calls.count(1) > 10:
+                break
+        assert calls.count(1) == 11
+        assert bucket.status().dead == 0
+
+    @pytest.mark.parametrize("value", [5, "5", None])
+    def test_of_another_type_is_ignored(self, value: object) -> None:
+        bucket = Bucket("orders", batch_size=1)
+
+        def fail(batch: Batch) -> None:
+            error = ConnectionError("no")
+            error.retry_after = value  # type: ignore[attr-defined]
+            raise error
+
+        bucket.processor(fail)
+        bucket.append(1)
+        assert bucket.drain() == report(failed=1)
+
+    @staticmethod
+    def ask_to_wait(bucket: Bucket, asked: timedelta, *, times: int = 1000) -> list[int]:
+        """Give the bucket a processor that refuses event 1 so often. Returns the events it got."""
+        calls: list[int] = []
+
+        def send(batch: Batch) -> None:
+            calls.append(batch[0])
+            if batch[0] == 1 and calls.count(1) <= times:
+                raise DestinationUnavailable("busy", retry_after=asked)
+
+        bucket.processor(send)
+        return calls
 
 
 class TestUndecodable:

@@ -14,8 +14,10 @@ from django_jsonbuffer.draining.outages import (
     WEIGHT_OF_ANOTHER_ERROR,
     Evidence,
     backoff_after,
+    retry_after,
     size_of_probe,
 )
+from django_jsonbuffer.exceptions import DestinationUnavailable
 from django_jsonbuffer.options import Options
 from django_jsonbuffer.store.claims import Claim, Reason, Row
 
@@ -123,6 +125,29 @@ class TestEvidence:
         assert often(PROBES - 1).reason is not Reason.OUTAGE
         assert often(others_succeeded=True).reason is not Reason.OUTAGE
         assert evidence(a_claim(attempt=PROBES, has_failed=True)).reason is not Reason.OUTAGE
+
+    @pytest.mark.parametrize("others_succeeded", [False, True])
+    @pytest.mark.parametrize("count", [1, 10])
+    def test_of_an_exception_that_asks_to_wait_is_an_outage_for_all(
+        self, others_succeeded: bool, count: int
+    ) -> None:
+        error = DestinationUnavailable("busy", retry_after=timedelta(seconds=5))
+        claim = a_claim(count=count, attempt=2, has_failed=True, others_succeeded=others_succeeded)
+        found = evidence(claim, error, "DestinationUnavailable")
+        assert (found.reason, found.do_all_wait) == (Reason.OUTAGE, True)
+        found = evidence(claim, DestinationUnavailable("busy"), "DestinationUnavailable")
+        assert found.do_all_wait is False
+
+
+class TestRetryAfter:
+    def test_is_that_of_the_exception(self) -> None:
+        error = DestinationUnavailable("busy", retry_after=timedelta(seconds=5))
+        assert retry_after(error) == timedelta(seconds=5)
+
+    @pytest.mark.parametrize("value", [None, timedelta(-1), timedelta(0), 5, "5"])
+    def test_of_any_other_exception_is_zero(self, value: Any) -> None:
+        assert retry_after(DestinationUnavailable("busy", retry_after=value)) == timedelta(0)
+        assert retry_after(ValueError()) == timedelta(0)
 
 
 class TestSizeOfProbe:
