@@ -34,16 +34,21 @@ class Bucket:
 
     All handles with one name refer to the same bucket. In an app's ``buckets.py``, the call
     declares the bucket. A handle's own options win over those of the declaration, and
-    ``JSONBUFFER["BUCKETS"]`` wins over both.
+    ``JSONBUFFER["BUCKETS"]`` wins over both. The option `processor` is short for a call of
+    :meth:`processor`.
 
     Raises :class:`InvalidBucketName` and :class:`BufferMisconfigured` at once. A declaration raises
     them only at its first use, because a system check reports them before, with file and line.
     """
 
-    def __init__(self, name: str, **options: Any) -> None:
+    def __init__(
+        self, name: str, *, processor: Callable[[Batch], object] | None = None, **options: Any
+    ) -> None:
         self._definition = Definition(name, options)
         if not apps.ready:
             declared.declare(self._definition)
+        if processor is not None:
+            self.processor(processor)
 
     def __repr__(self) -> str:
         return f"Bucket({self.name!r})"

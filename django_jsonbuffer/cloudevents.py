@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 from uuid import uuid4
 
 from .conf import configuration
@@ -25,6 +25,9 @@ _ATTRIBUTES: Final = (
     *("datacontenttype", "dataschema"),
 )
 """Names that the standard gives a meaning, so that no extension may have them."""
+
+_REQUIRED: Final = ("id", "source", "type")
+"""Attributes that every event of the standard has, besides ``specversion``."""
 
 _extensions: Final[ContextVar[Mapping[str, str]]] = ContextVar(
     "extensions", default=MappingProxyType({})
@@ -83,6 +86,15 @@ def cloud_event(
         **extensions,
         "data": data,
     }
+
+
+def is_cloud_event(event: object) -> TypeGuard[Mapping[str, Any]]:
+    """Whether a decoded event has the attributes that CloudEvents 1.0 requires."""
+    return (
+        isinstance(event, Mapping)
+        and event.get("specversion") == "1.0"
+        and all(isinstance(event.get(name), str) and event[name] for name in _REQUIRED)
+    )
 
 
 def _check_extensions(extensions: Mapping[str, object]) -> None:

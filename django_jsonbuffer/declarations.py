@@ -171,6 +171,8 @@ def _check_processor(name: str, function: object, atomic: str | None) -> None:
     wrong = ""
     if not callable(function):
         wrong = f"must be callable, not {function!r}."
+    elif isinstance(function, type):
+        wrong = f"is the class {function.__name__}. Give it an instance: {function.__name__}(…)."
     elif isgeneratorfunction(function) or isasyncgenfunction(function):
         wrong = "is a generator function, and a call does not run its body. Take the yield out."
     elif atomic is not None and atomic not in settings.DATABASES:

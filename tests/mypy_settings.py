@@ -3,4 +3,9 @@
 from example_project.settings import *  # noqa: F403
 from example_project.settings import INSTALLED_APPS
 
-INSTALLED_APPS = [*INSTALLED_APPS, "tests.differential", "tests.library"]
+INSTALLED_APPS = [
+    *INSTALLED_APPS,
+    "tests.differential",
+    "tests.library",
+    "tests.sinks",
+]

@@ -18,6 +18,7 @@ INSTALLED_APPS = [
     "tests.declaring",
     "tests.differential",
     "tests.library",
+    "tests.sinks",
 ]
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -224,10 +224,11 @@ class TestDeclarations:
         ("processor", "text"),
         [
             (Processor(5, None), "'orders' must be callable, not 5"),  # type: ignore[arg-type]
+            (Processor(dict, None), "is the class dict. Give it an instance: dict"),
             (Processor(lambda batch: (yield), None), "is a generator"),
             (Processor(len, "archive"), "atomic='archive', but DATABASES has no such alias"),
         ],
-        ids=["not callable", "generator", "database"],
+        ids=["not callable", "class", "generator", "database"],
     )
     def test_processor_that_cannot_work_is_refused(self, processor: Processor, text: str) -> None:
         own = Declarations()

@@ -3,6 +3,6 @@
 A plain ``check`` reads settings and declarations only. ``check --deploy`` asks Redis as well.
 """
 
-from . import declarations, server, settings
+from . import declarations, server, settings, sinks
 
-__all__ = ["declarations", "server", "settings"]  # importing them registers their checks
+__all__ = ["declarations", "server", "settings", "sinks"]  # importing them registers their checks

@@ -9,7 +9,7 @@ from django_jsonbuffer.store.claims import Claim
 class Batch(Sequence[Any]):
     """Events as a processor gets them: a sequence of JSON values, in append order."""
 
-    __slots__ = ("_events", "_places", "attempt", "bucket", "id", "rejected")
+    __slots__ = ("_events", "_places", "attempt", "bucket", "id", "others_processed", "rejected")
 
     def __init__(self, events: Iterable[Any], *, id: str, attempt: int, bucket: str) -> None:
         self._events = tuple(events)
@@ -24,6 +24,8 @@ class Batch(Sequence[Any]):
         """Which delivery of the batch this is, counted from 1."""
         self.bucket = bucket
         """Name of the bucket."""
+        self.others_processed = False
+        """Whether this is a part of a larger batch, and other events of it have been processed."""
 
     def __len__(self) -> int:
         return len(self._events)
@@ -44,11 +46,18 @@ class Batch(Sequence[Any]):
         """
         if not self._places:
             for at, own in enumerate(self._events):
-                self._places.setdefault(id(own), []).append(at)
+                if at not in self.rejected:
+                    self._places.setdefault(id(own), []).append(at)
         places = self._places.get(id(event)) or self._places_of_equals(event)
         if not places:
             raise ValueError("Only an event of this batch can be rejected, and each once.")
         self.rejected[places.pop(0)] = reason
+
+    def reject_at(self, place: int, reason: str | BaseException) -> None:
+        """Like :meth:`reject`, for the event at this place of the batch, counted from 0."""
+        if self._places:
+            self._places[id(self._events[place])].remove(place)
+        self.rejected[place] = reason
 
     def _places_of_equals(self, event: Any) -> list[int]:
         """The places of events that equal this event, those with the same repr first.

@@ -100,8 +100,8 @@ class FailureLog:
 
     def rejected(self, claim: Claim, count: int) -> None:
         text = (
-            f"the processor rejected {count} events of batch {claim.id} at delivery "
-            f"{claim.attempt}. They are dead letters."
+            f"the processor rejected {count} event{'s' * (count > 1)} of batch {claim.id} at "
+            f"delivery {claim.attempt}. `manage.py dead_events` shows why."
         )
         self._write(logging.WARNING, claim, "", text, None)
 

@@ -45,7 +45,7 @@ def run_processor(
         if atomic is not None:
             _run_and_commit(function, batch, connections[atomic], confirm, on_late_error)
         elif (result := function(batch)) is not None:
-            _finish(result)
+            finish(result)
     finally:
         left = open_transactions() - before
         for alias in left:
@@ -68,7 +68,7 @@ def _run_and_commit(
     commits: list[str] = []
     try:
         with transaction.atomic(using=connection.alias):
-            _finish(function(batch))
+            finish(function(batch))
             _check_commit(connection)
             confirm()
             if is_outermost:
@@ -79,7 +79,7 @@ def _run_and_commit(
         on_late_error(error)
 
 
-def _finish(result: object) -> None:
+def finish(result: object) -> None:
     """Run the coroutine that a processor returned, if it did. Refuse a generator."""
     if isawaitable(result):
         async_to_sync(_wait_for)(result)

@@ -205,7 +205,7 @@ class TestPool:
         settings.JSONBUFFER = {**settings.JSONBUFFER, "GROUP_COMMIT": groups}
         use_cache(f"{url}&max_connections=4")
         # Without group commit, a thousand callers wait for one of four connections each.
-        patience = {} if groups else {"append_timeout": timedelta(minutes=1)}
+        patience: dict[str, Any] = {} if groups else {"append_timeout": timedelta(minutes=1)}
         bucket = Bucket("orders", **patience)
 
         def in_tasks() -> None:

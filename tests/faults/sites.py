@@ -69,7 +69,15 @@ class Clock:
 class Site:
     """The project, its server and its workers. Use :func:`site`."""
 
-    def __init__(self, folder: Path, clock: Clock, server: EmbeddedRedis, **options: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        clock: Clock,
+        server: EmbeddedRedis,
+        *,
+        post: str | None = None,
+        **options: Any,
+    ) -> None:
         self.clock = clock
         self.bucket = Bucket("failing", batch_size=options.get("batch_size", 1000))
         self.workers: list[subprocess.Popen[str]] = []
@@ -86,6 +94,7 @@ class Site:
             "SITE_OPTIONS": json.dumps(options),
             "SITE_JOURNAL": str(self._journal),
             "SITE_ENDPOINT": str(self._endpoint),
+            "SITE_POST": post or "",
         }
         self.serve()
 
@@ -194,7 +203,10 @@ class Site:
 def site(
     folder: Path, use_cache: Callable[..., str], *, rate: int = 1, **options: Any
 ) -> Iterator[Site]:
-    """A server and an endpoint in a faked time. All its processes end with the block."""
+    """A server and an endpoint in a faked time. All its processes end with the block.
+
+    The endpoint is a file, or the HTTP server with the URL `post` among the options.
+    """
     clock = Clock(folder, rate=rate)
     server = EmbeddedRedis()
     own = {name: os.environ.get(name) for name in [*clock.of_server(), "REDIS_SERVER"]}

@@ -1,4 +1,5 @@
-"""The bucket. The endpoint that its processor sends events to is a file, which the test writes.
+"""The bucket. The endpoint that its processor sends events to is a file, which the test writes. Or
+it is a server of the test, if the environment names its URL.
 
 A good event is a number. A bad event is a number and what happens if it is sent: the name of an
 exception, or "hang".
@@ -9,12 +10,14 @@ import json
 import os
 import random
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from django.db import OperationalError
 
 from django_jsonbuffer import Batch, Bucket
+from django_jsonbuffer.sinks import Post
 
 from . import journal
 
@@ -34,7 +37,6 @@ calls = itertools.count(1)
 """Numbers the calls of this process."""
 
 
-@failing.processor
 def send(batch: Batch) -> None:
     outcome, began = "interrupted", time.monotonic()
     try:
@@ -73,3 +75,10 @@ def _fail(number: int, how: str) -> None:
 
 def _number(event: Any) -> int:
     return event if isinstance(event, int) else event[0]
+
+
+if url := os.environ.get("SITE_POST"):
+    # The timeout is in the faked time, which may be fast.
+    failing.processor(Post(url, timeout=timedelta(hours=1)))
+else:
+    failing.processor(send)

@@ -1,0 +1,1 @@
+"""Sinks that write rows of a model: Insert, Upsert and Increment."""
