@@ -15,7 +15,8 @@ help:
 	@echo "make demo [SECONDS=20] [PORT=8000]"
 	@echo "                        run the example shop with real traffic, on http://127.0.0.1:8000"
 	@echo "make test               run all tests: five minutes"
-	@echo "make test-databases     compare recorded events with the rows of PostgreSQL and MariaDB: a minute"
+	@echo "make test-databases     compare recorded events with the rows of PostgreSQL and MariaDB, and test"
+	@echo "                        the sinks on both: two minutes"
 	@echo "make test-browser       test the admin in a real Chromium: a minute"
 	@echo "make test-packages      test recordings of models that use other packages: a minute"
 	@echo "make screenshots        take the screenshots of the docs again"
@@ -44,7 +45,8 @@ test: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest
 
 test-databases: $(VENV)/.installed-test $(VENV)/.installed-postgres $(VENV)/.installed-mysql
-	@DATABASES=all $(BIN)/python -m pytest tests/differential
+	@DATABASES=all $(BIN)/python -m pytest tests/differential tests/sinks \
+		tests/faults/test_receipts.py
 
 test-browser: $(VENV)/.installed-browser
 	@$(BIN)/python -m pytest tests/browser

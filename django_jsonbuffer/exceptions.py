@@ -179,6 +179,14 @@ class TransactionLeftOpen(JSONBufferError):
     """
 
 
+class ReceiptTaken(JSONBufferError):
+    """While a worker processed a batch, another worker has processed events of the same batch.
+
+    The transaction of the processor was rolled back. The batch comes again at once, and then only
+    the events without a receipt are processed.
+    """
+
+
 class NoProcessor(JSONBufferError):
     """The bucket has no processor, so it cannot be drained. Nothing was taken from it."""
 

@@ -34,7 +34,10 @@ _MOST: Final[Mapping[str, int]] = {
 """The options that count something, and the largest value of each."""
 
 _MAY_BE_NONE: Final = {"batch_size", "max_pending", "max_pending_bytes", "max_dead", "dead_after"}
-_DURATIONS: Final = ("linger", "lease", "append_timeout", "behind_after", "dead_after")
+_DURATIONS: Final = (
+    *("linger", "lease", "append_timeout"),
+    *("behind_after", "dead_after", "receipts_kept"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,7 @@ class Limits:
     max_pending: int | None = None
     max_pending_bytes: int | None = None
     overflow: str = "raise"
+    has_receipts: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +130,14 @@ class Options:
     """Called with each event before it is appended. The result is appended in place of the event.
     An exception refuses the event. You can use the ``model_validate`` of a pydantic model."""
 
+    receipts: str | None = None
+    """Alias of a database. The worker writes a receipt of each batch there, in the transaction of
+    the processor, and acknowledges events that have a receipt without calling the processor. So
+    each event is processed exactly once, as far as that database is concerned."""
+
+    receipts_kept: timedelta = timedelta(days=30)
+    """How long a receipt is kept at least."""
+
     behind_after: timedelta = timedelta(minutes=2)
     """How long an event may wait, in addition to `linger`, before the admin and ``show_buckets``
     report the bucket as behind, or as stalled if no worker was active during `behind_after`."""
@@ -148,6 +160,10 @@ class Options:
         ):
             raise BufferMisconfigured(
                 f"outage_errors must be a tuple of exception classes, not {self.outage_errors!r}."
+            )
+        if self.receipts is not None and not (isinstance(self.receipts, str) and self.receipts):
+            raise BufferMisconfigured(
+                f"receipts must be None or the alias of a database, not {self.receipts!r}."
             )
         for option in ("schema", "redact"):
             value = getattr(self, option)
@@ -202,6 +218,7 @@ class Options:
             max_pending=self.max_pending,
             max_pending_bytes=self.max_pending_bytes,
             overflow=self.overflow,
+            has_receipts=self.receipts is not None,
         )
 
 

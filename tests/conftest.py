@@ -1,3 +1,4 @@
+import gc
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,11 +17,19 @@ from django_jsonbuffer.declarations import declared
 from django_jsonbuffer.recording import registry
 from tests import server
 from tests.clock import Clock, server_with_clock
+from tests.faults.restarts import RestartingServer
 from tests.server import Redis
 
 # No deadline for an example: it waits for a server, on a machine that may be busy.
 hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector leave thousands of collected tests alone, since many tests wait for
+    a full collection."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
@@ -131,3 +140,11 @@ def unreachable(use_cache: Callable[..., str], tmp_path: Path) -> str:
     url = f"unix://{tmp_path}/nobody.sock?db=0"
     use_cache(url)
     return url
+
+
+@pytest.fixture
+def restarting(tmp_path: Path, use_cache: Callable[..., str]) -> Iterator[RestartingServer]:
+    """A server that can lose its last writes. The buffer uses it."""
+    with RestartingServer(tmp_path / "redis") as server:
+        use_cache(server.url)
+        yield server

@@ -15,6 +15,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "django_jsonbuffer",
+    "django_jsonbuffer.contrib.receipts",
     "tests.declaring",
     "tests.differential",
     "tests.library",

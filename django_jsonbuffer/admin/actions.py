@@ -75,6 +75,13 @@ def _drain_for_a_while(drain: Drain) -> None:
 def _describe_report(report: DrainReport) -> Iterator[str]:
     drained = ngettext("Drained: %(n)s event.", "Drained: %(n)s events.", report.processed)
     yield drained % {"n": format_count(report.processed)}
+    if report.repeated:
+        repeated = ngettext(
+            "%(n)s event was repeated: it has a receipt, so it was not processed again.",
+            "%(n)s events were repeated: they have receipts, so they were not processed again.",
+            report.repeated,
+        )
+        yield repeated % {"n": format_count(report.repeated)}
     if report.failed:
         failed = ngettext(
             "%(n)s failure: see the log.",

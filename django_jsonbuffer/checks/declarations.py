@@ -13,6 +13,7 @@ from django_jsonbuffer import catalog, middleware
 from django_jsonbuffer.appending.spill_access import is_writable
 from django_jsonbuffer.conf import Configuration, configuration
 from django_jsonbuffer.declarations import Declaration, declared
+from django_jsonbuffer.draining.receipts import fault_of_receipts
 from django_jsonbuffer.exceptions import JSONBufferError
 from django_jsonbuffer.options import checked_options
 from django_jsonbuffer.recording import registry
@@ -31,6 +32,7 @@ def check_buckets(**kwargs: Any) -> list[CheckMessage]:
         *_check_number_of_processors(),
         *_check_that_a_processor_exists(),
         *_check_spill_folders(),
+        *_check_receipts(),
         *_check_actors(),
     ]
 
@@ -130,6 +132,24 @@ def _check_spill_folders() -> Iterator[CheckMessage]:
                 hint="Create the folder, and let the user that runs the site own it and its files.",
                 obj=bucket,
                 id="django_jsonbuffer.W010",
+            )
+
+
+def _check_receipts() -> Iterator[CheckMessage]:
+    for bucket in catalog.declared_buckets():
+        processor = declared.processors.get(bucket.name)
+        try:
+            alias = catalog.options_of(bucket).receipts
+        except JSONBufferError:
+            continue  # reported as E001 or E004
+        if alias is None or processor is None:
+            continue
+        if fault := fault_of_receipts(alias, processor):
+            yield Error(
+                f"Bucket {bucket.name!r} {fault.problem}",
+                hint=fault.hint,
+                obj=bucket,
+                id="django_jsonbuffer.E010",
             )
 
 

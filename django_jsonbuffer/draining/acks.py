@@ -53,19 +53,24 @@ class Acks:
             raise
         finally:
             self._failures.failing.discard(claim.id)
-        rejected = len(processed.batch.rejected)
         self._report.batches += 1
+        if processed.had_receipt:
+            self._report.repeated += processed.length
+            return
+        rejected = len(processed.batch.rejected)
         self._report.processed += processed.length - rejected
         self._report.buried += rejected
 
     def _send(self, processed: Processed) -> None:
         """Send the ack, and again while its reply is lost, to avoid processing the events twice."""
-        claim, batch, _, is_repeat = processed
+        claim, batch, _, is_repeat, had_receipt = processed
         deadline = time.monotonic() + self._timeout_seconds
         while True:
             try:
                 if batch.rejected:
                     ended_outage = self._failures.bury_rejected(claim, batch)
+                elif had_receipt:  # which says nothing about an outage
+                    ended_outage = self._store.bury(claim, [], processed=0, failures=0)
                 else:
                     ended_outage = self._store.ack(claim)
                 if ended_outage is not None:

@@ -81,5 +81,8 @@ class Processed(NamedTuple):
     length: int
     """Events in the batch."""
 
-    is_repeat: bool
+    is_repeat: bool = False
     """Whether an earlier ack of the batch may have been carried out."""
+
+    had_receipt: bool = False
+    """Whether the batch was processed before, so that the processor was not called."""

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from django_jsonbuffer.declarations import Parts, Processor
-from django_jsonbuffer.exceptions import BufferUnavailable, JSONBufferError
+from django_jsonbuffer.exceptions import BufferUnavailable, JSONBufferError, ReceiptTaken
 from django_jsonbuffer.store.claims import Claim
 
 from .acks import Acks
@@ -22,6 +22,7 @@ from .failures import Failures
 from .forwarding import Forwarding
 from .leases import Lease
 from .processor_transactions import run_processor
+from .receipts import Before, receipts_of
 from .report import DrainReport
 from .retention import Retention
 from .watchdog import watched
@@ -61,6 +62,7 @@ class Drain:
         some time to show that it lives."""
         self._decode = encoder.decode
         self._processor = processor
+        self._receipts = receipts_of(self.bucket, self._options, processor)
         self._watch = watch
         self._on_timeout = on_timeout
         self._worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
@@ -173,16 +175,11 @@ class Drain:
             self._failures.unreadable(claim, error)
             return None
         length = len(batch)
-        function, alias = self._processor
-        confirm = partial(self._lease.confirm, claim)
-        on_late_error = partial(self._failures.failed_after_commit, claim)
         self._lease.claim = claim
         try:
             try:
                 with watched(self._options.processor_timeout, partial(self._give_up, claim)):
-                    run_processor(
-                        function, batch, atomic=alias, confirm=confirm, on_late_error=on_late_error
-                    )
+                    before = self._call_processor(claim, batch)
             finally:
                 self._lease.claim = None
             if os.getpid() != self._process_id:
@@ -193,7 +190,28 @@ class Drain:
             if not self._goes_on_after(claim, error):
                 raise
             return None
-        return Processed(claim, batch, length, False)
+        if before.length < length:
+            self._failures.has_receipts(claim, before.length)
+            return None
+        return Processed(claim, batch, length, had_receipt=before.have_receipts)
+
+    def _call_processor(self, claim: Claim, batch: Batch) -> Before:
+        """Call the processor, unless events have receipts."""
+        function, alias = self._processor
+        before = Before(have_receipts=False, length=len(batch))
+        if self._receipts is not None:
+            before = self._receipts.before(claim)
+            if before.have_receipts or before.length < len(batch):
+                return before
+            function, alias = self._receipts.noting(function, claim, before), self._receipts.alias
+        run_processor(
+            function,
+            batch,
+            atomic=alias,
+            confirm=partial(self._lease.confirm, claim),
+            on_late_error=partial(self._failures.failed_after_commit, claim),
+        )
+        return before
 
     def _give_up(self, claim: Claim, stacks: str) -> None:
         """Give up a batch whose processor hangs. Called in another thread than the processor."""
@@ -216,6 +234,9 @@ class Drain:
         if error is self._lease.loss:
             consequence = "The transaction of the processor is rolled back."
             self._failures.log.lease_lost(claim, error, consequence)
+            return True
+        if isinstance(error, ReceiptTaken):
+            self._failures.receipt_taken(claim)
             return True
         self._failures.failed(claim, error)
         return isinstance(

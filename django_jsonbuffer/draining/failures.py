@@ -70,6 +70,16 @@ class Failures:
                 self._release(claim, summary, evidence.reason, backoff, weight=evidence.weight)
                 self.log.kept(claim, error, summary, backoff)
 
+    def has_receipts(self, claim: Claim, count: int) -> None:
+        """Split a batch of which only the first events have receipts, or only the following."""
+        with self._lease_may_be_lost(claim):
+            self._split(claim, spans(claim.array), at=count)
+
+    def receipt_taken(self, claim: Claim) -> None:
+        """Let a batch come again at once, because another worker has processed some of it."""
+        with self._lease_may_be_lost(claim):
+            self._release(claim, "", Reason.RETRY, timedelta(0))
+
     def failed_after_commit(self, claim: Claim, error: Exception) -> None:
         """Log the error of an on-commit function. The batch has succeeded all the same."""
         self.log.failed_after_commit(claim, error, self._summary(error))
@@ -129,7 +139,7 @@ class Failures:
         """
         places = spans(claim.array)
         burials = [
-            Burial(*places[place], *described(reason))
+            Burial(*places[place], *described(reason), place)
             for place, reason in sorted(batch.rejected.items())
         ]
         processed = len(batch) - len(burials)

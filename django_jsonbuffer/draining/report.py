@@ -11,7 +11,10 @@ class DrainReport:
     """Events that were processed and acknowledged."""
 
     batches: int = 0
-    """Batches that were processed and acknowledged."""
+    """Batches that were acknowledged: processed, or with a receipt."""
+
+    repeated: int = 0
+    """Events that came again and had a receipt. They were acknowledged, and not processed again."""
 
     failed: int = 0
     """How often the processor raised an exception."""

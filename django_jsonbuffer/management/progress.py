@@ -18,7 +18,7 @@ class Reporter:
     def __init__(self, drains: Sequence[Drain], *, report_line: Callable[[str], object]) -> None:
         self._drains = drains
         self._report_line = report_line
-        self._reported: dict[Drain, tuple[int, int, int]] = {}
+        self._reported: dict[Drain, tuple[int, ...]] = {}
         self._last = time.monotonic()
 
     def report_at_intervals(self) -> None:
@@ -28,7 +28,7 @@ class Reporter:
     def report(self) -> None:
         for drain in self._drains:
             figures = _figures(drain)
-            if figures != self._reported.get(drain, (0, 0, 0)):
+            if figures != self._reported.get(drain, _NOTHING):
                 self._report_line(describe_drain(drain))
                 self._reported[drain] = figures
         if not self._reported:
@@ -38,11 +38,13 @@ class Reporter:
 
 def describe_drain(drain: Drain) -> str:
     """The bucket, and how much of it was drained."""
-    processed, failed, buried = _figures(drain)
+    processed, repeated, failed, buried = _figures(drain)
     parts = [
         f"{format_counted(processed, 'event', 'events')} in "
         f"{format_counted(drain.report.batches, 'batch', 'batches')}"
     ]
+    if repeated:
+        parts.append(format_counted(repeated, "repeated event", "repeated events"))
     if failed:
         parts.append(format_counted(failed, "failure", "failures"))
     if buried:
@@ -50,8 +52,12 @@ def describe_drain(drain: Drain) -> str:
     return f"{drain.bucket}: {', '.join(parts)}"
 
 
-def _figures(drain: Drain) -> tuple[int, int, int]:
-    return drain.report.processed, drain.report.failed, drain.report.buried
+def _figures(drain: Drain) -> tuple[int, int, int, int]:
+    report = drain.report
+    return report.processed, report.repeated, report.failed, report.buried
+
+
+_NOTHING: Final = (0, 0, 0, 0)
 
 
 @contextmanager

@@ -9,18 +9,20 @@
 -- KEYS[2]  batches   STREAM of sealed batches
 -- KEYS[3]  dead      STREAM of dead letters
 -- KEYS[4]  stats     HASH of the bucket's counters
--- KEYS[5]  appends   HASH of the open batch as it was left, and of the producers: the stamp of the
---                    last append of each
+-- KEYS[5]  appends   HASH of the open batch as it was left, of the server that it was opened at, and of
+--                    the producers: the stamp of the last append of each
 -- KEYS[6]  attempts  HASH of what is remembered of each batch
 -- KEYS[7]  old       HASH, the appends until their producers were last forgotten
 -- KEYS[8]  earlier   STRING, the stamp of this producer's last append by an older version of this
 --                    app; only of a call that the older version may have sent
--- ARGV[1]  limits    five numbers of 8 bytes, which may be infinite, and a word. How long (ms) the
---                    bucket remembers a producer at least. The most events and bytes of a batch (but
---                    one event alone may have more bytes). The most events that may be pending, and
---                    the most bytes of all batches. And for a full bucket: raise (refuse this call),
---                    drop_newest, drop_oldest. With an infinite number of events, a batch is never
---                    sealed, and has at most the bytes of a string in Redis
+-- ARGV[1]  limits    five numbers of 8 bytes, which may be infinite, a byte and a word. How long (ms)
+--                    the bucket remembers a producer at least. The most events and bytes of a batch
+--                    (but one event alone may have more bytes). The most events that may be pending,
+--                    and the most bytes of all batches. The byte is 1 for a bucket with receipts:
+--                    after a restart or a failover, its first append seals the open batch, even if
+--                    that append says 0. And for a full bucket: raise (refuse this call), drop_newest, drop_oldest. With an infinite
+--                    number of events, a batch is never full, and has at most the bytes of a string
+--                    in Redis
 -- ARGV[2]  producer  id of the producer
 -- ARGV[3]  stamp     16 digits, the number of this call among those of the producer; a space; and the
 --                    nonce of this call, or nothing if no other process has a copy of the producer
@@ -49,18 +51,28 @@ local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local appends, attempts, old, earlier = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local limits, producer, stamp, token, counts = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local first_splice = ARGV[FIRST_ARGV]
-local remembered_ms, batch_size, batch_bytes, max_pending, max_pending_bytes, behind =
-  struct.unpack('<ddddd', limits)
+local remembered_ms, batch_size, batch_bytes, max_pending, max_pending_bytes, has_receipts, behind =
+  struct.unpack('<dddddB', limits)
 local has_cap = max_pending < math.huge or max_pending_bytes < math.huge
 
-local known = redis.pcall('HMGET', appends, 'open', producer) -- both are nil after an error
-local noted, last = known[1], known[2]
-local refusal = nil
+-- All three are nil after an error.
+local known = redis.pcall('HMGET', appends, 'open', producer, 'server')
+local noted, last, noted_server = known[1], known[2], known[3]
+
+-- A server that restarts, or another one after a failover, may lack the last writes, and with them
+-- events of the open batch that have a receipt already. An event that takes the place of one of them
+-- needs another origin. Each restart and each failover gives the server another replication id.
+local has_restarted, server, refusal = false, nil, nil
+if has_receipts == 1 or noted_server then
+  local info = redis.pcall('INFO', 'replication')
+  if info.err then refusal = info else server = string.match(info, 'master_replid:(%x+)') or '' end
+  has_restarted = server ~= noted_server
+end
 
 -- In the usual case, the events need only be spliced into the open batch, which is as a script left
 -- it. Comparing texts is enough for numbers of the same length.
 if noted and #noted > NOTED_BYTES and last and last < string.sub(stamp, 1, DIGITS)
-    and #ARGV == FIRST_ARGV and not earlier then
+    and #ARGV == FIRST_ARGV and not earlier and not has_restarted then
   local count, bytes, at = struct.unpack(NOTED, noted)
   local from, size = bytes > TAIL and bytes - TAIL or 0, #first_splice
   local new_count, new_bytes = count + counts, bytes + size - 1
@@ -85,8 +97,8 @@ if noted and #noted > NOTED_BYTES and last and last < string.sub(stamp, 1, DIGIT
 end
 
 -- The usual append has returned above. Creating these functions would double the time that it takes.
--- @needs adopt appended clock drops entries look_open look_sealed numbers permissions remember_open
--- @needs remember_sealed remove sealing
+-- @needs adopt appended clock drops entries look_open look_sealed numbers origins permissions
+-- @needs remember_open remember_sealed remove sealing
 
 refusal = missing_permission(open) or refusal
 if refusal then return refusal end
@@ -120,7 +132,7 @@ for digits in string.gmatch(counts, '%d+') do total = total + tonumber(digits) e
 for at = FIRST_ARGV, #ARGV do total_bytes = total_bytes + #ARGV[at] end
 local held
 if has_cap or #ARGV > FIRST_ARGV or batch.count + total >= batch_size
-    or batch.bytes + total_bytes >= batch_bytes then
+    or batch.bytes + total_bytes >= batch_bytes or has_restarted then
   held = look_sealed(batches, stats)
 end
 local overflow = string.sub(limits, behind)
@@ -156,7 +168,8 @@ local function remember_stamp()
   if since and math.abs(now - since) > remembered_ms then
     redis.call('RENAME', appends, old)
     redis.call('HSET', appends, producer, stamp, 'since', now, 'open', noted or '',
-      'opened', batch.opened or '')
+      'opened', batch.opened or '', 'origin', batch.origin or '')
+    if noted_server then redis.call('HSET', appends, 'server', noted_server) end
   end
 end
 
@@ -179,9 +192,15 @@ adopt(open, dead, appends, stats, batch)
 for _, id in ipairs(ids) do remove(batches, attempts, id) end
 if drops_open then
   redis.call('DEL', open)
-  batch.count, batch.bytes, batch.opened = 0, 0, nil
+  batch.count, batch.bytes, batch.opened, batch.origin = 0, 0, nil, nil
 end
 drop(stats, 'oldest', dropped)
+if has_restarted then
+  if batch.count > 0 and (batch_size == math.huge or seal(open, batches, batch, held, token)) then
+    batch.origin = new_origin(batch.opened, token, 0) -- where the open batch cannot be sealed
+  end
+  redis.call('HSET', appends, 'server', server)
+end
 
 local at = FIRST_ARGV
 for digits in string.gmatch(counts, '%d+') do
@@ -194,6 +213,7 @@ for digits in string.gmatch(counts, '%d+') do
     redis.call('SETRANGE', open, 0, splice)
     redis.call('SETRANGE', open, 0, '[')
     batch.bytes, batch.opened = #splice, now
+    batch.origin = new_origin(now, token, at)
   else
     redis.call('SETRANGE', open, batch.bytes - 1, splice)
     batch.bytes = batch.bytes + #splice - 1

@@ -110,7 +110,8 @@ local function claimed(entry, attempt, was_claimed, has_died)
   if has_died then count_death(past, successes, now) end
   remember_attempts(attempts, entry[1], past)
   return { foreign, entry[1], past.token, attempt, count, events, past.failures, past.deaths,
-    suspicion_of(past), past.error, outage.failed, outage.alone, outage.by, tries }
+    suspicion_of(past), past.error, outage.failed, outage.alone, outage.by, tries,
+    field(entry[2], 'origins') or '' }
 end
 
 local function with_fewest_deliveries(ready)

@@ -27,7 +27,7 @@ redis.call('HLEN', stats) -- a key of another type must fail here, before the fi
 -- A full Redis must store the count as well, because otherwise each status is expensive. So the
 -- first write needs no memory.
 redis.call('PERSIST', appends)
-noted.opened = opened_at(noted, count)
+noted.opened, noted.origin = opened_at(noted, count), nil -- see read_open()
 noted.count, noted.bytes = count, bytes
 remember_open(open, appends, stats, noted)
 return 1

@@ -11,7 +11,7 @@
 --
 -- Returns how many events were replayed.
 
--- @needs clock counters entries look_sealed permissions remember_sealed
+-- @needs clock counters entries look_sealed origins permissions remember_sealed
 
 local batches, dead, stats = KEYS[1], KEYS[2], KEYS[3]
 local token = ARGV[1]
@@ -21,12 +21,15 @@ local refusal = missing_permission(batches)
 if refusal then return refusal end
 
 local held = look_sealed(batches, stats)
-local events, ids = {}, {}
+local events, ids, origins = {}, {}, {}
+local now = now_ms()
 for at = FIRST_ARGV, #ARGV do
   local letter = redis.call('XRANGE', dead, ARGV[at], ARGV[at])[1]
   if letter then
     table.insert(events, field(letter[2], 'event'))
     table.insert(ids, letter[1])
+    local origin = field(letter[2], 'origin') or ''
+    table.insert(origins, origin ~= '' and origin or new_origin(now, token, at) .. ':0:1')
   end
 end
 if #ids == 0 then return 0 end
@@ -34,8 +37,8 @@ if #ids == 0 then return 0 end
 -- All events are copied before the first dead letter is removed, because a full Redis refuses the
 -- copy.
 local array = '[' .. table.concat(events, ',') .. ']'
-redis.call('XADD', batches, '*', 'events', array, 'count', #ids, 'opened', now_ms(),
-  'token', token)
+redis.call('XADD', batches, '*', 'events', array, 'count', #ids, 'opened', now,
+  'token', token, 'origins', table.concat(origins, ' '))
 for _, id in ipairs(ids) do redis.call('XDEL', dead, id) end
 held.sealed, held.bytes = held.sealed + #ids, held.bytes + #array
 remember_sealed(batches, stats, held)

@@ -20,6 +20,8 @@
 -- ARGV[10] weight     how much the failure tells about an outage: 0 when it did not fail
 -- ARGV[11] error      the error that the batch failed with
 -- ARGV[12] token      field of the pieces
+-- ARGV[13] origins    of the events of the first piece
+-- ARGV[14] others     origins of the events of the second piece
 --
 -- Returns 1, or 0 when another worker holds the lease or the batch is gone.
 
@@ -31,7 +33,7 @@ local worker, batch, attempt = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local last, following = tonumber(ARGV[4]), tonumber(ARGV[5])
 local left, right = tonumber(ARGV[6]), tonumber(ARGV[7])
 local deaths, keeps, weight = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local error, token = ARGV[11], ARGV[12]
+local error, token, origins, others = ARGV[11], ARGV[12], ARGV[13], ARGV[14]
 
 local refusal = missing_permission(batches)
 if refusal then return refusal end
@@ -52,12 +54,12 @@ end
 -- The first write needs no memory, so that a full Redis lets the script run to its end.
 redis.call('PERSIST', batches)
 for place, piece in ipairs({
-  { string.sub(events, 1, last) .. ']', left },
-  { '[' .. string.sub(events, following), right },
+  { string.sub(events, 1, last) .. ']', left, origins },
+  { '[' .. string.sub(events, following), right, others },
 }) do
   local array, number = piece[1], piece[2]
   local added = redis.call('XADD', batches, '*', 'events', array, 'count', number,
-    'opened', opened, 'token', token)
+    'opened', opened, 'token', token, 'origins', piece[3])
   remember_attempts(attempts, added, past)
   held.bytes = held.bytes + #array
   if place == keeps then

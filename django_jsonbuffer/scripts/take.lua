@@ -61,7 +61,7 @@ if not is_limited then
   if batch.count > 0 then
     if returns then table.insert(arrays, redis.call('GET', open)) end
     redis.call('DEL', open)
-    batch.count, batch.bytes, batch.opened = 0, 0, nil
+    batch.count, batch.bytes, batch.opened, batch.origin = 0, 0, nil, nil
     remember_open(open, appends, stats, batch)
   end
 end

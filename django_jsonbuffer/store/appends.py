@@ -83,8 +83,9 @@ def packed_limits(limits: Limits) -> Packed:
         limits.batch_bytes if limits.batch_size else _STRING_BYTES,
         limits.max_pending or inf,
         limits.max_pending_bytes or inf,
+        limits.has_receipts,
     )
-    return packed(struct.pack("<5d", *numbers) + limits.overflow.encode())
+    return packed(struct.pack("<5dB", *numbers) + limits.overflow.encode())
 
 
 class Outcome(NamedTuple):

@@ -5,6 +5,7 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any, Final, NamedTuple, Self
 
+from .origins import NO_ORIGINS, Origins
 from .scripts import MILLISECOND
 
 
@@ -82,6 +83,9 @@ class Claim:
     """Whether its error has changed since the last failure that was counted, and others have
     succeeded since it last failed."""
 
+    origins: Origins = NO_ORIGINS
+    """What identifies the events."""
+
     error: str = ""
     """The error of the last failure. Empty if there was none."""
 
@@ -92,9 +96,10 @@ class Claim:
     def of(cls, worker: str, reply: list[Any]) -> Self:
         """The claim that the script reports."""
         stream_id, token, attempt, count, array, failures, deaths, *rest = reply
-        suspicion, error, failed, alone, by, tries = rest
+        suspicion, error, failed, alone, by, tries, origins = rest
+        id, known = batch_id(stream_id, token), Origins.read(origins.decode(errors="replace"))
         return cls(
-            id=batch_id(stream_id, token),
+            id=id,
             stream_id=stream_id.decode(),
             worker=worker,
             attempt=attempt,
@@ -105,6 +110,7 @@ class Claim:
             has_failed=suspicion > 0,
             others_succeeded=suspicion > 1,
             has_changed=suspicion > 2,
+            origins=known if known.count == count else Origins.of_batch(id, count),
             error=error.decode(errors="replace"),
             row=Row(failed, alone, bool(by), tries),
         )
@@ -180,6 +186,9 @@ class Burial(NamedTuple):
     """What is wrong with the event."""
 
     traceback: str = ""
+
+    place: int = 0
+    """Place of the event in the batch, counted from 0."""
 
 
 def duration_of(reply: list[int]) -> timedelta | None:

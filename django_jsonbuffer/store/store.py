@@ -187,7 +187,8 @@ class Store:
         last, following = spans[at - 1][1], spans[at][0] + 1
         pieces = (last, following, at, len(spans) - at)
         rest = (deaths, keeps, weight, error, calls.new_token())
-        self._run_held(scripts.SPLIT, self._claim_keys, claim, *pieces, *rest)
+        origins = [str(claim.origins.cut(*of)) for of in ((0, at), (at, len(spans)))]
+        self._run_held(scripts.SPLIT, self._claim_keys, claim, *pieces, *rest, *origins)
 
     def bury(
         self, claim: Claim, burials: Sequence[Burial], *, processed: int, failures: int
@@ -200,8 +201,9 @@ class Store:
         """
         keys = [self.keys.batches, self.keys.dead, self.keys.stats, self.keys.attempts]
         letters: list[str | int] = []
-        for start, end, error, traceback in burials:
-            letters += (start + 1, end, error, traceback)
+        for start, end, error, traceback, place in burials:
+            origin = str(claim.origins.cut(place, place + 1))
+            letters += (start + 1, end, error, traceback, origin)
         return duration_of(self._run_held(scripts.BURY, keys, claim, processed, failures, *letters))
 
     def beat(self, worker: str, *, lease: timedelta) -> None:

@@ -202,3 +202,18 @@ class TestActor:
     def test_that_nobody_asked_for(self) -> None:
         Bucket("page-views").record("auth.Group")
         assert found() == {}
+
+
+@pytest.mark.usefixtures("declaring")
+class TestReceipts:
+    def test_in_an_unknown_database(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        Bucket("page-views", receipts="nowhere").processor(process)
+        loaded(monkeypatch)
+        message = found()["E010"]
+        assert "'page-views' has receipts='nowhere'" in message.msg
+        assert "Correct the alias" in str(message.hint)
+
+    def test_in_a_database(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        Bucket("page-views", receipts="default").processor(process)
+        loaded(monkeypatch)
+        assert found() == {}

@@ -19,6 +19,7 @@ from django_jsonbuffer.stamps import Stamp
 from django_jsonbuffer.store import scripts
 from django_jsonbuffer.store.claims import batch_id, position
 from django_jsonbuffer.store.scripts import MILLISECOND, Script
+from tests.faults.identities import Identities, identities_of
 from tests.server import Redis
 
 LEASE: Final = timedelta(seconds=30)
@@ -37,6 +38,7 @@ local pending = redis.pcall('XPENDING', KEYS[2], 'drain', '-', '+', 1000)
 return {
   redis.call('GET', KEYS[1]), redis.call('XRANGE', KEYS[2], '-', '+'),
   redis.call('XRANGE', KEYS[3], '-', '+'), pending.err and {} or pending, redis.call('TIME'),
+  redis.call('HMGET', KEYS[4], 'server', 'opened', 'origin'),
 }
 """
 
@@ -185,6 +187,7 @@ class AppendCall(NamedTuple):
     stamp: Stamp
     parts: list[list[int]]
     """The events of each splice."""
+    has_receipts: bool = False
 
     @classmethod
     def of(cls, args: Sequence[Any]) -> "AppendCall":
@@ -201,7 +204,8 @@ class AppendCall(NamedTuple):
             batch_bytes=batch_bytes,
             max_pending=max_pending,
             max_pending_bytes=max_pending_bytes,
-            overflow=packed[40:].decode(),
+            overflow=packed[41:].decode(),
+            has_receipts=packed[40] == 1,
             stamp=Stamp(producer.decode(), int(number), nonce),
             parts=parts,
         )
@@ -224,7 +228,9 @@ class AppendCall(NamedTuple):
     def events(self) -> list[int]:
         return [event for part in self.parts for event in part]
 
-    def expected(self, before: State, held: set[str], *, last: Stamp | None) -> Outcome:
+    def expected(
+        self, before: State, held: set[str], *, last: Stamp | None, is_restarted: bool
+    ) -> Outcome:
         unchanged = Outcome("repeated", before.row, before.open, [])
         if last is not None and self.stamp.sequence <= last.sequence:
             return unchanged if last == self.stamp else unchanged._replace(outcome="overtaken")
@@ -240,6 +246,8 @@ class AppendCall(NamedTuple):
             else:
                 dropped, open_ = dropped + open_, []
         sealed = [n for events in batches.values() for n in events]
+        if self.has_receipts and is_restarted:
+            sealed, open_ = sealed + open_, []
         for part in self.parts:
             if open_ and (
                 len(open_) + len(part) > self.batch_size
@@ -278,11 +286,16 @@ class Judge:
         before the server was set back, it can seal another batch with the same token."""
         self.refused: set[int] = set()
         """Events whose caller knows that they are not stored."""
+        self.identities: Identities | None = None
+        """Of a bucket with receipts."""
+        self.is_restarted = True
+        """Whether no append has noticed yet that the server has restarted."""
         self.processed: set[tuple[str, str]] = set()
         """Pairs of worker and batch id."""
         self.events_processed: set[int] = set()
         self._plain = plain
         self._observe = plain.register_script(OBSERVE)
+        self._replication_id = plain.info("replication")["master_replid"].encode()
         self._tell = tell
         self._keeps = keeps
         """Whether the worker of this name lives, renews its lease, and works on this batch."""
@@ -322,18 +335,38 @@ class Judge:
         check(self.look() == self.state, "what was refused changed something")
 
     def look(self) -> State:
-        open_, batches, dead, pending, (seconds, microseconds) = self._observe(keys=self.keys)
+        open_, batches, dead, pending, (seconds, microseconds), appends = self._observe(
+            keys=self.keys
+        )
+        server, opened, origin = appends
+        self.is_restarted = server != self._replication_id
         self.now_ms = int(seconds) * 1000 + int(microseconds) // 1000
         self.pending = {id.decode(): worker.decode() for id, worker, _, _ in pending}
         self.ids = {id.decode(): batch_id(id, fields[7]) for id, fields in batches}
-        return State(
+        state = State(
             json.loads(open_) if open_ else [],
             {id.decode(): json.loads(fields[1]) for id, fields in batches},
             {id.decode(): json.loads(fields[1]) for id, fields in dead},
         )
+        if state.open and (origin or b"").startswith((opened or b"") + b"-"):
+            self._check_identities(state.open, [b"origins", b"%b:0:%d" % (origin, len(state.open))])
+        for id, fields in batches:
+            self._check_identities(state.batches[id.decode()], fields)
+        for id, fields in dead:
+            self._check_identities([state.dead[id.decode()]], fields, b"origin")
+        return state
+
+    def _check_identities(
+        self, events: list[int], fields: list[bytes], name: bytes = b"origins"
+    ) -> None:
+        if self.identities is not None:
+            for event, identity in identities_of(events, fields, name):
+                fault = self.identities.fault(event, identity)
+                check(not fault, fault)
 
     def hear(self, script: Script, args: Sequence[Any], reply: Any) -> None:
-        before, after = self.state, self.look()
+        was_restarted, before, after = self.is_restarted, self.state, self.look()
+        self._was_restarted = was_restarted
         self._tell(f"    {script.name} {shown(args)} -> {shown([reply])}")
         self._tell(f"        {after.open} {after.batches} dead {after.dead}")
         check(len(set(after.all)) == len(after.all), "an event lies in two places")
@@ -359,7 +392,8 @@ class Judge:
     def _after_append(self, before: State, after: State, args: Any, reply: Any) -> None:
         call = AppendCall.of(args)
         held = {id for id in before.batches if self._is_held(id)}
-        expected = call.expected(before, held, last=self.past.last.get(call.stamp.producer))
+        last = self.past.last.get(call.stamp.producer)
+        expected = call.expected(before, held, last=last, is_restarted=self._was_restarted)
         outcome, *_, dropped = reply if isinstance(reply, list) else (reply, 0)
         check(outcome.decode() == expected.outcome, f"an append was not {expected.outcome}")
         check(call.events == sorted(call.events), "the events of one call are out of order")
@@ -528,7 +562,7 @@ class Judge:
     def _claimed(self, batch: Batch, events: list[int], found: list[Any], *, is_own: bool) -> None:
         worker_before = batch.holder
         id, token, attempt, count, array, failures, deaths, *rest = found
-        suspicion, _, failed, alone, by, tries = rest
+        suspicion, _, failed, alone, by, tries, *_ = rest
         past, outage = self.past, self.past.outage
         check(batch_id(id, token) == batch.id, "a batch was told with another token")
         check(json.loads(array) == events, "another batch was delivered than lies there")
@@ -690,7 +724,7 @@ class Judge:
             check(after == before, "an ack in vain changed something")
 
     def _after_split(self, before: State, after: State, args: Any, reply: Any) -> None:
-        worker, id, _, _, _, count, _, deaths, keeps, weight, error, _ = args
+        worker, id, _, _, _, count, _, deaths, keeps, weight, error, *_ = args
         if not (batch := self._fence(before, args, reply)):
             check(after == before, "a split in vain changed something")
             return
@@ -730,12 +764,12 @@ class Judge:
         letters = {key: event for key, event in after.dead.items() if key not in before.dead}
         whole = before.batches[stream_id(id)]
         places = spans(json.dumps(whole, separators=(",", ":")).encode())
-        buried = [at for at, place in enumerate(places) if place[0] + 1 in args[5::4]]
+        buried = [at for at, place in enumerate(places) if place[0] + 1 in args[5::5]]
         check(
             [*letters.values()] == [whole[at] for at in buried],
             "other events were buried than asked for",
         )
-        if REJECTED not in args[7::4]:
+        if REJECTED not in args[7::5]:
             check(
                 all(self.past.failed[event] < self.past.successes for event in letters.values()),
                 "an event was buried although no other one has succeeded since it failed",

@@ -7,6 +7,7 @@ id of another worker, `ended PID` 1 if the worker has ended or else 0, and `wait
 import json
 import logging
 import os
+import random
 import resource
 import signal
 import sys
@@ -53,6 +54,22 @@ def insert(batch: Any) -> None:
 
     Tag.objects.bulk_create(Tag(name=str(event)) for event in batch)
     _write("done", batch.id, batch.attempt, tuple(batch))
+
+
+def insert_hardly(batch: Any) -> None:
+    """A processor that fails at times, in the middle of its work, and rejects events at times."""
+    from tests.library.models import Tag
+
+    chance = random.Random(f"{batch.id} {batch.attempt}")
+    rejected = [event for event in batch if chance.random() < 0.002]
+    for event in rejected:
+        batch.reject(event, "by chance")
+    half = len(batch) // 2
+    for events in (batch[:half], batch[half:]):
+        Tag.objects.bulk_create(Tag(name=str(event)) for event in events if event not in rejected)
+        time.sleep(chance.uniform(0, 0.005))
+        if chance.random() < 0.02:
+            raise ValueError("by chance")
 
 
 def measure(batch: Any) -> None:

@@ -59,6 +59,7 @@ from django_jsonbuffer.store.store import Store
 from tests.clock import Clock, server_with_clock
 from tests.faults import grouping
 from tests.faults.earlier import EarlierStore
+from tests.faults.identities import Identities
 from tests.faults.judging import LEASE, REJECTED, AppendCall, Judge, Past, Violation, check, size
 from tests.server import Redis
 
@@ -253,6 +254,7 @@ class Call:
                     max_pending=None if is_last else run.max_pending,
                     max_pending_bytes=None if is_last else run.max_pending_bytes,
                     overflow=run.overflow,
+                    has_receipts=run.has_receipts,
                 ),
             )
         except Lost:
@@ -412,7 +414,8 @@ class Working:
         self._keeps_probe = is_probe
 
     def _bury(self, claim: Claim, places: Sequence[tuple[int, int]], error: str) -> None:
-        burials = [Burial(*place, error) for place in places]
+        at = {start: place for place, (start, _) in enumerate(spans(claim.array))}
+        burials = [Burial(*place, error, place=at[place[0]]) for place in places]
         processed = claim.count - len(burials)
         self._run.store.bury(claim, burials, processed=processed, failures=claim.failures)
 
@@ -469,7 +472,8 @@ class Schedule:
         self._workers = [Working(self, name) for name in "abc"]
         self._direct = Store(self.store.name, arena.configuration)
         keys = self.store.keys
-        self.judge.keys = [keys.open, keys.batches, keys.dead]
+        self.judge.keys = [keys.open, keys.batches, keys.dead, keys.appends]
+        self.has_receipts = self.chance.random() < 0.5
         self.batch_bytes = self.chance.choice([1000, 1000, 7, 10])
         self.max_pending = self.chance.choice([None, None, None, 6, 12])
         self.max_pending_bytes = self.chance.choice([None, None, None, 15, 30])
@@ -486,6 +490,8 @@ class Schedule:
         self._earlier = EarlierStore(self.store)
         self._deployed = Appending(self, self._earlier)
         self._is_deployment = self.chance.random() < 0.3
+        if self.has_receipts and not self._is_deployment:
+            self.judge.identities = Identities()
         self._has_groups = self.chance.random() < 0.6
         self.grouping = grouping.Grouping(self, self._options())
         self.grouping.begin()
@@ -497,6 +503,7 @@ class Schedule:
             max_pending=self.max_pending,
             max_pending_bytes=self.max_pending_bytes,
             overflow=self.overflow,
+            receipts="default" if self.has_receipts else None,
             append_timeout=self.chance.choice([NOW, timedelta(milliseconds=100)]),
         )
 
@@ -699,8 +706,12 @@ class Schedule:
             for key, (dumped, ttl) in self._snapshot.keys.items():
                 pipeline.restore(key, ttl, dumped)
             pipeline.execute()
+        if self._plain.hexists(self.store.keys.appends, "server"):
+            self._plain.hset(self.store.keys.appends, "server", "the one before the crash")
         self.lost |= self.judge.past.events - self._snapshot.past.events
         self.judge.past = copy.deepcopy(self._snapshot.past)
+        if self.judge.identities is not None:
+            self.judge.identities.set_back(self.judge.past.events)
         self.judge.old_ids |= self.judge.contents.keys()
         self.judge.step_clock(-1)
         self.judge.state = self.judge.look()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, Self, cast
 
 from django_jsonbuffer import Bucket
+from tests import server
 from tests.faults import nursery
 from tests.test_drain_buckets import environment
 
@@ -42,6 +43,7 @@ class Workers:
         *,
         database: Path | None = None,
         clock_seconds: int = 0,
+        redis_url: str = server.APP_URL,
         **options: Any,
     ) -> None:
         self.journal = folder / "journal"
@@ -51,6 +53,7 @@ class Workers:
         self._command = [sys.executable, "-m", nursery.__name__, processor]
         self._environment = {
             **environment(),
+            "REDIS_APP_URL": redis_url,
             "DJANGO_SETTINGS_MODULE": "tests.faults.settings",
             "FAULTS_OPTIONS": json.dumps(options),
             nursery.CLOCK: str(clock_seconds),

@@ -6,7 +6,7 @@ import termios
 
 import pytest
 
-from django_jsonbuffer.management.progress import Reporter
+from django_jsonbuffer.management.progress import Reporter, describe_drain
 from tests.declaring.buckets import page_views
 from tests.test_drain_buckets import COMMAND, drain, environment
 
@@ -32,6 +32,12 @@ class TestReporter:
             "page-views: 100 events in 1 batch",
             "page-views: 150 events in 2 batches",
         ]
+
+
+def test_repeated_events_are_counted_apart() -> None:
+    with page_views.drain_steps() as drain_of_one:
+        drain_of_one.report.batches, drain_of_one.report.repeated = 1, 2
+        assert describe_drain(drain_of_one) == "page-views: 0 events in 1 batch, 2 repeated events"
 
 
 class TestProgress:

@@ -3,6 +3,7 @@ import json
 import struct
 import time
 from contextlib import suppress
+from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -537,7 +538,9 @@ class TestPackedLimits:
         )
         day_ms = 24 * 60 * 60 * 1000
         [packed] = packed_limits(limits).args
-        assert packed == struct.pack("<5d", day_ms, 2, 30, 4, 5) + b"drop_oldest"
+        assert packed == struct.pack("<5dB", day_ms, 2, 30, 4, 5, 0) + b"drop_oldest"
+        [packed] = packed_limits(replace(limits, has_receipts=True)).args
+        assert packed == struct.pack("<5dB", day_ms, 2, 30, 4, 5, 1) + b"drop_oldest"
 
     def test_that_are_not_set_are_infinite(self) -> None:
         limits = Limits(batch_size=None, batch_bytes=30)

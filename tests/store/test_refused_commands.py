@@ -116,6 +116,7 @@ BEFORE_APPENDS: dict[str, tuple[Callable[[Redis, Store], None], dict[str, Any]]]
     "to a value with white space": (padded, {}),
     "that drops the oldest": (full, {"max_pending": 5, "overflow": "drop_oldest"}),
     "that drops all": (full, {"max_pending": 2, "overflow": "drop_oldest"}),
+    "to a bucket with receipts": (to_seal, {"has_receipts": True}),
     "that drops itself": (full, {"max_pending": 5, "overflow": "drop_newest"}),
 }
 
@@ -145,7 +146,8 @@ class TestAppend:
         self, private_server: Redis, user: User, case: str, tmp_path: Path
     ) -> None:
         prepare, limits = BEFORE_APPENDS[case]
-        bucket = Bucket("orders", on_unavailable="spill", spill_dir=tmp_path, lease=NOW, **limits)
+        options = {name: limits[name] for name in limits if name != "has_receipts"}
+        bucket = Bucket("orders", on_unavailable="spill", spill_dir=tmp_path, lease=NOW, **options)
         processed: list[Any] = []
         bucket.processor(processed.extend)
         for command in commands_of(scripts.APPEND.source):

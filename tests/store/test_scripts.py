@@ -145,7 +145,7 @@ class TestFile:
             "history",
             "paused",
         }
-        keyless = {"TIME"}
+        keyless = {"INFO", "TIME"}
         subcommands = {"XGROUP", "XINFO"}
         body = without_comments(body)
         # XREADGROUP names its keys behind STREAMS.

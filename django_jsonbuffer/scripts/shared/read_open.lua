@@ -7,7 +7,8 @@ local function without_padding(text)
   return string.sub(text, first, last)
 end
 
--- Reads all of the open batch. Returns {count, bytes, opened, noted, text, is_foreign}. `noted` is what
+-- Reads all of the open batch. Returns {count, bytes, opened, noted, text, is_foreign}. Another client
+-- may have put its events anywhere, so they have no origin until they are sealed. `noted` is what
 -- noted_open() returns as `count`. `text` is set when there was a value: the value without white space
 -- around it, which must be written back. `is_foreign` is set when the value is not a JSON array of
 -- events. Writes nothing.

@@ -5,7 +5,7 @@
 -- is without the noted events: see appended_total().
 local function remember_open(open, appends, stats, batch)
   local tail = redis.call('GETRANGE', open, -TAIL, -1)
-  redis.call('HSET', appends, 'opened', batch.opened or '',
+  redis.call('HSET', appends, 'opened', batch.opened or '', 'origin', batch.origin or '',
     'open', struct.pack(NOTED_WITH_TAIL, batch.count, batch.bytes, tail))
   bump(stats, 'appended', batch.noted - batch.count)
   batch.noted = batch.count

@@ -1,0 +1,1 @@
+"""Optional apps. A project that uses one adds it to ``INSTALLED_APPS``."""
