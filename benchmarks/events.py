@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any, Final
 
-from example_project.shop.buckets import orders
+from example_project.shop.buckets import orders, webhooks
 from example_project.shop.models import Order, Product
 
 SIZES: Final = (60, 200, 2000)
@@ -51,4 +51,5 @@ def recorded_changes(count: int) -> list[Any]:
     order.delete()
     product.delete()
     orders.purge()
+    webhooks.purge()  # it records the same changes
     return changes

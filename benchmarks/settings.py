@@ -16,6 +16,7 @@ INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django_jsonbuffer",
+    "django_jsonbuffer.contrib.receipts",
     "example_project.shop",
     "auditlog",
     "django_rq",
@@ -59,6 +60,10 @@ CACHES = {
 }
 
 JSONBUFFER = {"CACHE": "jsonbuffer"}
+
+# The shop must have these settings. No benchmark drains its webhooks.
+WEBHOOK_URL = "http://127.0.0.1:8000/webhooks/"
+WEBHOOK_SECRET = "whsec_b25seSBmb3IgdGhlIGJlbmNobWFya3Mu"
 
 # The other projects use the same server. They keep no results, since nobody would read them.
 CELERY_BROKER_URL = f"redis+socket://{REDIS_SOCKET}?virtual_host=1"

@@ -8,15 +8,11 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import NoReturn, Self
+from itertools import islice
+from typing import Final
 
 import django
 from django.core.exceptions import ImproperlyConfigured
@@ -24,12 +20,20 @@ from django.core.management import call_command
 from django.db import Error as DatabaseError
 
 from django_jsonbuffer.exceptions import JSONBufferError
+from example_project.books import Books
+from example_project.children import Child, ChildFailed
 from example_project.embedded_redis import EmbeddedRedisError, redis_url
 from example_project.guard import GuardedProcess
-from example_project.traffic import Change, Traffic
+from example_project.terminal import INTERVAL_SECONDS, live_line, signals_noted
+from example_project.traffic import Traffic
 
-HOST = "127.0.0.1"
-MANAGE = str(Path(__file__).resolve().parent.parent / "manage.py")
+HOST: Final = "127.0.0.1"
+
+DELIVERY_TIMEOUT_SECONDS: Final = 60.0
+"""How long the last webhooks may take, after the traffic has ended."""
+
+MOST_FAULTS: Final = 10
+"""Most faults that are printed."""
 
 
 class DemoError(Exception):
@@ -45,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except (
         DemoError,
+        ChildFailed,
         EmbeddedRedisError,
         JSONBufferError,
         DatabaseError,
@@ -87,172 +92,35 @@ def _run(port: int, *, rate: float, seconds: float | None) -> None:
             folder = ending.enter_context(_temporary_folder())
             os.environ["DATABASE_URL"] = f"sqlite:///{folder}/db.sqlite3"
         os.environ["REDIS_URL"] = ending.enter_context(redis_url())
+        os.environ["SITE_URL"] = f"http://{HOST}:{port}"
+        os.environ["no_proxy"] = HOST  # the webhooks must not take a detour
         _set_up_django()
         login = _login()
-        traffic = Traffic(HOST, port, _product_paths(), rate=rate)
-        books = Books(traffic, database_is_temporary=temporary)
+        products = _product_paths()
+        traffic = Traffic(HOST, port, products, rate=rate)
+        books = Books(traffic, products=products)
+        if temporary:
+            _require_empty_buckets(books)
         site = ending.enter_context(Child("runserver", f"{HOST}:{port}", "--noreload"))
         watcher = ending.enter_context(Child("drain_buckets", "--watch"))
         _wait_until_open(port, site)
         _greet(port, login)
         _watch(traffic, books, [site, watcher], seconds=seconds)
-        # The site ends first, so that no event is added after the last drain.
+        _wait_until_delivered(books, [site, watcher])
+        # The site ends before the last drain, so that no event is added after it.
         site.end()
         watcher.terminate()
         with Child("drain_buckets") as final_drain:
             final_drain.wait()
-        books.close()
+        _close(books)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Totals:
-    sent: int
-    stored: int
-    changes: int
-    audited: int
-    rolled_back: int
-    pending: int
-    in_flight: int
-    dead: int
-
-    def __str__(self) -> str:
-        # Fits into 80 columns. A longer line would wrap, and could not be written over.
-        return (
-            f"{self.sent} requests, {self.stored} rows; {self.changes} changes, "
-            f"{self.audited} audited, {self.rolled_back} rolled back; {self.pending} pending"
+def _require_empty_buckets(books: Books) -> None:
+    if books.waiting_before:
+        raise DemoError(
+            f"{books.waiting_before} events wait in the Redis of REDIS_URL, and would be drained "
+            "into a temporary database. Set DATABASE_URL to the database that they belong to."
         )
-
-    def faults(self) -> Iterator[str]:
-        """Yield what is wrong with these totals, if everything should have been drained."""
-        if self.stored != self.sent:
-            yield f"{self.stored} rows stored of {self.sent} requests sent"
-        if self.pending:
-            yield f"{self.pending} pending"
-        if self.in_flight:
-            yield f"{self.in_flight} in flight"
-        if self.dead:
-            yield f"{self.dead} among the dead letters"
-
-
-class Books:
-    """Compares the requests of the demo's visitors with the rows. Other visitors do not count."""
-
-    def __init__(self, traffic: Traffic, *, database_is_temporary: bool) -> None:
-        from example_project.shop.buckets import orders, page_views
-        from example_project.shop.models import AuditEntry, PageView
-
-        self._traffic = traffic
-        self._buckets = [page_views, orders]
-        self._rows = PageView.objects.filter(user_agent=traffic.user_agent)
-        # The demo's visitors are anonymous, unlike a user who changes an order in the admin.
-        anonymous = AuditEntry.objects.filter(actor="")
-        self._audit = anonymous.filter(at__gte=datetime.now(UTC)).order_by("at")
-        statuses = [bucket.status() for bucket in self._buckets]
-        waiting = sum(status.pending + status.in_flight for status in statuses)
-        if waiting and database_is_temporary:
-            raise DemoError(
-                f"{waiting} events wait in the Redis of REDIS_URL, and would be drained into a "
-                "temporary database. Set DATABASE_URL to the database that they belong to."
-            )
-        self._dead_before = sum(status.dead for status in statuses)
-
-    def totals(self) -> Totals:
-        statuses = [bucket.status() for bucket in self._buckets]
-        return Totals(
-            sent=self._traffic.sent,
-            stored=self._rows.count(),
-            changes=len(self._traffic.changes),
-            audited=self._audit.count(),
-            rolled_back=self._traffic.rolled_back,
-            pending=sum(status.pending for status in statuses),
-            in_flight=sum(status.in_flight for status in statuses),
-            dead=sum(status.dead for status in statuses) - self._dead_before,
-        )
-
-    def close(self) -> None:
-        totals = self.totals()
-        print(totals)
-        made = self._traffic.changes
-        orders = {change.order for change in made}
-        audited = [change for change in self._audited() if change.order in orders]
-        faults = [*totals.faults(), *differences(made, audited)]
-        if failed := self._traffic.failed:
-            faults.append(f"{failed} requests without their answer, or with an error")
-        if faults:
-            raise DemoError("; ".join(faults))
-        print("Each request is a row, and each committed change of an order is audited, no other;")
-        print("nothing is pending, in flight or dead.")
-
-    def _audited(self) -> list[Change]:
-        return [
-            Change(entry.subject, entry.type, entry.data["status"]) for entry in self._audit.all()
-        ]
-
-
-def differences(made: Sequence[Change], audited: Sequence[Change]) -> Iterator[str]:
-    """Yield the orders whose audit entries differ from the changes that were made."""
-    should, does = _by_order(made), _by_order(audited)
-    for order in sorted({*should, *does}):
-        if should[order] != does[order]:
-            yield (
-                f"order {order} should be audited as {', '.join(should[order]) or 'nothing'}, "
-                f"and is as {', '.join(does[order]) or 'nothing'}"
-            )
-
-
-def _by_order(changes: Sequence[Change]) -> dict[str, list[str]]:
-    by_order: dict[str, list[str]] = defaultdict(list)
-    for change in changes:
-        by_order[change.order].append(f"{change.type} {change.status}")
-    return by_order
-
-
-class Child:
-    """A `manage.py` command beside the demo. Its output is shown only if it fails."""
-
-    def __init__(self, *command: str) -> None:
-        self._name = f"manage.py {' '.join(command)}"
-        self._last_lines: deque[bytes] = deque(maxlen=40)
-        self._process = GuardedProcess([sys.executable, MANAGE, *command], output=subprocess.PIPE)
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        self._last_lines.extend(self._process.output)
-
-    def require_alive(self) -> None:
-        status = self._process.poll()
-        if status is not None:
-            self._fail(f"ended by itself with exit status {status}")
-
-    def wait(self) -> None:
-        """Return when the command has ended successfully."""
-        try:
-            status = self._process.wait(timeout_seconds=60)
-        except subprocess.TimeoutExpired:
-            self._fail("did not end within a minute")
-        if status:
-            self._fail(f"ended with exit status {status}")
-
-    def end(self) -> None:
-        self._process.end()
-        self._reader.join()
-
-    def terminate(self) -> None:
-        self._process.signal("TERM")
-        self.wait()
-
-    def _fail(self, what: str) -> NoReturn:
-        self.end()
-        said = b"".join(self._last_lines).decode(errors="replace").strip()
-        raise DemoError(f"{self._name} {what}; it said:\n{said or '(nothing)'}")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.end()
-        self._process.output.close()
 
 
 def _require_free_port(port: int) -> None:
@@ -325,42 +193,42 @@ def _watch(
 ) -> None:
     """Send traffic and show the totals, until the time is up or a signal arrives."""
     end = time.monotonic() + (seconds or float("inf"))
-    with _signals_noted() as signals, _live_line() as show:
+    with signals_noted() as signals, live_line() as show:
         traffic.start()
         try:
             while not signals and (left := end - time.monotonic()) > 0:
-                time.sleep(min(left, 0.2 if sys.stdout.isatty() else 1))
+                time.sleep(min(left, INTERVAL_SECONDS))
                 for child in children:
                     child.require_alive()
-                show(books.totals())
+                show(books)
         finally:
             traffic.stop()
 
 
-@contextmanager
-def _signals_noted() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM, so that they do not interrupt a call to Redis."""
-    noted: list[int] = []
-    handlers = {
-        number: signal.signal(number, lambda number, frame: noted.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield noted
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+def _wait_until_delivered(books: Books, children: Sequence[Child]) -> None:
+    """Wait for the last webhooks. Their endpoint is a part of the site, and may be out of order."""
+    deadline = time.monotonic() + DELIVERY_TIMEOUT_SECONDS
+    with live_line() as show:
+        while books.webhooks_wait():
+            if time.monotonic() > deadline:
+                raise DemoError(f"the last webhooks do not arrive: {books.totals()}")
+            for child in children:
+                child.require_alive()
+            show(books)
+            time.sleep(INTERVAL_SECONDS)
+        show(books)
 
 
-@contextmanager
-def _live_line() -> Iterator[Callable[[Totals], None]]:
-    """Show totals: on a terminal in one line that is written over, elsewhere in a line each."""
-    terminal = sys.stdout.isatty()
-    start, end = ("\r\033[K", "") if terminal else ("", "\n")
-    try:
-        yield lambda totals: print(start, totals, sep="", end=end, flush=True)
-    finally:
-        print(start, end="", flush=True)
+def _close(books: Books) -> None:
+    """Print the final totals. Raises :class:`DemoError` if anything is missing or wrong."""
+    totals = books.totals()
+    print(totals)
+    print(totals.details())
+    if faults := [*islice(books.faults(), MOST_FAULTS)]:
+        raise DemoError("; ".join(faults))
+    print("Each request is one row, and each view of a product is counted once. Each committed")
+    print("change of an order is audited once and delivered, no other. Nothing is pending, in")
+    print("flight or dead.")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django_jsonbuffer",
+    "django_jsonbuffer.contrib.receipts",
     "example_project.shop",
 ]
 
@@ -67,6 +68,12 @@ CACHES: dict[str, Any] = {
 }
 
 JSONBUFFER = {"CACHE": "jsonbuffer", "SOURCE": "/shop"}
+
+# Changes of orders are posted to the shop itself, as they would be to the site of a partner. Set
+# SITE_URL if the shop has another port.
+SITE_URL = os.environ.get("SITE_URL") or "http://127.0.0.1:8000"
+WEBHOOK_URL = f"{SITE_URL}/webhooks/"
+WEBHOOK_SECRET = "whsec_b25seSBmb3IgdGhlIGV4YW1wbGUgcHJvamVjdA=="
 
 
 def database(url: str) -> dict[str, Any]:

@@ -46,24 +46,29 @@ class Traffic:
 
     def __init__(self, host: str, port: int, products: Sequence[str], *, rate: float) -> None:
         """`products` are the paths of the product pages. `rate` is in requests per second."""
-        self.user_agent = f"demo/{secrets.token_hex(8)}"
-        """Distinguishes the page views of these visitors from all others."""
+        self.user_agent = f"demo/{secrets.token_hex(8)}/"
+        """How the user agents of these visitors begin, and no others. Each request has its own."""
         self._stop = threading.Event()
         self._visitors = [
             Visitor(
                 HTTPConnection(host, port, timeout=20),
                 products,
-                user_agent=self.user_agent,
+                user_agent=f"{self.user_agent}{number}/",
                 pause_seconds=VISITORS / rate,
                 stop=self._stop,
             )
-            for _ in range(VISITORS)
+            for number in range(VISITORS)
         ]
 
     @property
-    def sent(self) -> int:
-        """Number of answered requests. Only an answer proves that the site saw the request."""
-        return sum(visitor.answered for visitor in self._visitors)
+    def answered(self) -> list[str]:
+        """The user agents of the answered requests. Only an answer proves that the site saw one."""
+        return [user_agent for visitor in self._visitors for user_agent in visitor.answered]
+
+    @property
+    def product_pages(self) -> int:
+        """Number of product pages that these visitors got."""
+        return sum(visitor.product_pages for visitor in self._visitors)
 
     @property
     def failed(self) -> int:
@@ -102,7 +107,8 @@ class Visitor(threading.Thread):
         stop: threading.Event,
     ) -> None:
         super().__init__(daemon=True)
-        self.answered = 0
+        self.answered: list[str] = []
+        self.product_pages = 0
         self.failed = 0
         self.rolled_back = 0
         self.changes: list[Change] = []
@@ -111,6 +117,7 @@ class Visitor(threading.Thread):
         self._pause_seconds = pause_seconds
         self._stop_asked = stop
         self._user_agent = user_agent
+        self._requests = 0
         self._csrf_token = ""
 
     def run(self) -> None:
@@ -174,8 +181,10 @@ class Visitor(threading.Thread):
         method = "GET" if request.form is None else "POST"
         form = urlencode({"csrfmiddlewaretoken": self._csrf_token, **(request.form or {})})
         body = None if request.form is None else form
+        self._requests += 1
+        user_agent = f"{self._user_agent}{self._requests}"
         try:
-            self._connection.request(method, request.path, body, self._headers())
+            self._connection.request(method, request.path, body, self._headers(user_agent))
             with self._connection.getresponse() as response:
                 response.read()
         except (OSError, HTTPException):
@@ -184,16 +193,17 @@ class Visitor(threading.Thread):
         finally:
             # A kept-alive connection may close during a request, before or after the site saw it.
             self._connection.close()
-        self.answered += 1
+        self.answered.append(user_agent)
+        self.product_pages += response.status == 200 and request.path in self._products
         self.failed += response.status >= 500
         for header in response.headers.get_all("Set-Cookie", []):
             if token := SimpleCookie(header).get("csrftoken"):
                 self._csrf_token = token.value
         return Answer(response.status, response.headers.get("Location", ""))
 
-    def _headers(self) -> dict[str, str]:
+    def _headers(self, user_agent: str) -> dict[str, str]:
         return {
-            "User-Agent": self._user_agent,
+            "User-Agent": user_agent,
             "Cookie": f"csrftoken={self._csrf_token}",
             "Content-Type": "application/x-www-form-urlencoded",
         }

@@ -4,7 +4,15 @@ from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
 
-from example_project.shop.models import AuditEntry, Order, PageView, Product
+from example_project.shop.models import (
+    AuditEntry,
+    Order,
+    PageView,
+    Product,
+    ProductViews,
+    ReceivedChange,
+    WebhookRequest,
+)
 
 # ModelAdmin is generic only for the type checker. Django's class takes no parameter.
 if TYPE_CHECKING:
@@ -12,13 +20,17 @@ if TYPE_CHECKING:
     OrderModelAdmin = admin.ModelAdmin[Order]
     PageViewModelAdmin = admin.ModelAdmin[PageView]
     ProductModelAdmin = admin.ModelAdmin[Product]
+    ProductViewsModelAdmin = admin.ModelAdmin[ProductViews]
+    ReceivedChangeModelAdmin = admin.ModelAdmin[ReceivedChange]
+    WebhookRequestModelAdmin = admin.ModelAdmin[WebhookRequest]
 else:
     AuditEntryModelAdmin = OrderModelAdmin = admin.ModelAdmin
-    PageViewModelAdmin = ProductModelAdmin = admin.ModelAdmin
+    PageViewModelAdmin = ProductModelAdmin = ProductViewsModelAdmin = admin.ModelAdmin
+    ReceivedChangeModelAdmin = WebhookRequestModelAdmin = admin.ModelAdmin
 
 
-class WrittenByDrain:
-    """Read-only in the admin: a drain writes these rows."""
+class ReadOnly:
+    """For rows that a drain writes, or the endpoint of the webhooks."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -47,7 +59,7 @@ class OrderAdmin(OrderModelAdmin):
 
 
 @admin.register(PageView)
-class PageViewAdmin(WrittenByDrain, PageViewModelAdmin):
+class PageViewAdmin(ReadOnly, PageViewModelAdmin):
     list_display = ["at", "method", "path", "status_code", "duration_ms"]
     list_display_links = None
     list_filter = ["method", "status_code"]
@@ -55,8 +67,17 @@ class PageViewAdmin(WrittenByDrain, PageViewModelAdmin):
     date_hierarchy = "at"
 
 
+@admin.register(ProductViews)
+class ProductViewsAdmin(ReadOnly, ProductViewsModelAdmin):
+    list_display = ["day", "product", "views"]
+    list_display_links = None
+    list_filter = ["product"]
+    list_select_related = ["product"]
+    date_hierarchy = "day"
+
+
 @admin.register(AuditEntry)
-class AuditEntryAdmin(WrittenByDrain, AuditEntryModelAdmin):
+class AuditEntryAdmin(ReadOnly, AuditEntryModelAdmin):
     list_display = ["at", "type", "subject", "status", "actor"]
     list_filter = ["type"]
     search_fields = ["subject"]
@@ -64,3 +85,23 @@ class AuditEntryAdmin(WrittenByDrain, AuditEntryModelAdmin):
 
     def status(self, entry: AuditEntry) -> str:
         return str(entry.data["status"])
+
+
+@admin.register(WebhookRequest)
+class WebhookRequestAdmin(ReadOnly, WebhookRequestModelAdmin):
+    list_display = ["at", "status_code", "changes", "webhook_id"]
+    list_display_links = None
+    list_filter = ["status_code"]
+    search_fields = ["webhook_id"]
+    date_hierarchy = "at"
+
+
+@admin.register(ReceivedChange)
+class ReceivedChangeAdmin(ReadOnly, ReceivedChangeModelAdmin):
+    list_display = ["at", "type", "subject", "status"]
+    list_filter = ["type"]
+    search_fields = ["subject"]
+    date_hierarchy = "at"
+
+    def status(self, change: ReceivedChange) -> str:
+        return str(change.data["status"])

@@ -14,11 +14,11 @@ logger = logging.getLogger(__name__)
 
 
 class PageViewMiddleware:
-    """Appends one page view for each request to the shop, whatever its answer is."""
+    """Appends one page view for each request of a visitor to the shop, whatever its answer is."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
-        self.skipped = (reverse("admin:index"), settings.STATIC_URL)
+        self.skipped = (reverse("admin:index"), reverse("shop:webhooks"), settings.STATIC_URL)
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         started = time.perf_counter()

@@ -73,3 +73,53 @@ class PageView(models.Model):
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
+
+
+class ProductViews(models.Model):
+    """How often the page of a product was viewed on one day. A drain adds to it later."""
+
+    product = models.ForeignKey(Product, on_delete=models.CASCADE, related_name="daily_views")
+    day = models.DateField()
+    views = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering = ["-day", "product"]
+        constraints = [
+            # A drain finds the row of a product and a day by this.
+            models.UniqueConstraint(fields=["product", "day"], name="one_row_per_product_and_day")
+        ]
+        verbose_name_plural = "product views"
+
+    def __str__(self) -> str:
+        return f"{self.product} on {self.day}"
+
+
+class WebhookRequest(models.Model):
+    """One request to the endpoint of the webhooks, and its answer."""
+
+    webhook_id = models.CharField(max_length=100, db_index=True)
+    at = models.DateTimeField(auto_now_add=True, db_index=True)
+    status_code = models.PositiveSmallIntegerField()
+    changes = models.PositiveIntegerField("number of changes")
+
+    class Meta:
+        ordering = ["-at"]
+
+    def __str__(self) -> str:
+        return f"{self.webhook_id}: {self.status_code}"
+
+
+class ReceivedChange(models.Model):
+    """A change of an order that the endpoint of the webhooks has received, perhaps repeatedly."""
+
+    event_id = models.CharField(max_length=36, unique=True)
+    type = models.CharField(max_length=50)
+    subject = models.CharField("order", max_length=20, db_index=True)
+    at = models.DateTimeField(db_index=True)
+    data = models.JSONField()
+
+    class Meta:
+        ordering = ["-at"]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.subject}"

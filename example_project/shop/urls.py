@@ -1,6 +1,6 @@
 from django.urls import path
 
-from example_project.shop import views
+from example_project.shop import views, webhook_endpoint
 
 app_name = "shop"
 urlpatterns = [
@@ -11,4 +11,5 @@ urlpatterns = [
     path("orders/<int:pk>/pay/", views.pay_order, name="pay"),
     path("orders/<int:pk>/ship/", views.ship_order, name="ship"),
     path("orders/<int:pk>/withdraw/", views.withdraw_order, name="withdraw"),
+    path("webhooks/", webhook_endpoint.receive, name="webhooks"),
 ]

@@ -3,10 +3,13 @@ from decimal import Decimal
 from django import forms
 from django.contrib import messages
 from django.db import transaction
+from django.db.models import Sum
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.views.decorators.http import require_POST
 
+from example_project.shop.buckets import product_views
 from example_project.shop.models import Order, Product
 
 
@@ -29,7 +32,10 @@ def product_list(request: HttpRequest) -> HttpResponse:
 
 
 def product_page(request: HttpRequest, slug: str) -> HttpResponse:
-    return _render_product(request, get_object_or_404(Product, slug=slug), OrderForm())
+    product = get_object_or_404(Product, slug=slug)
+    response = _render_product(request, product, OrderForm())
+    product_views.append({"product": product.pk, "day": timezone.localdate()})
+    return response
 
 
 def order_page(request: HttpRequest, pk: int) -> HttpResponse:
@@ -98,7 +104,9 @@ def _locked(pk: int, status: Order.Status) -> Order:
 
 
 def _render_product(request: HttpRequest, product: Product, form: OrderForm) -> HttpResponse:
-    return render(request, "shop/product_page.html", {"product": product, "form": form})
+    views = product.daily_views.aggregate(total=Sum("views"))["total"]
+    context = {"product": product, "views": views, "form": form}
+    return render(request, "shop/product_page.html", context)
 
 
 def _render_order(
