@@ -21,6 +21,7 @@ SUITES: Final = (
     "serving",
     "enqueuing",
     "draining",
+    "sinks",
     "end_to_end",
     "recording",
     "memory",

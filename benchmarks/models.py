@@ -16,3 +16,12 @@ class PageView(models.Model):
     agent = models.TextField()
 
     objects: ClassVar["models.Manager[PageView]"]
+
+
+class ViewCount(models.Model):
+    """The views of one path."""
+
+    path = models.CharField(max_length=100, unique=True)
+    views = models.IntegerField(default=0)
+
+    objects: ClassVar["models.Manager[ViewCount]"]
