@@ -1,0 +1,1 @@
+"""The guides in docs/guides, each pasted as it stands into a new project."""
