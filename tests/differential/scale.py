@@ -16,7 +16,9 @@ _only = os.environ.get("DIFFERENTIAL", "")
 ONLY: Final = int(_only.split(":")[1]) if _only else None
 """Number of the only program that is run."""
 
-SEEDS: Final = [int(_only.split(":")[0])] if _only else [*range(8 if IS_FULL else 2)]
+_COUNT: Final = 8 if IS_FULL else 2 if HAS_SERVERS else 1
+
+SEEDS: Final = [int(_only.split(":")[0])] if _only else [*range(_COUNT)]
 
 STEPS: Final = int(os.environ.get("STEPS", 2500 if IS_FULL else 200))
 """Steps of each seed."""

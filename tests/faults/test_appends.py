@@ -43,7 +43,7 @@ FAULTS: Final[dict[Fault, float]] = {
 }
 """Faults of an append, with their shares. Three in ten lose the reply; the last is a late copy."""
 
-STEP: Final = scale(full=1, short=9)
+STEP: Final = scale(full=1, short=17)
 """Bytes between two places at which a connection is cut."""
 
 

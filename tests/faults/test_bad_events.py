@@ -78,7 +78,7 @@ class TestBadEvents:
 class TestOutage:
     def test_with_a_drain_each_minute(self, start: Start) -> None:
         """As a cron job runs drain_buckets. The clock is set forward between two runs."""
-        minutes = scale(full=60, short=5)
+        minutes = scale(full=60, short=3)
         with start() as running:
             running.serve("RuntimeError")
             running.bucket.extend(range(10_000))

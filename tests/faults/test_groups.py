@@ -26,12 +26,12 @@ from tests.threads import at_once
 
 STEPS: Final = {
     "django-redis": 1,
-    "Redis": scale(full=1, short=9),
+    "Redis": scale(full=1, short=13),
     "RedisCluster": scale(full=1, short=40),
 }
 """Bytes between two places at which a connection is cut. Other clients connect more slowly."""
 
-STEP: Final = scale(full=1, short=9)
+STEP: Final = scale(full=1, short=13)
 
 TASKS: Final = 5
 """The first is alone when it comes, so the others leave together in the second command."""

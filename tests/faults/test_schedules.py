@@ -24,7 +24,7 @@ def ground() -> Iterator[Arena]:
 
 @pytest.mark.parametrize("portion", range(PORTIONS))
 def test_search(ground: Arena, portion: int) -> None:
-    size = scale(full=20_000, short=400) // PORTIONS
+    size = scale(full=20_000, short=200) // PORTIONS
     search(ground, range(portion * size, (portion + 1) * size))
 
 

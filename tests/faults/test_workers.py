@@ -158,7 +158,7 @@ def test_clock_that_is_an_hour_off(tmp_path: Path) -> None:
 
 
 def test_table_away(tmp_path: Path) -> None:
-    events, seconds = scale(full=(50_000, 10), short=(2_000, 1))
+    events, seconds = scale(full=(50_000, 10), short=(1_000, 0.5))
     bucket = Bucket("faulty", batch_size=100)
     with Workers(tmp_path, "insert", batch_size=100, lease=5) as workers:
         workers.start()
