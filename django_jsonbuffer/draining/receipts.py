@@ -1,11 +1,12 @@
 """Receipts: events that were processed before are not processed again."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from django.apps import apps
 from django.conf import settings
 
+from django_jsonbuffer.contrib.receipts.places import Known, leading
 from django_jsonbuffer.declarations import Processor
 from django_jsonbuffer.exceptions import BufferMisconfigured
 from django_jsonbuffer.options import Options
@@ -13,9 +14,6 @@ from django_jsonbuffer.store.claims import Claim
 
 from .batches import Batch
 from .processor_transactions import finish
-
-if TYPE_CHECKING:
-    from django_jsonbuffer.contrib.receipts.ledger import Known
 
 RECEIPTS_APP: Final = "django_jsonbuffer.contrib.receipts"
 
@@ -30,7 +28,7 @@ class Before(NamedTuple):
     """For how many events from the first on that is the same. The batch must be split behind them,
     if there are more."""
 
-    known: "Known" = {}
+    known: Known = {}
     """The receipts of all events of the batch."""
 
 
@@ -39,18 +37,16 @@ class Receipts:
 
     def __init__(self, bucket: str, alias: str, options: Options) -> None:
         # The app has a model, so it can be imported only if it is installed.
-        from django_jsonbuffer.contrib.receipts import ledger
+        from django_jsonbuffer.contrib.receipts.ledger import Ledger
 
         self.alias: Final = alias
-        self._ledger = ledger.Ledger(bucket, alias, kept=options.receipts_kept)
-        self._leading = ledger.leading
-        self._without = ledger.without
+        self._ledger = Ledger(bucket, alias, kept=options.receipts_kept)
 
     def before(self, claim: Claim) -> Before:
         """Read the receipts of a batch. Once an hour, old receipts are pruned first."""
         self._ledger.prune()
         known = self._ledger.read(claim.origins)
-        return Before(*self._leading(claim.origins, known), known)
+        return Before(*leading(claim.origins, known), known)
 
     def noting(
         self, function: Callable[[Batch], object], claim: Claim, before: Before
@@ -59,8 +55,7 @@ class Receipts:
 
         def process_and_note(batch: Batch) -> None:
             finish(function(batch))
-            origins = self._without(claim.origins, batch.rejected)
-            self._ledger.write(origins, before.known)
+            self._ledger.write(claim.origins.without(batch.rejected), before.known)
 
         return process_and_note
 

@@ -25,8 +25,8 @@ def key_function(key: Key) -> Callable[[Any], Hashable]:
 def version_function(version: Version) -> Callable[[Any], Any]:
     """A function that returns the version of an event.
 
-    It raises ``LookupError`` if the event has none. None and NaN are no versions, because nothing
-    is greater or less than they are.
+    It raises ``LookupError`` if the event has none. None and NaN do not count as versions, because
+    they cannot be compared.
     """
     return partial(_version, version if callable(version) else partial(_value, version))
 

@@ -1,7 +1,7 @@
 """Origins: what identifies an event, whatever batch it is in."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Self
 
@@ -51,6 +51,15 @@ class Origins:
     def cut(self, start: int, end: int) -> Self:
         """The origins of the events from the place `start` of the batch, and before `end`."""
         return type(self)(tuple(self._cut(start, end)))
+
+    def without(self, places: Collection[int]) -> Self:
+        """The origins of all events except those at these places of the batch."""
+        if not places:
+            return self
+        ends = [*sorted(places), self.count]
+        starts = [0, *(place + 1 for place in ends)]
+        parts = (self.cut(start, end) for start, end in zip(starts, ends, strict=False))
+        return type(self)(tuple(run for part in parts for run in part.runs))
 
     def _cut(self, start: int, end: int) -> Iterator[Run]:
         behind = 0

@@ -41,6 +41,20 @@ class TestOrigins:
     def test_are_cut(self, start: int, end: int, cut: str) -> None:
         assert str(Origins.read("a:5:2 b:0:2").cut(start, end)) == cut
 
+    @pytest.mark.parametrize(
+        ("places", "left"),
+        [
+            ((), "a:5:3 b:0:2"),
+            ((0,), "a:6:2 b:0:2"),
+            ((4, 1), "a:5:1 a:7:1 b:0:1"),
+            ((0, 1, 2, 3, 4), ""),
+        ],
+    )
+    def test_without_leaves_out_the_events_at_these_places(
+        self, places: tuple[int, ...], left: str
+    ) -> None:
+        assert str(Origins.read("a:5:3 b:0:2").without(places)) == left
+
 
 def origin_of(store: Store, plain: Redis) -> str:
     """The origin of the open batch."""

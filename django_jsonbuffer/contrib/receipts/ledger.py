@@ -2,7 +2,6 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -13,16 +12,13 @@ from django_jsonbuffer.exceptions import ReceiptTaken
 from django_jsonbuffer.store.origins import Origins
 
 from .models import Receipt
-from .places import NO_PLACES, Places
+from .places import NO_PLACES, Known, Places
 
 PRUNE_INTERVAL_SECONDS: Final = 3600.0
 """How often a worker prunes receipts."""
 
 _PORTION: Final = 1000
 """Most receipts that one statement deletes, so that none holds its locks for long."""
-
-Known = Mapping[str, Places]
-"""The places that have receipts, by origin."""
 
 
 class Ledger:
@@ -76,26 +72,3 @@ class Ledger:
         old = self._receipts.filter(bucket=self._bucket, at__lt=timezone.now() - self._kept)
         while ids := [*old.values_list("pk", flat=True)[:_PORTION]]:
             self._receipts.filter(pk__in=ids).delete()
-
-
-def leading(origins: Origins, known: Known) -> tuple[bool, int]:
-    """Whether the first event has a receipt, and for how many events from it this is the same."""
-    total, is_known = 0, False
-    for origin, first, length in origins.runs:
-        state, alike = known.get(origin, NO_PLACES).leading(first, length)
-        if total and state != is_known:
-            break
-        is_known, total = state, total + alike
-        if alike < length:
-            break
-    return is_known, total
-
-
-def without(origins: Origins, places: Collection[int]) -> Origins:
-    """The origins of the events of a batch, except of those at these places of the batch."""
-    if not places:
-        return origins
-    ends = [*sorted(places), origins.count]
-    starts = [0, *(place + 1 for place in ends)]
-    parts = (origins.cut(start, end) for start, end in zip(starts, ends, strict=False))
-    return Origins(tuple(run for part in parts for run in part.runs))

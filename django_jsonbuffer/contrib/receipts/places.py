@@ -1,7 +1,9 @@
 """Places of events, as a set of ranges. A whole batch is one range, so it costs one short text."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, Self
+
+from django_jsonbuffer.store.origins import Origins
 
 
 class Range(NamedTuple):
@@ -44,6 +46,22 @@ class Places(tuple[Range, ...]):
 
 
 NO_PLACES = Places()
+
+Known = Mapping[str, Places]
+"""The places that have receipts, by origin."""
+
+
+def leading(origins: Origins, known: Known) -> tuple[bool, int]:
+    """Whether the first event has a receipt, and for how many events from it this is the same."""
+    total, is_known = 0, False
+    for origin, first, length in origins.runs:
+        state, alike = known.get(origin, NO_PLACES).leading(first, length)
+        if total and state != is_known:
+            break
+        is_known, total = state, total + alike
+        if alike < length:
+            break
+    return is_known, total
 
 
 def _merged(ranges: Iterable[tuple[int, int]]) -> Iterator[Range]:

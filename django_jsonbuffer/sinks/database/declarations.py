@@ -30,7 +30,7 @@ def checked_unknown(unknown: str, extra: str | None) -> Unknown:
 
 
 def checked_sources(option: str, sources: object) -> dict[str, Any]:
-    """The sources of an option. Raises :class:`BufferMisconfigured` if they are no dict of them."""
+    """The option's dict of sources. Raises :class:`BufferMisconfigured` if it is not a dict."""
     if sources is None:
         return {}
     if not isinstance(sources, Mapping) or not all(isinstance(name, str) for name in sources):
@@ -42,7 +42,7 @@ def checked_sources(option: str, sources: object) -> dict[str, Any]:
 
 
 def checked_names(option: str, names: object) -> list[str]:
-    """The names of an option. Raises :class:`BufferMisconfigured` if they are none."""
+    """The option's list of names. Raises :class:`BufferMisconfigured` if it has no names."""
     found = [names] if isinstance(names, str) else names  # a text is a sequence of letters
     is_list = isinstance(found, Iterable) and not isinstance(found, Mapping | bytes)
     listed = [*found] if is_list else []  # type: ignore[misc]
@@ -111,7 +111,7 @@ def check_mapping(
 def check_sources(
     model: type[Model], option: str, sources: Mapping[str, object]
 ) -> Iterator[CheckMessage]:
-    """Errors of unknown and repeated fields, and of sources that are no name and no function."""
+    """Errors of unknown and repeated fields, and of sources that are neither name nor function."""
     yield from check_names(model, option, sources)
     yield from check_repeats(model, option, sources)
     for name, source in sources.items():

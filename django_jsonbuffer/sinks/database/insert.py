@@ -30,7 +30,7 @@ class Insert(ModelSink):
     fields of a CloudEvent are in its ``data``; `mapping` may also name attributes of its envelope.
     A key that the event does not have leaves the field at its default.
 
-    A key that is no field makes the event bad. With ``unknown="ignore"`` the key is dropped, and
+    A key that is not a field makes the event bad. With ``unknown="ignore"`` the key is dropped, and
     with ``extra="name_of_a_JSONField"`` it is kept in that field.
 
     With ``ignore_conflicts=True``, a row that exists already is left as it is. This also skips rows

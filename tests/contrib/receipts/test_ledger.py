@@ -6,7 +6,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from django_jsonbuffer.contrib.receipts import ledger
-from django_jsonbuffer.contrib.receipts.ledger import Ledger, leading, without
+from django_jsonbuffer.contrib.receipts.ledger import Ledger
 from django_jsonbuffer.contrib.receipts.models import Receipt
 from django_jsonbuffer.contrib.receipts.places import Places
 from django_jsonbuffer.exceptions import ReceiptTaken
@@ -93,35 +93,3 @@ class TestPrune:
         book._next_prune_at -= ledger.PRUNE_INTERVAL_SECONDS
         with django_assert_num_queries(1):
             book.prune()
-
-
-class TestLeading:
-    @pytest.mark.parametrize(
-        ("batch", "is_known", "count"),
-        [
-            ("a:0:4", False, 2),
-            ("a:2:2", True, 2),
-            ("a:2:2 b:0:3", True, 4),
-            ("b:0:2 a:0:1", True, 2),
-            ("c:0:5 a:0:1 b:0:1", False, 6),
-        ],
-    )
-    def test_ends_where_the_state_changes(self, batch: str, is_known: bool, count: int) -> None:
-        known = {"a": Places.read("2-3"), "b": Places.read("0-1")}
-        assert leading(origins(batch), known) == (is_known, count)
-
-
-class TestWithout:
-    @pytest.mark.parametrize(
-        ("places", "left"),
-        [
-            ((), "a:5:3 b:0:2"),
-            ((0,), "a:6:2 b:0:2"),
-            ((4, 1), "a:5:1 a:7:1 b:0:1"),
-            ((0, 1, 2, 3, 4), ""),
-        ],
-    )
-    def test_leaves_out_the_events_at_these_places(
-        self, places: tuple[int, ...], left: str
-    ) -> None:
-        assert str(without(origins("a:5:3 b:0:2"), places)) == left

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_jsonbuffer.contrib.receipts.places import NO_PLACES, Places
+from django_jsonbuffer.contrib.receipts.places import NO_PLACES, Places, leading
+from django_jsonbuffer.store.origins import Origins
 
 RANGES = st.lists(
     st.tuples(st.integers(0, 60), st.integers(0, 9)).map(lambda pair: (pair[0], sum(pair))),
@@ -39,3 +40,19 @@ class TestPlaces:
     def test_none(self) -> None:
         assert NO_PLACES.leading(0, 3) == (False, 3)
         assert str(NO_PLACES) == ""
+
+
+class TestLeading:
+    @pytest.mark.parametrize(
+        ("batch", "is_known", "count"),
+        [
+            ("a:0:4", False, 2),
+            ("a:2:2", True, 2),
+            ("a:2:2 b:0:3", True, 4),
+            ("b:0:2 a:0:1", True, 2),
+            ("c:0:5 a:0:1 b:0:1", False, 6),
+        ],
+    )
+    def test_ends_where_the_state_changes(self, batch: str, is_known: bool, count: int) -> None:
+        known = {"a": Places.read("2-3"), "b": Places.read("0-1")}
+        assert leading(Origins.read(batch), known) == (is_known, count)
