@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import Any, Final
 
 import orjson
+from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.test import override_settings
 from django_redis import get_redis_connection
@@ -37,6 +38,40 @@ def comparisons(scale: Scale) -> Iterator[Comparison]:
             ratios=[ratio for decoder in DECODERS for ratio in _ratios(decoder, kind, is_usual)],
             clean_up=_clean_up,
         )
+    yield _of_processors(scale)
+
+
+def _of_processors(scale: Scale) -> Comparison:
+    events, batches = kinds(BATCH)[USUAL], scale.count(100)
+    in_new_loop = async_to_sync(_nothing_async)
+
+    def drained_by(processor: Callable[[Batch], object]) -> Measure:
+        def measure() -> float:
+            bucket = Bucket("draining", batch_size=BATCH)
+            bucket.processor(processor)
+            for _ in range(batches):
+                bucket.extend(events)
+            began = perf_counter()
+            bucket.drain()
+            return (perf_counter() - began) / batches * 1e6
+
+        return measure
+
+    return Comparison(
+        title=f"Drain of {batches} batches of {BATCH:,} events by an empty processor",
+        unit="µs per batch",
+        cases={
+            "function": drained_by(_nothing),
+            "coroutine function": drained_by(_nothing_async),
+            "function with async_to_sync": drained_by(lambda batch: in_new_loop(batch)),
+        },
+        rounds=scale.rounds(9),
+        ratios=[
+            Ratio(what=f"{of} / function", of=of, to="function", at_most=at_most)
+            for of, at_most in (("coroutine function", 1.3), ("function with async_to_sync", None))
+        ],
+        clean_up=_clean_up,
+    )
 
 
 def _cases(decoder: str, events: Sequence[Any], batches: int) -> dict[str, Measure]:
@@ -124,4 +159,8 @@ def _clean_up() -> None:
 
 
 def _nothing(batch: Batch) -> None:
+    pass
+
+
+async def _nothing_async(batch: Batch) -> None:
     pass

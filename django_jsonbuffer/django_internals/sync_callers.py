@@ -1,6 +1,11 @@
-"""Async code that sync code has called."""
+"""Async code that sync code calls."""
 
-from asgiref.sync import AsyncToSync
+import os
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from asgiref.sync import AsyncToSync, SyncToAsync
 
 
 def is_called_by_sync_code() -> bool:
@@ -16,3 +21,25 @@ def is_called_by_sync_code() -> bool:
     while executor is not None and executor._broken:
         executor = getattr(executor, "_old_executor", None)
     return executor is not None
+
+
+@contextmanager
+def event_loop_for_calls(find_loop: Callable[[], AbstractEventLoop]) -> Iterator[None]:
+    """Let ``async_to_sync()`` of this thread use the event loop that `find_loop` returns.
+
+    Another thread has to run that loop. If ``sync_to_async()`` has called the code of this thread,
+    ``async_to_sync()`` uses the event loop that waits for it, as always. Without any, it makes a
+    thread and an event loop for each call. Relies on ``SyncToAsync.threadlocal``, where
+    ``sync_to_async()`` notes its event loop and the id of the process.
+    """
+    noted = SyncToAsync.threadlocal
+    loop = getattr(noted, "main_event_loop", None)
+    process_id = getattr(noted, "main_event_loop_pid", None)
+    if loop is not None and process_id == os.getpid() and loop.is_running():
+        yield
+        return
+    noted.main_event_loop, noted.main_event_loop_pid = find_loop(), os.getpid()
+    try:
+        yield
+    finally:
+        noted.main_event_loop, noted.main_event_loop_pid = loop, process_id

@@ -1,9 +1,8 @@
 """Database transactions around a processor. The processor must not leave a transaction open."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from inspect import isasyncgen, isawaitable, isgenerator
 
-from asgiref.sync import async_to_sync
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -19,6 +18,7 @@ from django_jsonbuffer.django_internals.transactions import (
 from django_jsonbuffer.exceptions import BufferMisconfigured, TransactionLeftOpen
 
 from .batches import Batch
+from .event_loop import wait_for
 
 
 def run_processor(
@@ -82,15 +82,11 @@ def _run_and_commit(
 def finish(result: object) -> None:
     """Run the coroutine that a processor returned, if it did. Refuse a generator."""
     if isawaitable(result):
-        async_to_sync(_wait_for)(result)
+        wait_for(result)
     elif isgenerator(result) or isasyncgen(result):
         raise BufferMisconfigured(
             "The processor returned a generator, whose body has not been run. Take the yield out."
         )
-
-
-async def _wait_for(result: Awaitable[object]) -> None:
-    await result
 
 
 def _check_commit(connection: BaseDatabaseWrapper) -> None:

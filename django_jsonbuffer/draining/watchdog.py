@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
 
+from .event_loop import stack_of_coroutine
+
 _LONGEST_STACK: Final = 20_000
 """Characters of the stacks of all threads that are kept, from their start."""
 
@@ -41,7 +43,8 @@ def watched(timeout: timedelta | None, on_timeout: Callable[[str], object]) -> I
 
 
 def _stacks(first: int) -> str:
-    """The stack of the thread `first`, and those of the others. A coroutine runs in another one."""
+    """The stack of the thread `first`, after that of the coroutine that it waits for, and those of
+    the other threads."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     frames = sys._current_frames()
     frames.pop(threading.get_ident(), None)
@@ -50,4 +53,6 @@ def _stacks(first: int) -> str:
         f"Thread {names.get(ident, ident)}:\n{''.join(traceback.format_stack(frames[ident]))}"
         for ident in order
     ]
+    if coroutine := stack_of_coroutine(first):
+        stacks.insert(0, f"Coroutine:\n{coroutine}")
     return "".join(stacks)[:_LONGEST_STACK].rstrip()

@@ -97,15 +97,31 @@ class TestProcessorTimeout:
             drain.step()
         assert is_told.is_set()
 
+    def test_shows_where_a_coroutine_waits(self, caplog: pytest.LogCaptureFixture) -> None:
+        bucket = Bucket("orders", batch_size=1, processor_timeout=timedelta(seconds=0.5))
+
+        async def fetch() -> None:
+            await asyncio.sleep(0.7)
+
+        @bucket.processor
+        async def process(batch: Batch) -> None:
+            await fetch()
+
+        bucket.append(1)
+        bucket.drain()
+        assert "Coroutine:" in caplog.text
+        assert caplog.text.index("in process") < caplog.text.index("await asyncio.sleep(0.7)")
+
     def test_shows_a_coroutine_in_the_thread_of_its_loop(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
-        bucket = Bucket("orders", batch_size=1, processor_timeout=SHORT)
+        # Time enough to start the thread of the loop, also on a busy machine.
+        bucket = Bucket("orders", batch_size=1, processor_timeout=timedelta(seconds=0.5))
 
         @bucket.processor
         async def hang_in_a_coroutine(batch: Batch) -> None:
             await asyncio.sleep(0)
-            time.sleep(0.2)
+            time.sleep(0.7)
 
         bucket.append(1)
         bucket.drain()
