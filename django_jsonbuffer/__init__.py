@@ -8,6 +8,7 @@ from .draining.batches import Batch
 from .draining.report import DrainReport
 from .recording.actors import acting_as
 from .recording.suppression import not_recorded
+from .runs import drain_all
 from .store.status import BucketStatus
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "DeadLetter",
     "DrainReport",
     "acting_as",
+    "drain_all",
     "event_attributes",
     "gathered",
     "not_recorded",

@@ -193,15 +193,20 @@ class Bucket:
         return drain.report
 
     def drain_steps(
-        self, *, watch: bool = False, on_timeout: Callable[[], object] | None = None
+        self,
+        *,
+        watch: bool = False,
+        on_timeout: Callable[[], object] | None = None,
+        skip_busy: bool = False,
     ) -> Drain:
         """A drain whose ``step()`` processes one batch, for callers that stop in between.
 
         With `watch`, it never ends: it also takes later batches, and open ones after ``linger``.
         Another thread calls `on_timeout` after a call of the processor has reached its timeout.
+        With `skip_busy`, it processes nothing if another worker of the bucket is alive.
         """
         parts, processor = self._definition.parts, declared.processor_of(self.name)
-        return Drain(parts, processor, watch=watch, on_timeout=on_timeout)
+        return Drain(parts, processor, watch=watch, on_timeout=on_timeout, skip_busy=skip_busy)
 
     @property
     def dead(self) -> DeadLetters:

@@ -43,8 +43,9 @@ def imported_modules(module: str) -> set[str]:
 
 
 def room(module: str) -> str:
-    """The folder or the single module directly in the package."""
-    return ".".join(module.split(".")[:2])
+    """The folder or the single module directly in the package, or in ``contrib``."""
+    parts = module.split(".")
+    return ".".join(parts[: 3 if parts[1:2] == ["contrib"] else 2])
 
 
 def circle(graph: dict[str, set[str]]) -> list[str]:

@@ -43,6 +43,8 @@ class Drain:
     Without `watch` the drain ends. It seals the open batch first, and stops after the batch that is
     then the newest, and after the pieces of batches that were split. It comes to each batch once,
     so a batch that keeps failing cannot hold it up. In an outage it ends after a few tries.
+
+    With `skip_busy` it finds no batch while another worker of the bucket is alive.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Drain:
         *,
         watch: bool,
         on_timeout: Callable[[], object] | None = None,
+        skip_busy: bool = False,
     ) -> None:
         configuration, self._options, self._store, encoder = parts
         self.bucket = self._store.name
@@ -65,6 +68,7 @@ class Drain:
         self._receipts = receipts_of(self.bucket, self._options, processor)
         self._watch = watch
         self._on_timeout = on_timeout
+        self._skips_busy = skip_busy
         self._worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._lease = Lease(self._store, self._worker, duration=self._options.lease)
         logs_messages = configuration.logs_messages(self._options)
@@ -75,7 +79,6 @@ class Drain:
         self.forwarding = Forwarding(self._store, self._options)
         self._retention = Retention(self._store, self._options)
         self._process_id = os.getpid()
-        self._has_joined = False
         self._waits_for_outage = False
         self._has_sealed = False
         self._cursor = Cursor(watch=watch)
@@ -96,8 +99,13 @@ class Drain:
     ) -> None:
         if os.getpid() != self._process_id:
             return  # in a child that the processor has forked: the parent is the worker
-        self._lease.end()
-        if not self._has_joined or isinstance(error, BufferUnavailable):
+        if isinstance(error, BufferUnavailable):
+            self._lease.end()
+        self.end()
+
+    def end(self) -> None:
+        """Remove the name of this worker, and release what it holds. A further step begins anew."""
+        if not self._lease.end():
             return
         # If this fails, a name or a batch stays behind. The name is harmless, and another worker
         # claims the batch after its lease.
@@ -117,6 +125,9 @@ class Drain:
         if self._acks.waiting is not None:
             self._acks.acknowledge(self._acks.waiting)
             return True
+        if self._skips_busy and not self._lease.begin(alone=True):
+            self.forwarding.forward()  # the living worker may be on another machine
+            return False
         self._retention.apply()
         if (claim := self._claim()) is None:
             return False
@@ -145,7 +156,6 @@ class Drain:
             self._has_sealed = True
         if self._cursor.is_at_end:
             return None
-        self._has_joined = True
         self._lease.begin()
         found = self._store.claim(
             self._worker,
@@ -221,6 +231,7 @@ class Drain:
         finally:
             if self._on_timeout is not None:
                 self._on_timeout()
+            self._lease.end()  # a worker whose processor hangs does not count as alive
 
     def _goes_on_after(self, claim: Claim, error: BaseException) -> bool:
         """Release, halve or bury a batch that failed. False if the worker must end.

@@ -15,6 +15,9 @@ logger = logging.getLogger("django_jsonbuffer")
 
 HEARTBEAT: Final = timedelta(seconds=10)
 
+SILENT_PERIODS: Final = 3
+"""After so many periods without a heartbeat, a worker does not count as alive any more."""
+
 _SHORTEST_PERIOD: Final = timedelta(milliseconds=10)
 
 
@@ -32,7 +35,7 @@ class Lease:
         self._duration = duration
         self._is_renewed = duration > timedelta(0)
         period = min(HEARTBEAT, duration / 3) if self._is_renewed else HEARTBEAT
-        self._period_seconds = max(period, _SHORTEST_PERIOD).total_seconds()
+        self._period = max(period, _SHORTEST_PERIOD)
         self.claim: Claim | None = None
         """The batch that the worker processes at this moment."""
         self.loss: LeaseLost | None = None
@@ -40,25 +43,36 @@ class Lease:
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def begin(self) -> None:
-        """Start the heartbeat, which goes on until `end`."""
+    def begin(self, *, alone: bool = False) -> bool:
+        """Start the heartbeat, which goes on until `end`.
+
+        With `alone`, it does not start if the bucket has a living worker. Returns False then.
+        """
         if self._thread is None:
-            self._store.beat(self._worker, lease=self._duration)
+            busy = self._period * SILENT_PERIODS if alone else timedelta(0)
+            if not self._store.beat(self._worker, lease=self._duration, busy=busy):
+                return False
+            self._ended = threading.Event()
             thread = threading.Thread(
                 target=_keep,
-                args=[weakref.ref(self), self._ended, self._period_seconds],
+                args=[weakref.ref(self), self._ended, self._period.total_seconds()],
                 name=f"lease of {self._worker}",
                 daemon=True,
             )
             thread.start()
             self._thread = thread
+        return True
 
-    def end(self) -> None:
+    def end(self) -> bool:
+        """End the heartbeat. It may begin again. Returns False if it had not begun."""
         self._ended.set()
-        if self._thread is not None:
-            # With a timeout, because the thread may wait for ever for a Redis that does not answer,
-            # if the client has no timeout.
-            self._thread.join(timeout=HEARTBEAT.total_seconds())
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return False
+        # With a timeout, because the thread may wait for ever for a Redis that does not answer, if
+        # the client has no timeout.
+        thread.join(timeout=HEARTBEAT.total_seconds())
+        return True
 
     def confirm(self, claim: Claim) -> None:
         """Renew the lease at once. Raises :class:`LeaseLost` if another worker has the batch."""

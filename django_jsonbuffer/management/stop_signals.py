@@ -6,47 +6,36 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Final
+
+from django_jsonbuffer.draining.stop import Stop
 
 STOP_SIGNALS: Final = [
     getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)
 ]
 
+AT_ONCE: Final = getattr(signal, "SIGUSR1", None)
+"""By this signal a parent tells its children to stop at once. None where there are no signals."""
+
 _FINISHING: Final = b"Finishing the batch in hand. A second signal stops at once.\n"
 
 
-class Stop:
-    """Whether a signal has asked for a stop.
-
-    A signal handler calls `set`. Unlike ``threading.Event`` it takes no lock, because the
-    interrupted main thread may hold the lock.
-    """
-
-    def __init__(self) -> None:
-        self.is_set = False
-        self._wake: SimpleQueue[None] = SimpleQueue()
-
-    def set(self) -> None:
-        self.is_set = True
-        self._wake.put(None)
-
-    def wait(self, seconds: float) -> None:
-        """Return after that time, or as soon as a stop is asked for."""
-        with suppress(Empty):
-            self._wake.get(timeout=seconds)
-
-
 @contextmanager
-def catch_stop_signals() -> Iterator[Stop]:
-    """Set the stop on the first SIGTERM, SIGINT or SIGHUP, and interrupt on the second."""
+def catch_stop_signals(*, is_child: bool = False) -> Iterator[Stop]:
+    """Set the stop on the first SIGTERM, SIGINT or SIGHUP, and interrupt on the second.
+
+    A child may get the same signal from its parent and from a terminal or from systemd. So it is
+    interrupted by `AT_ONCE` alone, and ignores the others when it is done.
+    """
     stop = Stop()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if stop.is_set:
+        if number == AT_ONCE or (stop.is_set and not is_child):
             raise KeyboardInterrupt
         stop.set()
+        if is_child:
+            return
         # To the descriptor, because the signal may have interrupted a write to sys.stderr. Not to
         # descriptor 2 if stderr was closed when Python started: that may be the socket of Redis.
         if sys.__stderr__ is not None:
@@ -58,11 +47,11 @@ def catch_stop_signals() -> Iterator[Stop]:
         return
     before = {
         number: signal.signal(number, handle)
-        for number in STOP_SIGNALS
+        for number in (*STOP_SIGNALS, *([AT_ONCE] if is_child and AT_ONCE else []))
         if signal.getsignal(number) is not signal.SIG_IGN  # as under nohup
     }
     try:
         yield stop
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if is_child else handler)

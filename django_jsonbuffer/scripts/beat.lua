@@ -2,7 +2,8 @@
 -- the clock of the server was set, so that leases and backoffs do not follow it.
 --
 -- Atomic so that the names of workers that are long gone do not pile up, and so that several workers
--- together take one sample a minute.
+-- together take one sample a minute, and so that of several workers that want to be alone only one
+-- begins.
 --
 -- KEYS[1]  open      STRING, the open batch
 -- KEYS[2]  batches   STREAM of sealed batches
@@ -13,8 +14,9 @@
 -- KEYS[7]  history   LIST of samples of the bucket's counters
 -- ARGV[1]  worker    name of the worker
 -- ARGV[2]  lease_ms  how long a claim holds
+-- ARGV[3]  busy_ms   write nothing if another worker's last heartbeat is not so old; 0 to write always
 --
--- Returns how many workers have a heartbeat.
+-- Returns how many workers have a heartbeat, or 0 when another worker's heartbeat was in the way.
 
 -- @needs appended clock doubt group look_open_briefly look_sealed noted_open numbers permissions
 -- @needs take_samples totals
@@ -23,16 +25,19 @@ local FORGOTTEN_MS = 24 * 60 * 60 * 1000
 
 local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local appends, workers, history = KEYS[5], KEYS[6], KEYS[7]
-local worker, lease_ms = ARGV[1], tonumber(ARGV[2])
+local worker, lease_ms, busy_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 
 local refusal = missing_permission(open)
 if refusal then return refusal end
 
-local noted = redis.call('HGETALL', workers)
+local noted, now = redis.call('HGETALL', workers), now_ms()
+for i = 1, #noted, 2 do
+  local age_ms = math.abs(now - (whole(noted[i + 1]) or 0))
+  if noted[i] ~= worker and age_ms < busy_ms then return 0 end
+end
 
 -- The first write needs no memory, so that a full Redis lets the script run to its end.
 redis.call('PERSIST', workers)
-local now = now_ms()
 for i = 1, #noted, 2 do
   if math.abs(now - (whole(noted[i + 1]) or 0)) > FORGOTTEN_MS then
     redis.call('HDEL', workers, noted[i])

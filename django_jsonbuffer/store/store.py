@@ -206,10 +206,15 @@ class Store:
             letters += (start + 1, end, error, traceback, origin)
         return duration_of(self._run_held(scripts.BURY, keys, claim, processed, failures, *letters))
 
-    def beat(self, worker: str, *, lease: timedelta) -> None:
-        """Write the heartbeat of a worker. Once a minute, add a sample to the history."""
+    def beat(self, worker: str, *, lease: timedelta, busy: timedelta = timedelta(0)) -> bool:
+        """Write the heartbeat of a worker. Once a minute, add a sample to the history.
+
+        If another worker's last heartbeat is more recent than `busy`, write nothing. Returns False
+        then.
+        """
         keys = [*self.event_keys, self.keys.workers, self.keys.history]
-        self.run(scripts.BEAT, keys, worker, lease // MILLISECOND)
+        times = lease // MILLISECOND, busy // MILLISECOND
+        return bool(self.run(scripts.BEAT, keys, worker, *times))
 
     def retire(self, worker: str, *, lease: timedelta) -> None:
         """Remove a worker's name. A batch that it still holds can be claimed at once."""

@@ -1,6 +1,7 @@
 """The clock of Redis: what becomes of leases and backoffs when somebody sets it."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -21,6 +22,7 @@ from tests.store.steps import (
     let_clock_be_known,
     now_ms,
 )
+from tests.threads import at_once
 
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
@@ -166,6 +168,39 @@ class TestHeartbeat:
         beat(store)
         beat(store)
         assert private_server.hexists(store.keys.stats, "clock")
+
+
+class TestHeartbeatOfOneThatWantsToBeAlone:
+    def begin(self, store: Store, worker: str) -> bool:
+        return store.beat(worker, lease=MINUTE, busy=30 * SECOND)
+
+    def test_writes_nothing_while_another_worker_lives(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        beat(store, "alive")
+        before = client_of_server.hgetall(store.keys.workers)
+        assert not self.begin(store, "second")
+        assert client_of_server.hgetall(store.keys.workers) == before
+
+    def test_is_written_besides_its_own_and_that_of_a_dead_worker(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        client_of_server.hset(store.keys.workers, "dead", now_ms(client_of_server) - 30_001)
+        assert self.begin(store, "first")
+        assert self.begin(store, "first")
+
+    def test_is_written_besides_one_that_the_clock_has_left_behind(
+        self, store: Store, client_of_server: Redis
+    ) -> None:
+        client_of_server.hset(store.keys.workers, "ahead", now_ms(client_of_server) + 60_000)
+        assert self.begin(store, "first")
+
+    def test_is_that_of_one_of_many(self, store: Store) -> None:
+        began: list[bool] = []
+        at_once(
+            partial(lambda n: began.append(self.begin(store, f"worker-{n}")), n) for n in range(20)
+        )
+        assert sorted(began) == [False] * 19 + [True]
 
 
 class TestClockSetForward:

@@ -1,7 +1,9 @@
 import os
 import sys
+from argparse import SUPPRESS
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any, Final
 
 from django.core.management.base import CommandError, CommandParser
@@ -9,22 +11,26 @@ from django.core.management.base import CommandError, CommandParser
 from django_jsonbuffer import catalog
 from django_jsonbuffer.buckets import Bucket
 from django_jsonbuffer.draining.drain import Drain
+from django_jsonbuffer.draining.rounds import Rounds
+from django_jsonbuffer.draining.stop import Stop
 from django_jsonbuffer.management.arguments import (
     matching_buckets,
     positive_int,
     positive_seconds,
 )
 from django_jsonbuffer.management.command import BufferCommand
+from django_jsonbuffer.management.drain_processes import ChildArguments, is_final, raise_for
+from django_jsonbuffer.management.exit_codes import (
+    EVENTS_ARE_KEPT,
+    MISCONFIGURED_OR_UNREACHABLE,
+    PROCESSOR_HANGS,
+    STOPPED,
+)
+from django_jsonbuffer.management.processes import Processes
 from django_jsonbuffer.management.progress import Reporter, describe_drain, progress_bar
-from django_jsonbuffer.management.rounds import Rounds
-from django_jsonbuffer.management.stop_signals import Stop, catch_stop_signals
+from django_jsonbuffer.management.stop_signals import AT_ONCE, catch_stop_signals
 from django_jsonbuffer.management.wording import format_counted
 from django_jsonbuffer.store.status import BucketStatus
-
-MISCONFIGURED_OR_UNREACHABLE: Final = 1
-EVENTS_ARE_KEPT: Final = 3
-PROCESSOR_HANGS: Final = 4
-STOPPED: Final = 130
 
 PROGRESS_FROM_EVENTS: Final = 10_000
 """The smallest backlog for which a terminal shows a progress bar."""
@@ -32,6 +38,8 @@ PROGRESS_FROM_EVENTS: Final = 10_000
 
 class Command(BufferCommand):
     error_code = MISCONFIGURED_OR_UNREACHABLE
+    _process: int | None = None
+    """The number of this process, if it is one of several."""
     help = (
         "Process all pending events of the buckets, and exit. With --watch, continue until SIGTERM "
         "or SIGINT: the first lets the batch in hand be finished, a second one stops at once. "
@@ -68,33 +76,77 @@ class Command(BufferCommand):
             metavar="SECONDS",
             help="Claim no further batch after that time.",
         )
+        parser.add_argument(
+            "--processes",
+            type=positive_int,
+            default=1,
+            metavar="N",
+            help="Drain in N processes. One that dies is started again. Default: 1.",
+        )
+        parser.add_argument("--process", type=positive_int, help=SUPPRESS)
 
     def handle(self, *args: Any, **options: Any) -> None:
         buckets = _selected_buckets(options["bucket"])
+        self._process = options["process"]
         try:
             # This also raises if Redis is unreachable at the start. Later, a watch waits for Redis.
             pending = _count_pending(buckets)
-            with catch_stop_signals() as stop, ExitStack() as stack:
-                drains = [
-                    stack.enter_context(
-                        bucket.drain_steps(watch=options["watch"], on_timeout=_exit_at_once)
-                    )
-                    for bucket in buckets
-                ]
-                rounds = self._rounds(drains, stop, options)
-                self._drain(rounds, drains, pending=pending, options=options)
-            if options["verbosity"] and not options["watch"]:
-                self._report_rest(buckets)
+            with catch_stop_signals(is_child=self._process is not None) as stop:
+                if options["processes"] > 1:
+                    self._drain_in_processes(buckets, stop, options)
+                else:
+                    self._drain_here(buckets, stop, options, pending=pending)
         except KeyboardInterrupt:
             raise CommandError(
                 "Stopped at once. A batch in hand will be delivered again.", returncode=STOPPED
             ) from None
-        if kept := [*_describe_kept(drains, rounds, watch=options["watch"])]:
-            raise CommandError("\n".join(kept), returncode=EVENTS_ARE_KEPT)
         if stop.is_set and not options["watch"]:
             raise CommandError(
                 "Stopped. The rest is still pending and waits for the next run.", returncode=STOPPED
             )
+
+    def report(self, line: str) -> None:
+        super().report(line if self._process is None else f"Process {self._process}: {line}")
+
+    def _drain_in_processes(
+        self, buckets: Sequence[Bucket], stop: Stop, options: dict[str, Any]
+    ) -> None:
+        if AT_ONCE is None:
+            raise CommandError("--processes needs a system with signals.")
+        watch, verbosity = options["watch"], options["verbosity"]
+        processes = Processes(
+            options["processes"],
+            command="drain_buckets",
+            arguments=ChildArguments([bucket.name for bucket in buckets], options),
+            is_final=partial(is_final, options),
+            report=self.report if verbosity else lambda line: None,
+            complain=self.complain,
+        )
+        if watch and verbosity:
+            names = ", ".join(bucket.name for bucket in buckets)
+            number = options["processes"]
+            self.report(f"Watching {names} with {number} processes. Stop with Ctrl-C.")
+        processes.run(stop)
+        if verbosity and not watch:
+            self._report_rest(buckets)
+        raise_for(processes, watch=watch)
+
+    def _drain_here(
+        self, buckets: Sequence[Bucket], stop: Stop, options: dict[str, Any], *, pending: int
+    ) -> None:
+        with ExitStack() as stack:
+            drains = [
+                stack.enter_context(
+                    bucket.drain_steps(watch=options["watch"], on_timeout=_exit_at_once)
+                )
+                for bucket in buckets
+            ]
+            rounds = self._rounds(drains, stop, options)
+            self._drain(rounds, drains, pending=pending, options=options)
+        if options["verbosity"] and not options["watch"] and self._process is None:
+            self._report_rest(buckets)
+        if kept := [*_describe_kept(drains, rounds, watch=options["watch"])]:
+            raise CommandError("\n".join(kept), returncode=EVENTS_ARE_KEPT)
 
     def _rounds(self, drains: Sequence[Drain], stop: Stop, options: dict[str, Any]) -> Rounds:
         return Rounds(
@@ -112,13 +164,14 @@ class Command(BufferCommand):
     ) -> None:
         """Drain, and report the progress: each batch, on a bar, or at intervals."""
         watch, verbosity = options["watch"], options["verbosity"]
-        if watch and verbosity:
+        if watch and verbosity and self._process is None:
             names = ", ".join(drain.bucket for drain in drains)
             self.report(f"Watching {names}. Stop with Ctrl-C.")
         reporter = Reporter(drains, report_line=self.report)
         shows_bar = (
             verbosity == 1
             and not watch
+            and self._process is None
             and self.stderr.isatty()
             and pending >= PROGRESS_FROM_EVENTS
         )

@@ -5,17 +5,17 @@ from collections.abc import Callable, Iterator, Sequence
 
 from django.db import close_old_connections
 
-from django_jsonbuffer.draining.drain import Drain
 from django_jsonbuffer.exceptions import BufferUnavailable, JSONBufferError
 
-from .stop_signals import Stop
+from .drain import Drain
+from .stop import Stop
 
 
 class Rounds:
     """One batch of each bucket in turn, so that no bucket waits for the backlog of another.
 
     To iterate over it processes batches, and yields the drain of each batch that was claimed. This
-    ends when a limit is reached or when a signal asks for a stop. Without `watch`, it also ends
+    ends when a limit is reached or when a stop is asked for. Without `watch`, it also ends
     when all buckets are drained.
     """
 
@@ -24,14 +24,14 @@ class Rounds:
         drains: Sequence[Drain],
         *,
         watch: bool,
-        interval_seconds: float,
-        max_batches: int | None,
         max_seconds: float | None,
         stop: Stop,
-        complain: Callable[[str], object],
+        max_batches: int | None = None,
+        interval_seconds: float = 1,
+        complain: Callable[[str], object] = lambda line: None,
     ) -> None:
-        self.broken: set[Drain] = set()
-        """Drains of buckets that could not be read although Redis answers."""
+        self.broken: dict[Drain, JSONBufferError] = {}
+        """Drains of buckets that could not be read although Redis answers, and why."""
         self._active = list(drains)
         self._watch = watch
         self._interval_seconds = interval_seconds
@@ -52,6 +52,7 @@ class Rounds:
                     yield drain
                 elif not self._watch and not drain.wait_seconds:
                     self._active.remove(drain)
+                    drain.end()
             if self._active and not found_any:
                 self._stop.wait(self._seconds_to_wait())
 
@@ -85,12 +86,12 @@ class Rounds:
         except JSONBufferError as error:
             if drain not in self.broken:
                 self._complain(str(error))
-            self.broken.add(drain)
+            self.broken[drain] = error
             return False
         if self._is_redis_away:
             self._complain("Redis is back.")
         self._is_redis_away = False
-        self.broken.discard(drain)
+        self.broken.pop(drain, None)
         if found and self._batches_left is not None:
             self._batches_left -= 1
         return found

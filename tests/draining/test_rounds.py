@@ -30,7 +30,7 @@ class TestRounds:
     ) -> None:
         renewals: list[int] = []
         monkeypatch.setattr(
-            "django_jsonbuffer.management.rounds.close_old_connections",
+            "django_jsonbuffer.draining.rounds.close_old_connections",
             lambda: renewals.append(page_views.status().pending),
         )
         page_views.extend(range(200))

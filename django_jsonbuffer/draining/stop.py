@@ -1,0 +1,25 @@
+"""A stop that somebody asks for while buckets are drained."""
+
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+
+
+class Stop:
+    """Whether a stop was asked for, by a signal for example.
+
+    A signal handler calls `set`. Unlike ``threading.Event`` it takes no lock, because the
+    interrupted main thread may hold the lock.
+    """
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._wake: SimpleQueue[None] = SimpleQueue()
+
+    def set(self) -> None:
+        self.is_set = True
+        self._wake.put(None)
+
+    def wait(self, seconds: float) -> None:
+        """Return after that time, or as soon as a stop is asked for."""
+        with suppress(Empty):
+            self._wake.get(timeout=seconds)
