@@ -46,6 +46,9 @@ class DeadLetter:
     """Failed attempts: how often the processor failed with the event alone while others succeeded.
     A rejection is one as well. Other deliveries do not count."""
 
+    traceparent: str
+    """The span that appended the event, if it was traced, as the header `traceparent` names it."""
+
     first_failed: datetime | None
     last_failed: datetime | None
 
@@ -180,6 +183,7 @@ class DeadLetters:
             traceback=text.get("traceback", ""),
             batch=text.get("batch", ""),
             attempts=_whole(text.get("attempts")) or 0,
+            traceparent=f"00-{trace}-01" if (trace := text.get("trace")) else "",
             first_failed=_moment(text.get("first_failed")),
             last_failed=_moment(text.get("last_failed")),
             decode=self._decode,

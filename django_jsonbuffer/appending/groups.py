@@ -8,6 +8,7 @@ from operator import attrgetter
 from django_jsonbuffer.options import MAX_APPEND_BATCHES, MAX_APPEND_BYTES, Options
 from django_jsonbuffer.store.appends import pieces_of
 from django_jsonbuffer.store.store import Store
+from django_jsonbuffer.store.traces import NO_TRACES, Run, Traces
 
 
 @dataclass(slots=True, eq=False)
@@ -24,6 +25,9 @@ class Append:
     is_late: bool = False
     """Whether no caller waits for an error of the append: ``append()`` has returned, or the events
     report a change that has happened."""
+
+    context: str = ""
+    """What a tracer keeps beside the events. See :class:`~django_jsonbuffer.tracing.Tracer`."""
 
     def check_size(self) -> None:
         """Raises :class:`EventTooLarge` if the events do not fit one call to Redis.
@@ -47,6 +51,18 @@ def events_of(group: Group) -> Sequence[bytes]:
 
 def size_of(group: Group) -> int:
     return group[0].size if len(group) == 1 else sum(append.size for append in group)
+
+
+def traces_of(group: Group) -> Traces:
+    """Which events were appended in which context."""
+    if not any(append.context for append in group):
+        return NO_TRACES
+    runs, place = [], 0
+    for append in group:
+        if append.context:
+            runs.append(Run(append.context, place, len(append.events)))
+        place += len(append.events)
+    return Traces(tuple(runs))
 
 
 def groups_of(appends: Sequence[Append]) -> list[Group]:

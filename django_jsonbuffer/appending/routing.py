@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
+from django_jsonbuffer import tracing
 from django_jsonbuffer.django_internals.transactions import allows_transactions_in_async_code
 from django_jsonbuffer.options import Options
 from django_jsonbuffer.store.appends import size_of
@@ -32,8 +33,11 @@ def append(
     error of the append.
     """
     append = Append(store, options, events, size_of(events), is_late)
-    if now or not _is_held(append, using):
-        send_all([append])
+    if (tracer := tracing.tracer) is None:
+        _leave(append, using, now=now)
+    else:
+        with tracing.appending(tracer, store.name, len(events)) as append.context:
+            _leave(append, using, now=now)
 
 
 async def aappend(
@@ -41,6 +45,19 @@ async def aappend(
 ) -> None:
     """Like :func:`append`, in async code."""
     append = Append(store, options, events, size_of(events))
+    if (tracer := tracing.tracer) is None:
+        await _aleave(append, using, now=now)
+    else:
+        with tracing.appending(tracer, store.name, len(events)) as append.context:
+            await _aleave(append, using, now=now)
+
+
+def _leave(append: Append, using: str | None, *, now: bool) -> None:
+    if now or not _is_held(append, using):
+        send_all([append])
+
+
+async def _aleave(append: Append, using: str | None, *, now: bool) -> None:
     if now or not (_is_held_in_async_code(append, using) or _is_gathered(append)):
         await asend_all([append])
 

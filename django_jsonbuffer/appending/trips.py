@@ -21,10 +21,11 @@ from django_jsonbuffer.exceptions import (
 from django_jsonbuffer.stamps import Stamp
 from django_jsonbuffer.store import reports
 from django_jsonbuffer.store.links import Link
+from django_jsonbuffer.store.traces import NO_TRACES
 
 from . import losses, spilling
 from .breaker import breakers
-from .groups import Group, events_of, size_of
+from .groups import Group, events_of, size_of, traces_of
 from .producers import Once
 
 _NO_TIME: Final = timedelta(0)
@@ -76,10 +77,11 @@ class Trip(Once):
         self.places = places
         first = places[0].group[0]
         self._store, self._options = first.store, first.options
-        self._events, self._size = first.events, first.size
-        if len(places) > 1 or len(places[0].group) > 1:
+        self._events, self._size, self._traces = first.events, first.size, NO_TRACES
+        if first.context or len(places) > 1 or len(places[0].group) > 1:
             group = [append for place in places for append in place.group]
             self._events, self._size = events_of(group), size_of(group)
+            self._traces = traces_of(group)
 
     async def make(self, link: Link) -> None:
         """Send the events. Afterwards each place has its result."""
@@ -167,13 +169,14 @@ class Trip(Once):
 
     async def _call(self, link: Link, stamp: Stamp) -> None:
         limits, patience = self._options.limits, self._options.append_timeout
+        size, traces = self._size, self._traces
         if (since := self.places[0].waits_since) is not None:
             patience -= timedelta(seconds=time.monotonic() - since)
         if len(self.places) > 1 and limits.overflow == "drop_newest":
             # It would drop the events of all callers. Alone, some of them may have room.
             limits = replace(limits, overflow="raise")
         outcome = await self._store.append_by(
-            link, self._events, stamp, limits, size=self._size, patience=patience
+            link, self._events, stamp, limits, size=size, traces=traces, patience=patience
         )
         if outcome:
             self.rest += (partial(reports.of_append, self._store.identity, outcome),)

@@ -11,6 +11,7 @@ from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
+from django_jsonbuffer import tracing
 from django_jsonbuffer.declarations import Parts, Processor
 from django_jsonbuffer.exceptions import BufferUnavailable, JSONBufferError, ReceiptTaken
 from django_jsonbuffer.store.claims import Claim
@@ -71,9 +72,9 @@ class Drain:
         self._skips_busy = skip_busy
         self._worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._lease = Lease(self._store, self._worker, duration=self._options.lease)
-        logs_messages = configuration.logs_messages(self._options)
+        self._logs_messages = configuration.logs_messages(self._options)
         self._failures = Failures(
-            self._store, self._options, self.report, logs_messages=logs_messages
+            self._store, self._options, self.report, logs_messages=self._logs_messages
         )
         self._acks = Acks(self._store, self._options, self.report, self._failures)
         self.forwarding = Forwarding(self._store, self._options)
@@ -214,13 +215,14 @@ class Drain:
             if before.have_receipts or before.length < len(batch):
                 return before
             function, alias = self._receipts.noting(function, claim, before), self._receipts.alias
-        run_processor(
-            function,
-            batch,
-            atomic=alias,
-            confirm=partial(self._lease.confirm, claim),
-            on_late_error=partial(self._failures.failed_after_commit, claim),
-        )
+        with tracing.processing(batch, claim.traces, with_messages=self._logs_messages):
+            run_processor(
+                function,
+                batch,
+                atomic=alias,
+                confirm=partial(self._lease.confirm, claim),
+                on_late_error=partial(self._failures.failed_after_commit, claim),
+            )
         return before
 
     def _give_up(self, claim: Claim, stacks: str) -> None:

@@ -20,15 +20,16 @@
 --                    (but one event alone may have more bytes). The most events that may be pending,
 --                    and the most bytes of all batches. The byte is 1 for a bucket with receipts:
 --                    after a restart or a failover, its first append seals the open batch, even if
---                    that append says 0. And for a full bucket: raise (refuse this call), drop_newest, drop_oldest. With an infinite
---                    number of events, a batch is never full, and has at most the bytes of a string
---                    in Redis
+--                    that append says 0. And for a full bucket: raise (refuse this call),
+--                    drop_newest, drop_oldest. With an infinite number of events, a batch is never
+--                    full, and has at most the bytes of a string in Redis
 -- ARGV[2]  producer  id of the producer
 -- ARGV[3]  stamp     16 digits, the number of this call among those of the producer; a space; and the
 --                    nonce of this call, or nothing if no other process has a copy of the producer
 -- ARGV[4]  token     field of the batches that this call seals
 -- ARGV[5]  counts    number of events in each of the splices below, with spaces between
--- ARGV[6…] splices   each `,<event>,<event>]`, no larger than a batch may be
+-- ARGV[6…] splices   each `,<event>,<event>]`, no larger than a batch may be. Behind them, if the call
+--                    is traced, the traces of each splice: see MOST_TRACES_BYTES
 --
 -- Returns `stored` in the usual case. Otherwise {outcome, 1 when the bucket had no total of appended
 -- events (then the caller writes its name into the catalog again), 1 when a foreign value became a
@@ -70,9 +71,10 @@ if has_receipts == 1 or noted_server then
 end
 
 -- In the usual case, the events need only be spliced into the open batch, which is as a script left
--- it. Comparing texts is enough for numbers of the same length.
+-- it: one splice, which may have traces. Comparing texts is enough for numbers of the same length.
 if noted and #noted > NOTED_BYTES and last and last < string.sub(stamp, 1, DIGITS)
-    and #ARGV == FIRST_ARGV and not earlier and not has_restarted then
+    and (#ARGV == FIRST_ARGV or #ARGV == FIRST_ARGV + 1 and tonumber(counts))
+    and not earlier and not has_restarted then
   local count, bytes, at = struct.unpack(NOTED, noted)
   local from, size = bytes > TAIL and bytes - TAIL or 0, #first_splice
   local new_count, new_bytes = count + counts, bytes + size - 1
@@ -91,6 +93,15 @@ if noted and #noted > NOTED_BYTES and last and last < string.sub(stamp, 1, DIGIT
     refusal = redis.pcall('HSET', appends, 'open',
       struct.pack(NOTED_WITH_TAIL, new_count, new_bytes, string.sub(tail, -TAIL)), producer, stamp)
     if refusal == 0 then refusal = redis.pcall('SETRANGE', open, bytes - 1, first_splice) end
+    if refusal == new_bytes and #ARGV > FIRST_ARGV then
+      local more = ' ' .. count .. ' ' .. ARGV[FIRST_ARGV + 1]
+      local present = redis.pcall('HSTRLEN', appends, 'traces')
+      -- The events are stored, so an error must not come out. To read the field takes time.
+      if type(present) == 'number' and present + #more <= MOST_TRACES_BYTES then
+        local traces = redis.pcall('HGET', appends, present > 0 and 'traces' or 'origin')
+        if type(traces) == 'string' then redis.pcall('HSET', appends, 'traces', traces .. more) end
+      end
+    end
     if refusal == new_bytes then return 'stored' end
     redis.pcall('HSET', appends, 'open', noted, producer, last)
   end
@@ -127,11 +138,13 @@ local is_new = appended_total(stats, batch.noted) == 0 and 1 or 0
 if batch_size == math.huge and batch.bytes + #first_splice > batch_bytes then
   return { 'large', 0, 0, 0 }
 end
-local total, total_bytes = 0, 0
-for digits in string.gmatch(counts, '%d+') do total = total + tonumber(digits) end
-for at = FIRST_ARGV, #ARGV do total_bytes = total_bytes + #ARGV[at] end
+local total, total_bytes, splices = 0, 0, 0
+for digits in string.gmatch(counts, '%d+') do
+  total, total_bytes = total + tonumber(digits), total_bytes + #ARGV[FIRST_ARGV + splices]
+  splices = splices + 1
+end
 local held
-if has_cap or #ARGV > FIRST_ARGV or batch.count + total >= batch_size
+if has_cap or splices > 1 or batch.count + total >= batch_size
     or batch.bytes + total_bytes >= batch_bytes or has_restarted then
   held = look_sealed(batches, stats)
 end
@@ -168,7 +181,7 @@ local function remember_stamp()
   if since and math.abs(now - since) > remembered_ms then
     redis.call('RENAME', appends, old)
     redis.call('HSET', appends, producer, stamp, 'since', now, 'open', noted or '',
-      'opened', batch.opened or '', 'origin', batch.origin or '')
+      'opened', batch.opened or '', 'origin', batch.origin or '', 'traces', batch.traces or '')
     if noted_server then redis.call('HSET', appends, 'server', noted_server) end
   end
 end
@@ -197,14 +210,15 @@ end
 drop(stats, 'oldest', dropped)
 if has_restarted then
   if batch.count > 0 and (batch_size == math.huge or seal(open, batches, batch, held, token)) then
-    batch.origin = new_origin(batch.opened, token, 0) -- where the open batch cannot be sealed
+    -- where the open batch cannot be sealed
+    batch.origin, batch.traces = new_origin(batch.opened, token, 0), nil
   end
   redis.call('HSET', appends, 'server', server)
 end
 
 local at = FIRST_ARGV
 for digits in string.gmatch(counts, '%d+') do
-  local splice, count = ARGV[at], tonumber(digits)
+  local splice, count, traces = ARGV[at], tonumber(digits), ARGV[at + splices] or ''
   if batch.count > 0 and (batch.count + count > batch_size
       or batch.bytes + #splice - 1 > batch_bytes) then
     seal(open, batches, batch, held, token)
@@ -213,10 +227,14 @@ for digits in string.gmatch(counts, '%d+') do
     redis.call('SETRANGE', open, 0, splice)
     redis.call('SETRANGE', open, 0, '[')
     batch.bytes, batch.opened = #splice, now
-    batch.origin = new_origin(now, token, at)
+    batch.origin, batch.traces = new_origin(now, token, at), nil
   else
     redis.call('SETRANGE', open, batch.bytes - 1, splice)
     batch.bytes = batch.bytes + #splice - 1
+  end
+  local earlier_traces, more = batch.traces or batch.origin, ' ' .. batch.count .. ' ' .. traces
+  if traces ~= '' and earlier_traces and #earlier_traces + #more <= MOST_TRACES_BYTES then
+    batch.traces = earlier_traces .. more
   end
   batch.count = batch.count + count
   if batch.count >= batch_size or batch.bytes >= batch_bytes then

@@ -12,8 +12,8 @@
 -- ARGV[3]  attempt    number of the delivery that the worker holds, from 1
 -- ARGV[4]  processed  how many events of the batch have been processed
 -- ARGV[5]  failures   failures of the processor, for the field `attempts` of the dead letters
--- ARGV[6…] letters    five for each event: its first and its last byte in the batch, error, traceback,
---                     origin
+-- ARGV[6…] letters    six for each event: its first and its last byte in the batch, error, traceback,
+--                     origin, trace
 --
 -- Returns {how long the outage was that ends with a success of the processor (ms), or -1}, or an
 -- empty list when another worker holds the lease or the batch is gone. If the processor rejected all
@@ -38,10 +38,11 @@ local held, past = look_sealed(batches, stats), attempts_at(attempts, id)
 
 -- The first write needs no memory, so that a full Redis lets the script run to its end.
 redis.call('PERSIST', batches)
-for at = FIRST_ARGV, #ARGV, 5 do
+for at = FIRST_ARGV, #ARGV, 6 do
   local event = string.sub(events, tonumber(ARGV[at]), tonumber(ARGV[at + 1]))
   add_dead_letter(dead, stats, event, ARGV[at + 2], batch, failures,
-    { traceback = ARGV[at + 3], first_failed = past.first_ms, origin = ARGV[at + 4] })
+    { traceback = ARGV[at + 3], first_failed = past.first_ms, origin = ARGV[at + 4],
+      trace = ARGV[at + 5] })
 end
 remove(batches, attempts, id)
 held.claimed, held.bytes = held.claimed - count, held.bytes - #events

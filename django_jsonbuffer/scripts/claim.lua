@@ -26,11 +26,13 @@
 -- ARGV[7]  token      field of the batch that this call seals
 --
 -- Returns {foreign, id, token, attempt, count, events, failures, deaths, suspicion, error, failed,
--- alone, by, tries}. `foreign` is the number of foreign values that became dead letters. `attempt` is
--- the number of this delivery, from 1. `suspicion` is 1 when the batch has failed, 2 when the
--- processor has succeeded with other batches since, 3 when also its error has changed since the last
--- failure that was counted, else 0. The success that ends an outage does not count here for what first
--- failed in it. The last four are those of outage_at(), with 0 for `tries` while workers do not wait.
+-- alone, by, tries, origins, traces}. `foreign` is the number of foreign values that became dead
+-- letters. `attempt` is the number of this delivery, from 1. `suspicion` is 1 when the batch has
+-- failed, 2 when the processor has succeeded with other batches since, 3 when also its error has
+-- changed since the last failure that was counted, else 0. The success that ends an outage does not
+-- count here for what first failed in it. `failed`, `alone`, `by` and `tries` are those of
+-- outage_at(), with 0 for `tries` while workers do not wait. `origins` and `traces` are those of the
+-- entry.
 -- If nothing was claimed, returns {foreign, wait_ms, reason}. When `foreign` is not 0, call again: one
 -- call sets aside a limited number of foreign values. Otherwise wait so long, if the reason is
 -- `outage`, or `doubt`: a lease has run out, but its worker may live. Else the reason is empty.
@@ -111,7 +113,7 @@ local function claimed(entry, attempt, was_claimed, has_died)
   remember_attempts(attempts, entry[1], past)
   return { foreign, entry[1], past.token, attempt, count, events, past.failures, past.deaths,
     suspicion_of(past), past.error, outage.failed, outage.alone, outage.by, tries,
-    field(entry[2], 'origins') or '' }
+    field(entry[2], 'origins') or '', field(entry[2], 'traces') or '' }
 end
 
 local function with_fewest_deliveries(ready)

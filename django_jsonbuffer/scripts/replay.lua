@@ -16,16 +16,21 @@
 local batches, dead, stats = KEYS[1], KEYS[2], KEYS[3]
 local token = ARGV[1]
 local FIRST_ARGV = 2
+local MOST_TRACES = 128
 
 local refusal = missing_permission(batches)
 if refusal then return refusal end
 
 local held = look_sealed(batches, stats)
-local events, ids, origins = {}, {}, {}
+local events, ids, origins, traces = {}, {}, {}, {}
 local now = now_ms()
 for at = FIRST_ARGV, #ARGV do
   local letter = redis.call('XRANGE', dead, ARGV[at], ARGV[at])[1]
   if letter then
+    local trace = string.match(field(letter[2], 'trace') or '', '^%x+%-%x+$')
+    if trace and #traces < MOST_TRACES then
+      table.insert(traces, string.format('%s:%d:1', trace, #events))
+    end
     table.insert(events, field(letter[2], 'event'))
     table.insert(ids, letter[1])
     local origin = field(letter[2], 'origin') or ''
@@ -38,7 +43,8 @@ if #ids == 0 then return 0 end
 -- copy.
 local array = '[' .. table.concat(events, ',') .. ']'
 redis.call('XADD', batches, '*', 'events', array, 'count', #ids, 'opened', now,
-  'token', token, 'origins', table.concat(origins, ' '))
+  'token', token, 'origins', table.concat(origins, ' '),
+  'traces', table.concat(traces, ' '))
 for _, id in ipairs(ids) do redis.call('XDEL', dead, id) end
 held.sealed, held.bytes = held.sealed + #ids, held.bytes + #array
 remember_sealed(batches, stats, held)

@@ -22,6 +22,8 @@
 -- ARGV[12] token      field of the pieces
 -- ARGV[13] origins    of the events of the first piece
 -- ARGV[14] others     origins of the events of the second piece
+-- ARGV[15] traces     of the first piece
+-- ARGV[16] rest       traces of the second piece
 --
 -- Returns 1, or 0 when another worker holds the lease or the batch is gone.
 
@@ -34,6 +36,7 @@ local last, following = tonumber(ARGV[4]), tonumber(ARGV[5])
 local left, right = tonumber(ARGV[6]), tonumber(ARGV[7])
 local deaths, keeps, weight = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local error, token, origins, others = ARGV[11], ARGV[12], ARGV[13], ARGV[14]
+local traces, rest = ARGV[15], ARGV[16]
 
 local refusal = missing_permission(batches)
 if refusal then return refusal end
@@ -54,12 +57,12 @@ end
 -- The first write needs no memory, so that a full Redis lets the script run to its end.
 redis.call('PERSIST', batches)
 for place, piece in ipairs({
-  { string.sub(events, 1, last) .. ']', left, origins },
-  { '[' .. string.sub(events, following), right, others },
+  { string.sub(events, 1, last) .. ']', left, origins, traces },
+  { '[' .. string.sub(events, following), right, others, rest },
 }) do
   local array, number = piece[1], piece[2]
   local added = redis.call('XADD', batches, '*', 'events', array, 'count', number,
-    'opened', opened, 'token', token, 'origins', piece[3])
+    'opened', opened, 'token', token, 'origins', piece[3], 'traces', piece[4])
   remember_attempts(attempts, added, past)
   held.bytes = held.bytes + #array
   if place == keeps then

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, pairwise
 from math import inf
 from typing import Any, Final, NamedTuple
 
@@ -12,6 +13,7 @@ from django_jsonbuffer.stamps import REMEMBERED, Stamp
 from .errors import not_redis
 from .replies import shape_of
 from .scripts import APPEND, MILLISECOND
+from .traces import Traces
 from .wire import Packed, packed
 
 _STRING_BYTES: Final = 512 * 1024 * 1024
@@ -67,6 +69,17 @@ def _pieces(events: Iterable[bytes], batch_size: int, batch_bytes: int) -> Itera
         piece.append(event)
         size += 1 + len(event)
     yield piece
+
+
+def trace_args(traces: Traces, counts: bytes) -> tuple[bytes, ...]:
+    """The traces as arguments of the script: those of each splice.
+
+    `counts` are the numbers of events of the splices.
+    """
+    if b" " not in counts:
+        return (str(traces).encode(),)
+    ends = [*accumulate(map(int, counts.split()))]
+    return tuple(str(traces.cut(*of)).encode() for of in pairwise([0, *ends]))
 
 
 def stamp_args(stamp: Stamp) -> tuple[bytes, bytes]:

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from .origins import NO_ORIGINS, Origins
 from .scripts import MILLISECOND
+from .traces import NO_TRACES, Traces
 
 
 def position(id: str) -> tuple[int, int]:
@@ -86,6 +87,9 @@ class Claim:
     origins: Origins = NO_ORIGINS
     """What identifies the events."""
 
+    traces: Traces = NO_TRACES
+    """Which appends the events come from, as far as these were traced."""
+
     error: str = ""
     """The error of the last failure. Empty if there was none."""
 
@@ -96,7 +100,7 @@ class Claim:
     def of(cls, worker: str, reply: list[Any]) -> Self:
         """The claim that the script reports."""
         stream_id, token, attempt, count, array, failures, deaths, *rest = reply
-        suspicion, error, failed, alone, by, tries, origins = rest
+        suspicion, error, failed, alone, by, tries, origins, traces = rest
         id, known = batch_id(stream_id, token), Origins.read(origins.decode(errors="replace"))
         return cls(
             id=id,
@@ -111,6 +115,7 @@ class Claim:
             others_succeeded=suspicion > 1,
             has_changed=suspicion > 2,
             origins=known if known.count == count else Origins.of_batch(id, count),
+            traces=Traces.read(traces.decode(errors="replace")),
             error=error.decode(errors="replace"),
             row=Row(failed, alone, bool(by), tries),
         )

@@ -39,7 +39,7 @@ SEAL: Final = Script("seal", (bytes, int), (NoneType, int))
 CLAIM: Final = Script(
     "claim",
     (int, int, bytes),
-    (int, bytes, bytes, int, int, bytes, *[int] * 3, bytes, int, int, bytes, int, bytes),
+    (int, bytes, bytes, int, int, bytes, *[int] * 3, bytes, int, int, bytes, int, bytes, bytes),
 )
 ACK: Final = Script("ack", (), (int,))
 RELEASE: Final = Script("release", (), (int, int))

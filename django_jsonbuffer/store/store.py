@@ -10,13 +10,14 @@ from django_jsonbuffer.options import Limits
 from django_jsonbuffer.stamps import Stamp
 
 from . import calls, catalog_entries, reports, scripts
-from .appends import Outcome, outcome, packed_limits, size_of, splices, stamp_args
+from .appends import Outcome, outcome, packed_limits, size_of, splices, stamp_args, trace_args
 from .claims import Burial, Claim, Found, Outage, Reason, duration_of
 from .coroutines import finish
 from .errors import PATIENCE
 from .keys import PRODUCER, Identity, bucket_keys
 from .links import BLOCKING, Link
 from .scripts import MILLISECOND, Script
+from .traces import NO_TRACES, Traces
 from .wire import Packed
 
 
@@ -60,6 +61,7 @@ class Store:
         limits: Limits,
         *,
         size: int,
+        traces: Traces = NO_TRACES,
         patience: timedelta = PATIENCE,
         is_spilled: bool = False,
     ) -> Outcome | None:
@@ -67,8 +69,10 @@ class Store:
 
         Returns what :func:`.reports.of_append` should report, if anything.
 
-        `size` is the result of :func:`size_of`. `patience` is how long to wait if all connections
-        are in use. `is_spilled` says that an older version of this app may have sent the append.
+        `size` is the result of :func:`size_of`. `traces` are those of the events. `patience` is how
+        long to wait if all connections are in use. `is_spilled` says that an older version of this
+        app may have sent the append.
+
         Raises :class:`EventTooLarge` if the events are too large or fill too many batches for one
         call, :class:`BucketFull` if the bucket has no room, and :class:`StampOvertaken` if another
         append has the stamp.
@@ -82,6 +86,8 @@ class Store:
         if is_spilled:
             keys = (*keys, self.keys.open + PRODUCER + stamp.producer)
         args = (known[1], *stamp_args(stamp), calls.new_token(), counts, *texts)
+        if traces.runs:
+            args += trace_args(traces, counts)
         reply = await link.run_once(self.identity, scripts.APPEND, keys, args, patience=patience)
         return None if reply == b"stored" else outcome(reply, events, self.name)
 
@@ -187,8 +193,9 @@ class Store:
         last, following = spans[at - 1][1], spans[at][0] + 1
         pieces = (last, following, at, len(spans) - at)
         rest = (deaths, keeps, weight, error, calls.new_token())
-        origins = [str(claim.origins.cut(*of)) for of in ((0, at), (at, len(spans)))]
-        self._run_held(scripts.SPLIT, self._claim_keys, claim, *pieces, *rest, *origins)
+        both = ((0, at), (at, len(spans)))
+        beside = [str(its.cut(*of)) for its in (claim.origins, claim.traces) for of in both]
+        self._run_held(scripts.SPLIT, self._claim_keys, claim, *pieces, *rest, *beside)
 
     def bury(
         self, claim: Claim, burials: Sequence[Burial], *, processed: int, failures: int
@@ -203,7 +210,8 @@ class Store:
         letters: list[str | int] = []
         for start, end, error, traceback, place in burials:
             origin = str(claim.origins.cut(place, place + 1))
-            letters += (start + 1, end, error, traceback, origin)
+            context = claim.traces.context_of(place)
+            letters += (start + 1, end, error, traceback, origin, context)
         return duration_of(self._run_held(scripts.BURY, keys, claim, processed, failures, *letters))
 
     def beat(self, worker: str, *, lease: timedelta, busy: timedelta = timedelta(0)) -> bool:

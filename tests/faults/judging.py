@@ -19,6 +19,7 @@ from django_jsonbuffer.stamps import Stamp
 from django_jsonbuffer.store import scripts
 from django_jsonbuffer.store.claims import batch_id, position
 from django_jsonbuffer.store.scripts import MILLISECOND, Script
+from tests.faults.contexts import Contexts
 from tests.faults.identities import Identities, identities_of
 from tests.server import Redis
 
@@ -38,7 +39,7 @@ local pending = redis.pcall('XPENDING', KEYS[2], 'drain', '-', '+', 1000)
 return {
   redis.call('GET', KEYS[1]), redis.call('XRANGE', KEYS[2], '-', '+'),
   redis.call('XRANGE', KEYS[3], '-', '+'), pending.err and {} or pending, redis.call('TIME'),
-  redis.call('HMGET', KEYS[4], 'server', 'opened', 'origin'),
+  redis.call('HMGET', KEYS[4], 'server', 'opened', 'origin', 'traces'),
 }
 """
 
@@ -193,7 +194,8 @@ class AppendCall(NamedTuple):
     def of(cls, args: Sequence[Any]) -> "AppendCall":
         if isinstance(args[0], int):
             return cls._of_earlier_version(args)
-        limits, producer, stamp, _, _, *splices = args
+        limits, producer, stamp, _, counts, *splices = args
+        del splices[len(counts.split()) :]  # the traces
         [packed] = limits.args
         _, *bounds = struct.unpack("<5d", packed[:40])
         batch_size, batch_bytes, max_pending, max_pending_bytes = bounds
@@ -288,6 +290,9 @@ class Judge:
         """Events whose caller knows that they are not stored."""
         self.identities: Identities | None = None
         """Of a bucket with receipts."""
+        self.contexts = Contexts()
+        self.keeps_contexts = True
+        """Whether no older version of this app appends as well, and the user may note contexts."""
         self.is_restarted = True
         """Whether no append has noticed yet that the server has restarted."""
         self.processed: set[tuple[str, str]] = set()
@@ -338,7 +343,7 @@ class Judge:
         open_, batches, dead, pending, (seconds, microseconds), appends = self._observe(
             keys=self.keys
         )
-        server, opened, origin = appends
+        server, opened, origin, traces = appends
         self.is_restarted = server != self._replication_id
         self.now_ms = int(seconds) * 1000 + int(microseconds) // 1000
         self.pending = {id.decode(): worker.decode() for id, worker, _, _ in pending}
@@ -350,10 +355,18 @@ class Judge:
         )
         if state.open and (origin or b"").startswith((opened or b"") + b"-"):
             self._check_identities(state.open, [b"origins", b"%b:0:%d" % (origin, len(state.open))])
+            if self.keeps_contexts:  # an older version does not note that it changes the open batch
+                is_its_own = (traces or b"").startswith(origin + b" ")
+                its_traces = traces[len(origin) :] if is_its_own else b""
+                self._check_contexts(state.open, [b"traces", its_traces])
         for id, fields in batches:
             self._check_identities(state.batches[id.decode()], fields)
+            self._check_contexts(state.batches[id.decode()], fields)
         for id, fields in dead:
             self._check_identities([state.dead[id.decode()]], fields, b"origin")
+            context = fields[fields.index(b"trace") + 1] if b"trace" in fields else b""
+            traces = b"%b:0:1" % context if context else b""
+            self._check_contexts([state.dead[id.decode()]], [b"traces", traces])
         return state
 
     def _check_identities(
@@ -363,6 +376,11 @@ class Judge:
             for event, identity in identities_of(events, fields, name):
                 fault = self.identities.fault(event, identity)
                 check(not fault, fault)
+
+    def _check_contexts(self, events: list[int], fields: list[bytes]) -> None:
+        text = fields[fields.index(b"traces") + 1] if b"traces" in fields else b""
+        fault = self.contexts.fault(events, text, is_complete=self.keeps_contexts)
+        check(not fault, fault)
 
     def hear(self, script: Script, args: Sequence[Any], reply: Any) -> None:
         was_restarted, before, after = self.is_restarted, self.state, self.look()
@@ -764,12 +782,12 @@ class Judge:
         letters = {key: event for key, event in after.dead.items() if key not in before.dead}
         whole = before.batches[stream_id(id)]
         places = spans(json.dumps(whole, separators=(",", ":")).encode())
-        buried = [at for at, place in enumerate(places) if place[0] + 1 in args[5::5]]
+        buried = [at for at, place in enumerate(places) if place[0] + 1 in args[5::6]]
         check(
             [*letters.values()] == [whole[at] for at in buried],
             "other events were buried than asked for",
         )
-        if REJECTED not in args[7::5]:
+        if REJECTED not in args[7::6]:
             check(
                 all(self.past.failed[event] < self.past.successes for event in letters.values()),
                 "an event was buried although no other one has succeeded since it failed",

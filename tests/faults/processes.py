@@ -100,10 +100,11 @@ class Process:
         self._run.grouping.first_events.add(events[0])
         encoded = [str(number).encode() for number in events]
         size = sum(map(len, encoded)) + len(encoded)
-        group = [Append(self._run.store, self._run.grouping.options, encoded, size)]
+        context = self._run.judge.contexts.of(events[0])
+        append = Append(self._run.store, self._run.grouping.options, encoded, size, context=context)
         lines: Any = thread_lines if self._has_threads else task_lines
         with self._running():
-            self._begin(partial(lines.failure_of, group), events)
+            self._begin(partial(lines.failure_of, [append]), events)
 
     def _begin(
         self, call: Callable[[], Any], events: list[int], undecided: AppendUndecided | None = None

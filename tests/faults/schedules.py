@@ -56,6 +56,7 @@ from django_jsonbuffer.store.script_files import commands_of
 from django_jsonbuffer.store.scripts import Script
 from django_jsonbuffer.store.status import read_status
 from django_jsonbuffer.store.store import Store
+from django_jsonbuffer.store.traces import Run, Traces
 from tests.clock import Clock, server_with_clock
 from tests.faults import grouping
 from tests.faults.earlier import EarlierStore
@@ -144,7 +145,13 @@ class Network(Store):
     ) -> None:
         link = BLOCKING._replace(run_once=self._run_once)
         size = size_of(events)
-        finish(self.append_by(link, events, stamp, limits, size=size, is_spilled=is_spilled))
+        context = self._judge.contexts.of(int(events[0]))
+        runs = (Run(context, 0, len(events)),) if context else ()
+        traces = Traces(runs)
+        append = self.append_by(
+            link, events, stamp, limits, size=size, traces=traces, is_spilled=is_spilled
+        )
+        finish(append)
 
     async def _run_once(
         self, bucket: Identity, script: Script, keys: list[str], args: Sequence[Any], **options: Any
@@ -490,6 +497,7 @@ class Schedule:
         self._earlier = EarlierStore(self.store)
         self._deployed = Appending(self, self._earlier)
         self._is_deployment = self.chance.random() < 0.3
+        self.judge.keeps_contexts = not self._is_deployment
         if self.has_receipts and not self._is_deployment:
             self.judge.identities = Identities()
         self._has_groups = self.chance.random() < 0.6
@@ -517,7 +525,9 @@ class Schedule:
     def new_events(self) -> list[int]:
         count = self.chance.choice([1, 1, 1, 2, 3, 5, 7])
         self._events += count
-        return [*range(self._events - count, self._events)]
+        events = [*range(self._events - count, self._events)]
+        self.judge.contexts.note(events)
+        return events
 
     def confirm(self, events: list[int]) -> None:
         """The caller of an append learns that its events are stored."""
@@ -660,6 +670,8 @@ class Schedule:
         self._allow()
         self.judge.forbidden = self.chance.choice(COMMANDS)
         self.tell(f"  {self.judge.forbidden}")
+        if self.judge.forbidden in ("HGET", "HSTRLEN"):
+            self.judge.keeps_contexts = False  # an append stores its events all the same
         self._arena.permit(f"-{self.judge.forbidden.lower()}")
 
     def _allow(self) -> None:

@@ -8,9 +8,13 @@ from typing import Any
 
 from django_jsonbuffer.json_arrays import spans
 from django_jsonbuffer.options import Limits
+from django_jsonbuffer.store.appends import size_of
 from django_jsonbuffer.store.claims import Burial, Claim, Outage, Reason
+from django_jsonbuffer.store.coroutines import finish
+from django_jsonbuffer.store.links import BLOCKING
 from django_jsonbuffer.store.status import BucketStatus
 from django_jsonbuffer.store.store import Store
+from django_jsonbuffer.store.traces import Run, Traces
 from tests.server import Redis
 from tests.stamps import next_stamp
 
@@ -24,6 +28,25 @@ def append(
 ) -> None:
     events = [json.dumps(value).encode() for value in values]
     store.append(events, next_stamp(), Limits(batch_size=batch_size, batch_bytes=batch_bytes))
+
+
+def context(number: int) -> str:
+    """A context with this number as its trace and its span."""
+    return f"{number:032x}-{number:016x}"
+
+
+def traces(*runs: tuple[str, int, int]) -> Traces:
+    return Traces(tuple(Run(*run) for run in runs))
+
+
+def append_traced(store: Store, traces: Traces | str, *values: int, **limits: Any) -> None:
+    """Append in these contexts. One context is that of all events."""
+    events = [json.dumps(value).encode() for value in values]
+    if isinstance(traces, str):
+        traces = Traces((Run(traces, 0, len(events)),))
+    bounds = Limits(**{"batch_size": 1000, "batch_bytes": 100_000} | limits)
+    size = size_of(events)
+    finish(store.append_by(BLOCKING, events, next_stamp(), bounds, size=size, traces=traces))
 
 
 def noted(count: int, array: bytes, *, size: int | None = None) -> bytes:

@@ -20,9 +20,10 @@ from django_jsonbuffer.store import pending
 from django_jsonbuffer.store.keys import PRODUCER
 from django_jsonbuffer.store.status import read_status
 from django_jsonbuffer.store.store import Store
+from django_jsonbuffer.store.traces import NO_TRACES
 from tests.server import Redis
 from tests.stamps import a_stamp
-from tests.store.steps import claim
+from tests.store.steps import append_traced, claim, claimed, context
 
 SCRIPTS = {path.stem: path.read_text() for path in Path(__file__).parent.glob("earlier/*.lua")}
 BATCH_SIZE = 4
@@ -189,6 +190,27 @@ class TestTogether:
         later.append(3)
         assert read_status(store).pending == 1
         assert later.work() == [3]
+
+
+class TestTraced:
+    """The earlier version knows no traces."""
+
+    def test_batch_is_processed_by_the_earlier_version(
+        self, store: Store, earlier: Earlier
+    ) -> None:
+        append_traced(store, context(1), 1)
+        store.seal()
+        assert earlier.work() == [1]
+
+    def test_open_batch_that_the_earlier_version_changes_loses_its_traces(
+        self, store: Store, earlier: Earlier
+    ) -> None:
+        append_traced(store, context(1), 1)
+        earlier.append(2)
+        append_traced(store, context(3), 3)
+        store.seal()
+        claim = claimed(store)
+        assert (claim.count, claim.traces) == (3, NO_TRACES)
 
 
 class TestSpilled:

@@ -6,6 +6,7 @@
 local function remember_open(open, appends, stats, batch)
   local tail = redis.call('GETRANGE', open, -TAIL, -1)
   redis.call('HSET', appends, 'opened', batch.opened or '', 'origin', batch.origin or '',
+    'traces', batch.origin and batch.traces or '',
     'open', struct.pack(NOTED_WITH_TAIL, batch.count, batch.bytes, tail))
   bump(stats, 'appended', batch.noted - batch.count)
   batch.noted = batch.count
