@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from django_jsonbuffer.options import MAX_APPEND_BATCHES
+from django_jsonbuffer.signals import is_receiving
 from django_jsonbuffer.store.keys import Identity
 from django_jsonbuffer.store.links import Link
 
@@ -67,6 +68,8 @@ def has_to_be_alone(group: Group) -> bool:
         or breakers[store.cache].failure
         # Others would wait for all these bytes.
         or size_of(group) > MOST_BYTES
+        # Nothing is announced for what a receiver does. The events of others are not its own.
+        or is_receiving()
     )
 
 

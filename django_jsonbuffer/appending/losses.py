@@ -1,4 +1,7 @@
-"""Events that could not be handed to Redis and whose caller got no error: logged and counted."""
+"""Events that could not be handed to Redis and whose caller got no error: logged and counted.
+
+They are also announced by a signal.
+"""
 
 import logging
 import os
@@ -10,6 +13,7 @@ from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.escapes import escape_invisible
 from django_jsonbuffer.exceptions import AppendUndecided, InvalidEvent, JSONBufferError
 from django_jsonbuffer.options import Options
+from django_jsonbuffer.signals import events_dropped
 from django_jsonbuffer.store.keys import Identity
 from django_jsonbuffer.store.links import Link
 from django_jsonbuffer.store.pending import count_lost
@@ -52,6 +56,7 @@ def lose(store: Store, options: Options, count: int, error: BaseException, *, of
         escape_invisible(" ".join(reason.split())),
         extra={"bucket": store.name},
     )
+    events_dropped.announce(store.name, count=count, reason="lost", error=error)
 
 
 def _described(error: BaseException, store: Store, options: Options, *, is_recorded: bool) -> str:

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from django_jsonbuffer.exceptions import BufferUnavailable
+from django_jsonbuffer.exceptions import BucketFull, BufferUnavailable
+from django_jsonbuffer.signals import bucket_full
 
 from . import losses, task_lines, thread_lines
 from .groups import Append, Group, groups_of
@@ -48,6 +49,8 @@ def _conclude(groups: Sequence[Group], failures: Sequence[Failure], *, may_raise
     for group, error in zip(groups, failures, strict=False):
         if error is None:
             continue
+        if isinstance(error, BucketFull):
+            bucket_full.announce(group[0].store.name, count=_count(group), error=error)
         if may_raise and to_raise is None and _is_awaited(group, error):
             to_raise = error
             _lose([append for append in group if append.is_late], error)
@@ -79,5 +82,8 @@ def _is_awaited(group: Group, error: Exception) -> bool:
 
 def _lose(group: Group, error: BaseException) -> None:
     if group:
-        count = sum(len(append.events) for append in group)
-        losses.lose(group[0].store, group[0].options, count, error)
+        losses.lose(group[0].store, group[0].options, _count(group), error)
+
+
+def _count(group: Group) -> int:
+    return sum(len(append.events) for append in group)

@@ -1,13 +1,18 @@
 """Acks: a batch that was processed leaves the bucket."""
 
 import time
+from datetime import timedelta
 from typing import Final
 
 from django_jsonbuffer.exceptions import BufferUnavailable, LeaseLost
+from django_jsonbuffer.json_arrays import spans
 from django_jsonbuffer.options import Options
+from django_jsonbuffer.store.claims import Burial, Claim
 from django_jsonbuffer.store.store import Store
 
-from .batches import Processed
+from .announcements import announce_processed
+from .batches import Batch, Processed
+from .descriptions import described
 from .failures import Failures
 from .report import DrainReport
 
@@ -60,15 +65,16 @@ class Acks:
         rejected = len(processed.batch.rejected)
         self._report.processed += processed.length - rejected
         self._report.buried += rejected
+        announce_processed(self._store.name, processed)
 
     def _send(self, processed: Processed) -> None:
         """Send the ack, and again while its reply is lost, to avoid processing the events twice."""
-        claim, batch, _, is_repeat, had_receipt = processed
+        claim, batch, _, is_repeat, had_receipt, _ = processed
         deadline = time.monotonic() + self._timeout_seconds
         while True:
             try:
                 if batch.rejected:
-                    ended_outage = self._failures.bury_rejected(claim, batch)
+                    ended_outage = self._bury_rejected(claim, batch)
                 elif had_receipt:  # which says nothing about an outage
                     ended_outage = self._store.bury(claim, [], processed=0, failures=0)
                 else:
@@ -86,3 +92,18 @@ class Acks:
                 time.sleep(PAUSE_SECONDS)
                 continue
             return
+
+    def _bury_rejected(self, claim: Claim, batch: Batch) -> timedelta | None:
+        """Bury the events that the processor rejected, and acknowledge the other events.
+
+        Returns how long the outage was that ends with this success, if there was one.
+        """
+        places = spans(claim.array)
+        burials = [
+            Burial(*places[place], *described(reason), place)
+            for place, reason in sorted(batch.rejected.items())
+        ]
+        processed = len(batch) - len(burials)
+        ended = self._store.bury(claim, burials, processed=processed, failures=claim.failures + 1)
+        self._failures.log.rejected(claim, len(burials))
+        return ended

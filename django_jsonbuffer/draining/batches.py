@@ -86,3 +86,6 @@ class Processed(NamedTuple):
 
     had_receipt: bool = False
     """Whether the batch was processed before, so that the processor was not called."""
+
+    seconds: float = 0.0
+    """How long the call of the processor took, with its transaction."""

@@ -185,7 +185,7 @@ class Drain:
         except Exception as error:  # noqa: BLE001  (an encoder of the project may raise anything)
             self._failures.unreadable(claim, error)
             return None
-        length = len(batch)
+        length, began = len(batch), time.monotonic()
         self._lease.claim = claim
         try:
             try:
@@ -198,13 +198,15 @@ class Drain:
                     "The processor forked, and its child returned. End the child with os._exit()."
                 )
         except BaseException as error:
-            if not self._goes_on_after(claim, error):
+            if not self._goes_on_after(claim, error, seconds=time.monotonic() - began):
                 raise
             return None
+        seconds = time.monotonic() - began
         if before.length < length:
             self._failures.has_receipts(claim, before.length)
             return None
-        return Processed(claim, batch, length, had_receipt=before.have_receipts)
+        had_receipt = before.have_receipts
+        return Processed(claim, batch, length, had_receipt=had_receipt, seconds=seconds)
 
     def _call_processor(self, claim: Claim, batch: Batch) -> Before:
         """Call the processor, unless events have receipts."""
@@ -235,7 +237,7 @@ class Drain:
                 self._on_timeout()
             self._lease.end()  # a worker whose processor hangs does not count as alive
 
-    def _goes_on_after(self, claim: Claim, error: BaseException) -> bool:
+    def _goes_on_after(self, claim: Claim, error: BaseException, *, seconds: float) -> bool:
         """Release, halve or bury a batch that failed. False if the worker must end.
 
         It must end after a panic in Rust, for example, or if other code ends this greenlet. In a
@@ -251,7 +253,7 @@ class Drain:
         if isinstance(error, ReceiptTaken):
             self._failures.receipt_taken(claim)
             return True
-        self._failures.failed(claim, error)
+        self._failures.failed(claim, error, seconds=seconds)
         return isinstance(
             error, (Exception, SystemExit, CancelledError, *self._options.outage_errors)
         )

@@ -16,7 +16,7 @@ from django_jsonbuffer.store.claims import Burial, Claim, Outage, Reason
 from django_jsonbuffer.store.store import Store
 from django_jsonbuffer.summaries import kind_of, summary_of
 
-from .batches import Batch
+from .announcements import announce_buried, announce_failed
 from .descriptions import described
 from .failure_log import FailureLog
 from .outages import Evidence, backoff_after, is_probe_last, retry_after, size_of_probe
@@ -50,25 +50,17 @@ class Failures:
         self._report = report
         self._logs_messages = logs_messages
 
-    def failed(self, claim: Claim, error: BaseException) -> None:
-        """Halve, release or bury a batch whose processor raised this exception."""
+    def failed(self, claim: Claim, error: BaseException, *, seconds: float = 0.0) -> None:
+        """Halve, release or bury a batch whose processor raised this exception after `seconds`."""
         self._report.failed += 1
         summary = self._summary(error)
         evidence = Evidence.of(claim, error, summary, self._options)
         if evidence.is_by_exception:
             close_broken_connections()
+        outcome = "lease_lost"
         with self._lease_may_be_lost(claim):
-            if evidence.reason is Reason.OUTAGE:
-                self._wait(claim, error, summary, evidence)
-            elif claim.count > 1:
-                places = spans(claim.array)
-                self._halve(claim, places, error, summary, weight=evidence.weight)
-            elif evidence.reason.is_attempt:
-                self._count(claim, error, summary, evidence)
-            else:
-                backoff = self._backoff(claim.attempt)
-                self._release(claim, summary, evidence.reason, backoff, weight=evidence.weight)
-                self.log.kept(claim, error, summary, backoff)
+            outcome = self._settle(claim, error, summary, evidence)
+        announce_failed(self._store.name, claim, error, outcome, seconds=seconds)
 
     def has_receipts(self, claim: Claim, count: int) -> None:
         """Split a batch of which only the first events have receipts, or only the following."""
@@ -111,9 +103,8 @@ class Failures:
             if len(places) > 1:
                 self._halve(claim, places, error, self._summary(error), weight=0)
             else:
-                reason = f"The batch cannot be read: {kind_of(error)}."
-                self._bury(claim, Burial(*places[0], reason), failures=0)
-                self.log.buried(claim, None, reason, failures=0)
+                text = f"The batch cannot be read: {kind_of(error)}."
+                self._bury(claim, Burial(*places[0], text), "unreadable", failures=0)
 
     def hangs(self, claim: Claim, stack: str) -> None:
         """Give up a batch whose processor has not returned in time, as if its worker had died.
@@ -132,20 +123,21 @@ class Failures:
                 error="The processor did not return in time.",
             )
 
-    def bury_rejected(self, claim: Claim, batch: Batch) -> timedelta | None:
-        """Bury the events that the processor rejected, and acknowledge the other events.
-
-        Returns how long the outage was that ends with this success, if there was one.
-        """
-        places = spans(claim.array)
-        burials = [
-            Burial(*places[place], *described(reason), place)
-            for place, reason in sorted(batch.rejected.items())
-        ]
-        processed = len(batch) - len(burials)
-        ended = self._store.bury(claim, burials, processed=processed, failures=claim.failures + 1)
-        self.log.rejected(claim, len(burials))
-        return ended
+    def _settle(self, claim: Claim, error: BaseException, summary: str, evidence: Evidence) -> str:
+        """Do what the evidence demands. Returns what became of the batch."""
+        if evidence.reason is Reason.OUTAGE:
+            self._wait(claim, error, summary, evidence)
+            return "outage"
+        if claim.count > 1:
+            places = spans(claim.array)
+            self._halve(claim, places, error, summary, weight=evidence.weight)
+            return "halved"
+        if evidence.reason.is_attempt:
+            return self._count(claim, error, summary, evidence)
+        backoff = self._backoff(claim.attempt)
+        self._release(claim, summary, evidence.reason, backoff, weight=evidence.weight)
+        self.log.kept(claim, error, summary, backoff)
+        return "kept"
 
     def _wait(self, claim: Claim, error: BaseException, summary: str, evidence: Evidence) -> None:
         """Keep a batch that failed in an outage."""
@@ -184,17 +176,17 @@ class Failures:
         self._store.split(claim, places, deaths=deaths, **options)
         self.failing.discard(claim.id)
 
-    def _count(self, claim: Claim, error: BaseException, summary: str, evidence: Evidence) -> None:
+    def _count(self, claim: Claim, error: BaseException, summary: str, evidence: Evidence) -> str:
         """Count an attempt with a single event, while others succeed. The last one buries it."""
         failures, most = claim.failures + 1, self._options.max_attempts
         if failures < most:
             backoff = self._backoff(claim.attempt)
             self._release(claim, summary, evidence.reason, backoff, weight=evidence.weight)
             self.log.counted(claim, error, summary, f"{failures} of {most}", backoff)
-        else:
-            burial = Burial(*spans(claim.array)[0], *described(error))
-            self._bury(claim, burial, failures=failures)
-            self.log.buried(claim, error, summary, failures=failures)
+            return "kept"
+        burial = Burial(*spans(claim.array)[0], *described(error))
+        self._bury(claim, burial, "failed", error, failures=failures)
+        return "buried"
 
     def _release(
         self,
@@ -218,18 +210,28 @@ class Failures:
             return True
         if claim.deaths < DEATHS_TO_BURY or not claim.others_succeeded:
             return False
-        reason = (
+        text = (
             f"{claim.deaths} workers died, or were silent for a lease, while they processed this "
             "event."
         )
-        self._bury(claim, Burial(*places[0], reason), failures=claim.failures)
-        self.log.buried(claim, None, reason, failures=claim.failures)
+        self._bury(claim, Burial(*places[0], text), "killed", failures=claim.failures)
         return True
 
-    def _bury(self, claim: Claim, burial: Burial, *, failures: int) -> None:
+    def _bury(
+        self,
+        claim: Claim,
+        burial: Burial,
+        reason: str,
+        error: BaseException | None = None,
+        *,
+        failures: int,
+    ) -> None:
         self._store.bury(claim, [burial], processed=0, failures=failures)
         self._report.buried += 1
         self.failing.discard(claim.id)
+        summary = burial.error if error is None else self._summary(error)
+        self.log.buried(claim, error, summary, failures=failures)
+        announce_buried(self._store.name, claim, reason, [error or burial.error])
 
     @contextmanager
     def _lease_may_be_lost(self, claim: Claim) -> Iterator[None]:

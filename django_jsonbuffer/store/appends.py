@@ -113,6 +113,9 @@ class Outcome(NamedTuple):
     dropped: int
     """Events that were dropped because the bucket was full."""
 
+    drops_newest: bool
+    """Whether they are those of the append. Otherwise they were the oldest of the bucket."""
+
 
 def outcome(reply: Any, events: Sequence[bytes], name: str) -> Outcome:
     """What a reply other than ``stored`` means.
@@ -141,4 +144,5 @@ def outcome(reply: Any, events: Sequence[bytes], name: str) -> Outcome:
         )
     if code not in _STORED:
         raise not_redis(name)
-    return Outcome(*figures)
+    is_new, foreign, dropped = figures
+    return Outcome(is_new, foreign, dropped, drops_newest=code == b"dropped")
