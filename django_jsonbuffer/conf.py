@@ -47,6 +47,9 @@ class Configuration:
     """Whether appends of other threads and tasks that come during a round trip leave together in
     the next one. They are confirmed when they are in Redis, as without."""
 
+    metrics_token: str | None = field(default=None, repr=False)
+    """The token that opens the view of ``contrib.prometheus``. With none, only staff may see it."""
+
     buckets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Options by bucket name. They override the options of the declaration."""
 
@@ -108,6 +111,8 @@ def _check_values(raw: Mapping[str, Any]) -> None:
     for key in ("LOG_ERRORS", "GROUP_COMMIT"):
         if not isinstance(value := raw.get(key, True), bool):
             raise BufferMisconfigured(f"{SETTING}[{key!r}] must be a bool, not {value!r}.")
+    if not isinstance(raw.get("METRICS_TOKEN"), str | None):
+        raise BufferMisconfigured(f"{SETTING}['METRICS_TOKEN'] must be a string or None.")
     if not callable(source := raw.get("SOURCE", "/")):
         _check_source(source, "must be")
 

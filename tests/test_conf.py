@@ -50,7 +50,7 @@ def test_misspelled_key_is_suggested() -> None:
         configuration()
     assert str(caught.value) == (
         "JSONBUFFER has no key 'CASHE'. Did you mean 'CACHE'? The keys are CACHE, PREFIX, ENCODER, "
-        "SOURCE, LOG_ERRORS, GROUP_COMMIT, BUCKETS."
+        "SOURCE, LOG_ERRORS, GROUP_COMMIT, METRICS_TOKEN, BUCKETS."
     )
 
 

@@ -1,15 +1,26 @@
 """Sends appends in groups. A group that fails becomes an error for its caller, or lost events."""
 
-from collections.abc import Sequence
+import logging
+import time
+from collections.abc import Callable, Sequence
 
 from django_jsonbuffer.exceptions import BucketFull, BufferUnavailable
 from django_jsonbuffer.signals import bucket_full
+from django_jsonbuffer.summaries import kind_of, place_of
 
 from . import losses, task_lines, thread_lines
 from .groups import Append, Group, groups_of
 
+logger = logging.getLogger("django_jsonbuffer")
+
 Failure = Exception | None
 """None if the events of a group are stored or spilled, else the error."""
+
+Observer = Callable[[str, float, Failure], object]
+"""Gets the name of the bucket, how many seconds the sending of a group took, and the failure."""
+
+observer: Observer | None = None
+"""Called after each group, if an optional app has set it."""
 
 
 def send_all(appends: Sequence[Append], *, may_raise: bool = True) -> None:
@@ -22,7 +33,8 @@ def send_all(appends: Sequence[Append], *, may_raise: bool = True) -> None:
     groups = groups_of(appends)
     failures: list[Failure] = []
     try:
-        failures.extend(map(thread_lines.failure_of, groups))
+        failure_of = thread_lines.failure_of if observer is None else _observed_failure_of
+        failures.extend(map(failure_of, groups))
     except BaseException as end:
         _abandon(groups, failures, end)
         raise
@@ -35,8 +47,9 @@ async def asend_all(appends: Sequence[Append], *, may_raise: bool = True) -> Non
     groups = groups_of(appends)
     failures: list[Failure] = []
     try:
+        failure_of = task_lines.failure_of if observer is None else _aobserved_failure_of
         for group in groups:
-            failures += [await task_lines.failure_of(group)]
+            failures += [await failure_of(group)]
     except BaseException as end:
         _abandon(groups, failures, end)
         raise
@@ -87,3 +100,32 @@ def _lose(group: Group, error: BaseException) -> None:
 
 def _count(group: Group) -> int:
     return sum(len(append.events) for append in group)
+
+
+def _observed_failure_of(group: Group) -> Failure:
+    began = time.perf_counter()
+    failure = thread_lines.failure_of(group)
+    _observe(group, time.perf_counter() - began, failure)
+    return failure
+
+
+async def _aobserved_failure_of(group: Group) -> Failure:
+    began = time.perf_counter()
+    failure = await task_lines.failure_of(group)
+    _observe(group, time.perf_counter() - began, failure)
+    return failure
+
+
+def _observe(group: Group, seconds: float, failure: Failure) -> None:
+    """Call the observer. Its error is logged and not raised, because the append is done."""
+    try:
+        if observer is not None:
+            observer(group[0].store.name, seconds, failure)
+    except Exception as error:  # noqa: BLE001  (the append is done)
+        logger.error(
+            "Bucket %s: an append could not be observed, because of %s at %s.",
+            group[0].store.name,
+            kind_of(error),
+            place_of(error),
+            extra={"bucket": group[0].store.name},
+        )
