@@ -13,6 +13,7 @@ from .store import catalog_entries, history, status
 from .store.deliveries import Deliveries, read_deliveries
 from .store.history import Sample
 from .store.keys import is_valid_name
+from .store.links import ASYNCIO
 from .store.status import BucketStatus
 
 
@@ -25,6 +26,14 @@ def known_buckets() -> list[Bucket]:
     """The declared buckets, and all buckets that were ever appended to, sorted by name."""
     found = filter(is_valid_name, catalog_entries.names(configuration()))
     return [Bucket(name) for name in sorted({*declared.names, *found})]
+
+
+async def probe(bucket: Bucket) -> None:
+    """Do the write that comes before a first append: the name of the bucket into the catalog.
+
+    Raises the error that an append would raise, if Redis is away, full or refuses the user.
+    """
+    await catalog_entries.write(bucket._definition.parts.store.identity, ASYNCIO)
 
 
 def statuses(buckets: Sequence[Bucket]) -> list[BucketStatus | JSONBufferError]:

@@ -10,11 +10,15 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
 
 import pytest
 import yaml
+from django.test import Client, RequestFactory
+from django.urls import path
+from pytest_django import Settings
 
 from django_jsonbuffer import Bucket
 from django_jsonbuffer.contrib.prometheus.timings import HISTOGRAMS
@@ -213,3 +217,40 @@ class TestPrometheus:
         named = {*re.findall(r"`(jsonbuffer_\w+)`", section("Metrics", "###"))}
         histograms = {metric.name for each in HISTOGRAMS for metric in each.describe()}
         assert named == {"jsonbuffer_redis_up", *(each.name for each in METRICS), *histograms}
+
+
+@pytest.mark.usefixtures("nothing_declared")
+class TestHealth:
+    @pytest.fixture
+    def urlpatterns(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+        module: Any = ModuleType("urls_of_the_page")
+        module.urlpatterns = []
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        settings.ROOT_URLCONF = module.__name__
+        urlpatterns: list[Any] = module.urlpatterns
+        return urlpatterns
+
+    def test_checks_of_the_package(self, client: Client, urlpatterns: list[Any]) -> None:
+        namespace = {"path": path, "urlpatterns": urlpatterns}
+        for text in ("import HealthCheckView", "health/workers"):
+            # The check of the database leaves a connection of SQLite open in a thread.
+            exec(block_with(text).code.replace("checks.Database", "checks.Cache"), namespace)
+        Bucket("orders").processor(print)
+        for page, checks in (("/health", 2), ("/health/workers", 1)):
+            response = client.get(page, {"format": "json"})
+            assert [*response.json().values()] == ["OK"] * checks
+
+    def test_view_without_the_package(
+        self, rf: RequestFactory, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    ) -> None:
+        module: Any = ModuleType("shop.buckets")
+        module.orders = Bucket("orders")
+        monkeypatch.setitem(sys.modules, "shop", ModuleType("shop"))
+        monkeypatch.setitem(sys.modules, "shop.buckets", module)
+        namespace: dict[str, Any] = {}
+        exec(block_with("def health(request)").code, namespace)
+        view = namespace["health"]
+        assert view(rf.get("/")).status_code == 200
+        request.getfixturevalue("unreachable")
+        response = view(rf.get("/"))
+        assert (response.status_code, response.text) == (503, "Redis cannot be reached.")

@@ -1,0 +1,148 @@
+import asyncio
+import importlib
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+from django.test import AsyncClient, Client
+from django.urls import path
+from health_check.views import HealthCheckView
+from pytest_django import Settings
+
+from django_jsonbuffer import Bucket
+from django_jsonbuffer.acl import ROLES
+from django_jsonbuffer.contrib import health
+from django_jsonbuffer.contrib.health import JSONBuffer
+from django_jsonbuffer.declarations import declared
+from django_jsonbuffer.exceptions import BufferMisconfigured
+from example_project.embedded_redis import EmbeddedRedis
+from tests.prepared import make_old
+from tests.server import Redis
+
+CHECK = "django_jsonbuffer.contrib.health.JSONBuffer"
+REFUSED = "Redis cannot be reached, or refuses appends."
+
+urlpatterns = [
+    path("health", HealthCheckView.as_view(checks=[CHECK])),
+    path(
+        "workers",
+        HealthCheckView.as_view(checks=[(CHECK, {"states": ["stalled", "unreadable"]})]),
+    ),
+]
+
+pytestmark = pytest.mark.usefixtures("nothing_declared")
+
+
+@pytest.fixture(autouse=True)
+def orders(settings: Settings, nothing_declared: None) -> Bucket:
+    settings.ROOT_URLCONF = __name__
+    bucket = Bucket("orders")
+    bucket.processor(print)
+    return bucket
+
+
+@pytest.fixture
+def silent(use_cache: Callable[..., str]) -> Iterator[None]:
+    """A server that takes connections and never answers. The client has default options."""
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as server:
+        use_cache(f"redis://127.0.0.1:{server.getsockname()[1]}/0", OPTIONS={})
+        yield
+
+
+def get(client: Client, page: str = "/health") -> tuple[int, str]:
+    """The status, and the message of the only check."""
+    response = client.get(page, headers={"accept": "application/json"})
+    [message] = response.json().values()
+    return response.status_code, message
+
+
+class TestHealthy:
+    def test_when_redis_answers(self, client: Client) -> None:
+        assert get(client) == (200, "OK")
+
+    def test_without_a_worker_by_default(
+        self, client: Client, client_of_server: Redis, orders: Bucket
+    ) -> None:
+        orders.append(1)
+        make_old(client_of_server, "orders")
+        assert get(client) == (200, "OK")
+
+    def test_of_a_site_that_may_only_append(
+        self, client: Client, use_cache: Callable[..., str]
+    ) -> None:
+        allowed = ROLES["producer"].permissions()
+        with EmbeddedRedis() as embedded, redis.Redis.from_url(embedded.url) as plain:
+            plain.execute_command("ACL", "SETUSER", "site", "on", ">s3cret", "~*", *allowed)
+            use_cache(embedded.url.replace("unix://", "unix://site:s3cret@"))
+            assert get(client) == (200, "OK")
+            assert get(client, "/workers") == (500, f"Unavailable: {REFUSED}")
+
+    def test_under_asgi(self) -> None:
+        async def main() -> int:
+            response = await AsyncClient().get("/health?format=json")
+            return response.status_code
+
+        assert asyncio.run(main()) == 200
+
+
+class TestUnhealthy:
+    def test_when_redis_is_away(self, client: Client, unreachable: str) -> None:
+        began = time.monotonic()
+        status, message = get(client)
+        assert time.monotonic() - began < 1
+        assert (status, message) == (500, f"Unavailable: {REFUSED}")
+
+    @pytest.mark.parametrize("is_async", [False, True], ids=["wsgi", "asgi"])
+    def test_when_redis_does_not_answer_says_so_after_two_seconds(
+        self, silent: None, is_async: bool
+    ) -> None:
+        async def main() -> str:
+            return str((await AsyncClient().get("/health?format=text")).content)
+
+        began = time.monotonic()
+        content = (
+            asyncio.run(main()) if is_async else str(Client().get("/health?format=text").content)
+        )
+        assert 2 <= time.monotonic() - began < 3
+        assert "Redis does not answer in time." in content
+
+    def test_when_redis_is_full(self, client: Client, private_server: Redis) -> None:
+        private_server.config_set("maxmemory", 1)
+        assert get(client) == (500, f"Unavailable: {REFUSED}")
+
+    def test_when_a_bucket_is_in_a_state_that_counts(
+        self, client: Client, client_of_server: Redis, orders: Bucket
+    ) -> None:
+        orders.append(1)
+        assert get(client, "/workers") == (200, "OK")
+        make_old(client_of_server, "orders")
+        assert get(client, "/workers") == (500, "Unavailable: orders is stalled.")
+        client_of_server.delete(orders.key)
+        client_of_server.lpush(orders.key, "no string")
+        assert get(client, "/workers") == (500, "Unavailable: orders is unreadable.")
+
+    def test_when_the_settings_are_wrong(
+        self, client: Client, configure: Callable[..., None]
+    ) -> None:
+        configure(CACHE="missing")
+        assert get(client)[0] == 500
+
+    def test_when_no_bucket_is_declared(self, client: Client) -> None:
+        declared.processors.clear()
+        assert get(client) == (500, "Unavailable: No bucket is declared in a buckets.py.")
+
+
+def test_unknown_state_is_refused() -> None:
+    with pytest.raises(
+        BufferMisconfigured, match=r"no state 'stuck'\. The states are unreadable, "
+    ):
+        JSONBuffer(states=["stuck"])
+
+
+def test_module_without_the_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "health_check.base", None)
+    with pytest.raises(BufferMisconfigured, match=r"pip install 'django-jsonbuffer\[health\]'"):
+        importlib.reload(health)
