@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from django.conf import settings
 
+from . import isolation
 from .exceptions import BufferMisconfigured
 from .options import Options
 from .suggestions import suggest
@@ -47,6 +48,9 @@ class Configuration:
     """Whether appends of other threads and tasks that come during a round trip leave together in
     the next one. They are confirmed when they are in Redis, as without."""
 
+    tests: str = "memory"
+    """Where events go in tests. ``"memory"``: to a Redis in memory. ``"redis"``: to the Redis of
+    the site, under a prefix that no other process has. ``"site"``: as outside of tests."""
     metrics_token: str | None = field(default=None, repr=False)
     """The token that opens the view of ``contrib.prometheus``. With none, only staff may see it."""
 
@@ -73,13 +77,33 @@ _EMPTY: Final[dict[str, Any]] = {}
 _last_read: tuple[object, Configuration] | None = None
 
 
+def setting() -> Any:
+    """The value of ``JSONBUFFER``. In tests, with the changes of the isolation."""
+    value = getattr(settings, SETTING, _EMPTY)
+    isolated = isolation.active(value)
+    return value if isolated is None else isolated.applied_to(value)
+
+
+def active_isolation() -> isolation.Isolation | None:
+    """The isolation of tests that is in effect at this moment."""
+    return isolation.active(getattr(settings, SETTING, _EMPTY))
+
+
+def site_configuration() -> Configuration:
+    """The setting without any isolation, for those who report about the site.
+
+    Raises :class:`BufferMisconfigured` if the setting is unusable.
+    """
+    return _read(getattr(settings, SETTING, _EMPTY))
+
+
 def configuration() -> Configuration:
     """The setting. It is read again if the setting is another object, for ``override_settings``.
 
     Raises :class:`BufferMisconfigured` if the setting is unusable.
     """
     global _last_read
-    raw = getattr(settings, SETTING, _EMPTY)
+    raw = setting()
     if _last_read is None or _last_read[0] is not raw:
         _last_read = (raw, _read(raw))
     return _last_read[1]
@@ -107,6 +131,11 @@ def _check_values(raw: Mapping[str, Any]) -> None:
         raise BufferMisconfigured(
             f"{SETTING}['PREFIX'] must be 1 to 100 ASCII letters, digits and _ . : / -. Braces are "
             "not allowed, because they mark the bucket's name in a key."
+        )
+    if (mode := raw.get("TESTS", "memory")) not in isolation.MODES:
+        raise BufferMisconfigured(
+            f"{SETTING}['TESTS'] must be one of {', '.join(map(repr, isolation.MODES))}, not "
+            f"{mode!r}."
         )
     for key in ("LOG_ERRORS", "GROUP_COMMIT"):
         if not isinstance(value := raw.get(key, True), bool):

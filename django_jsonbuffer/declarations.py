@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from inspect import isasyncgenfunction, isgeneratorfunction
 from typing import Any, Final, NamedTuple
 
@@ -9,12 +10,15 @@ from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import AppRegistryNotReady
 
-from .conf import SETTING, Configuration, configuration
+from .conf import Configuration, active_isolation, configuration, setting
 from .encoding import JSONEncoder, encoder
 from .exceptions import BufferMisconfigured, JSONBufferError, NoProcessor
 from .options import Options, checked_options
 from .store.keys import is_valid_name, validated_name
 from .store.store import Store
+
+new_store: Callable[[str, Configuration], Store] = Store
+"""Makes the store of a bucket. Tools for tests may put a function of their own here."""
 
 
 class Parts(NamedTuple):
@@ -63,12 +67,12 @@ class Definition:
 
         They are made again when the setting is another object, so ``override_settings`` works.
         """
-        setting = getattr(settings, SETTING, None)
-        if (made := self._made) is not None and made[0] is setting:
+        current = setting()
+        if (made := self._made) is not None and made[0] is current:
             return made[1]
         parts = self._new_parts()
         if apps.ready:  # before that, the declaration may not be loaded yet
-            self._made = setting, parts
+            self._made = current, parts
         return parts
 
     def _new_parts(self) -> Parts:
@@ -82,10 +86,13 @@ class Definition:
             **self.given_options,
             **current.buckets.get(self.name, {}),
         }
+        checked = checked_options(self.name, options)
+        if checked.spill_dir and (isolated := active_isolation()) is not None:
+            checked = replace(checked, spill_dir=isolated.spill_dir)
         return Parts(
             current,
-            checked_options(self.name, options),
-            Store(self.name, current),
+            checked,
+            new_store(self.name, current),
             encoder(current.encoder),
         )
 

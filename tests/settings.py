@@ -59,4 +59,5 @@ CACHES: dict[str, Any] = {
 JSONBUFFER: dict[str, Any] = {
     "CACHE": "jsonbuffer",
     "PREFIX": os.environ.get("TEST_PREFIX", "jsonbuffer"),
+    "TESTS": "site",
 }

@@ -17,8 +17,10 @@ from django_jsonbuffer.catalog import (
 )
 from django_jsonbuffer.exceptions import KeyOccupied
 from django_jsonbuffer.store.status import BucketStatus
-from tests.server import Redis
+from tests.server import Redis, both_servers
 from tests.store.steps import MINUTE, claimed
+
+pytestmark = both_servers
 
 
 class TestRegister:

@@ -4,10 +4,15 @@ import pytest
 from django.conf import settings
 from django.test import override_settings
 
-from django_jsonbuffer import Bucket
+from django_jsonbuffer import Bucket, isolation
 from django_jsonbuffer.cloudevents import cloud_event
 from django_jsonbuffer.conf import Configuration, configuration
 from django_jsonbuffer.exceptions import BufferMisconfigured
+
+
+@pytest.fixture(autouse=True)
+def outside_of_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isolation, "is_test_environment", lambda: False)
 
 
 def test_defaults_when_there_is_no_setting(settings: Any) -> None:
@@ -50,7 +55,7 @@ def test_misspelled_key_is_suggested() -> None:
         configuration()
     assert str(caught.value) == (
         "JSONBUFFER has no key 'CASHE'. Did you mean 'CACHE'? The keys are CACHE, PREFIX, ENCODER, "
-        "SOURCE, LOG_ERRORS, GROUP_COMMIT, METRICS_TOKEN, BUCKETS."
+        "SOURCE, LOG_ERRORS, GROUP_COMMIT, TESTS, METRICS_TOKEN, BUCKETS."
     )
 
 

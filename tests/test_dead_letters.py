@@ -7,8 +7,10 @@ from django_jsonbuffer import Batch, Bucket, DeadLetter
 from django_jsonbuffer.exceptions import BufferOutOfMemory, InvalidEvent, KeyOccupied
 from django_jsonbuffer.store import dead_letters
 from django_jsonbuffer.store.store import Store
-from tests.server import Redis
+from tests.server import Redis, both_servers
 from tests.threads import at_once
+
+pytestmark = both_servers
 
 
 @pytest.fixture

@@ -9,7 +9,9 @@ from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.pending_events import peek, peek_raw, take
 from django_jsonbuffer.store import pending
 from django_jsonbuffer.store.store import Store
-from tests.server import Redis
+from tests.server import Redis, both_servers
+
+pytestmark = both_servers
 
 
 @pytest.fixture

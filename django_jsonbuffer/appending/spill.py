@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from django_jsonbuffer import isolation
 from django_jsonbuffer.exceptions import (
     JSONBufferError,
     SpillFull,
@@ -192,6 +193,12 @@ class Spill:
 
 _spills: Final[dict[str, Spill]] = {}
 """The spill of each folder, by absolute path."""
+
+
+@isolation.at_end
+def _close_spill(of: isolation.Isolation) -> None:
+    if of.has_spilled and (opened := _spills.pop(str(of.spill_dir), None)) is not None:
+        opened.close()
 
 
 def spill(folder: str | os.PathLike[str]) -> Spill:

@@ -7,8 +7,8 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
 
-from django_jsonbuffer import encoding
-from django_jsonbuffer.conf import configuration
+from django_jsonbuffer import encoding, isolation
+from django_jsonbuffer.conf import configuration, site_configuration
 from django_jsonbuffer.exceptions import JSONBufferError
 from django_jsonbuffer.store import clients
 
@@ -19,17 +19,18 @@ from .pools import check_pool
 def check_cache(**kwargs: Any) -> list[CheckMessage]:
     """Check the setting, and the cache that it names."""
     try:
-        current = configuration()
+        current = site_configuration()
         encoding.encoder(current.encoder)
     except JSONBufferError as error:
         hint = "Correct JSONBUFFER in the settings."
         return [Error(str(error), hint=hint, id="django_jsonbuffer.E001")]
+    is_in_memory = isolation.server_of(configuration().cache) is not None
     if current.cache not in settings.CACHES:
-        return [_missing_alias(current.cache)]
+        return [] if is_in_memory else [_missing_alias(current.cache)]
     try:
         clients.has_timeout(current.cache)
     except JSONBufferError as error:
-        return [_unusable_cache(error)]
+        return [] if is_in_memory else [_unusable_cache(error)]
     of_client = [*_check_client(current.cache), *check_pool(current)]
     return [*_check_database(current.cache), *of_client]
 

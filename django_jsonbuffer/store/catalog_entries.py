@@ -1,14 +1,18 @@
 """The catalog: the names of all buckets that were ever appended to."""
 
 import logging
+from contextlib import suppress
+from dataclasses import astuple
 from datetime import timedelta
+from operator import methodcaller
 from typing import Any, Final
 
+from django_jsonbuffer import isolation
 from django_jsonbuffer.conf import Configuration
 from django_jsonbuffer.exceptions import JSONBufferError
 
 from .errors import PATIENCE, ask, not_redis
-from .keys import Identity, catalog_key
+from .keys import Identity, bucket_keys, catalog_key
 from .links import Link
 
 logger = logging.getLogger("django_jsonbuffer")
@@ -47,6 +51,20 @@ async def write_again(bucket: Identity, link: Link) -> None:
             error,
             extra={"bucket": bucket.name},
         )
+
+
+@isolation.at_end
+def _remove_keys(of: isolation.Isolation) -> None:
+    """Remove the keys that tests have made in the Redis of the site."""
+    ended = {bucket for bucket in written if bucket[:2] in of.places}
+    written.difference_update(ended)
+    for cache, prefix in {bucket[:2] for bucket in ended} if of.mode == "redis" else ():
+        with suppress(JSONBufferError):
+            current = Configuration(cache=cache, prefix=prefix)
+            buckets = [bucket_keys(prefix, name) for name in names(current)]
+            keys = [key for bucket in buckets for key in astuple(bucket)]
+            for key in (*keys, catalog_key(prefix)):
+                ask(cache, methodcaller("delete", key))
 
 
 def names(configuration: Configuration) -> set[str]:

@@ -10,6 +10,7 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 from redis.exceptions import RedisClusterException, RedisError
 
+from django_jsonbuffer import isolation
 from django_jsonbuffer.exceptions import BufferMisconfigured, BufferUnavailable
 
 from . import redis_internals
@@ -35,16 +36,32 @@ class _Clients(dict[str, "Redis"]):
 
 clients = _Clients()
 
+stand_ins: dict[str, "Redis"] = {}
+"""Clients that tests use in place of those of the settings, by their alias."""
+
 
 @receiver(setting_changed)
 def _forget_clients(**kwargs: object) -> None:
     clients.clear()
 
 
+@isolation.at_end
+def _forget_client(of: isolation.Isolation) -> None:
+    for alias, _ in of.places:
+        if isolation.server_of(alias) is not None:
+            clients.pop(alias, None)
+
+
 def _new_client(alias: str) -> "Redis":
     from django_redis import get_redis_connection
     from django_redis.exceptions import ConnectionInterrupted
 
+    if alias in stand_ins:
+        return stand_ins[alias]
+    if (server := isolation.server_of(alias)) is not None:
+        from django_jsonbuffer.memory_redis.connection import client_of
+
+        return client_of(server)
     if alias not in settings.CACHES:
         raise BufferMisconfigured(
             f"CACHES has no alias {alias!r}. Add one with the backend "

@@ -16,8 +16,10 @@ from example_project.embedded_redis import EmbeddedRedis
 from tests import server
 from tests.draining.drains import report
 from tests.faults.proxy import Cut, Fault, Proxy, at_first
-from tests.server import Redis
+from tests.server import Redis, both_servers
 from tests.store.steps import NOW, append, claimed
+
+pytestmark = both_servers
 
 
 class TestLostAck:

@@ -11,8 +11,10 @@ from django_jsonbuffer.catalog import options_of
 from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.store.store import Store
 from tests.draining.drains import claim_and_die, refuse, report
-from tests.server import Redis
+from tests.server import Redis, both_servers
 from tests.threads import at_once
+
+pytestmark = both_servers
 
 
 class TestDrain:

@@ -30,7 +30,9 @@ from tests.draining.drains import (
     refuse_all,
     report,
 )
-from tests.server import Redis
+from tests.server import Redis, both_servers, real_server
+
+pytestmark = both_servers
 
 
 class TestFailure:
@@ -315,6 +317,7 @@ class TestAttempts:
         assert drain_all(bucket).buried == 1
 
 
+@real_server
 class TestOutage:
     """The processor fails with everything."""
 
@@ -417,6 +420,7 @@ class TestOutage:
         assert "the outage is over" in caplog.text
         assert bucket.status().outage is None
 
+    @real_server  # a slow one lets backoffs end before the outage is noticed
     @pytest.mark.parametrize("max_attempts", [2, 10])
     def test_with_the_error_of_a_bad_event_buries_nothing(self, max_attempts: int) -> None:
         """It begins when half of the batch has succeeded, and nothing else comes."""
@@ -689,6 +693,7 @@ class TestOutage:
         assert bucket.status().outage is None
 
 
+@real_server
 class TestOutageByException:
     @pytest.mark.parametrize(
         "error",

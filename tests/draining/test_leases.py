@@ -12,7 +12,9 @@ from django_jsonbuffer.exceptions import LeaseLost
 from django_jsonbuffer.store.claims import Claim
 from django_jsonbuffer.store.store import Store
 from tests import server
-from tests.server import Redis
+from tests.server import Redis, both_servers
+
+pytestmark = both_servers
 
 LEASE = timedelta(milliseconds=300)
 

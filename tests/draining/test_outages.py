@@ -20,6 +20,9 @@ from django_jsonbuffer.draining.outages import (
 from django_jsonbuffer.exceptions import DestinationUnavailable
 from django_jsonbuffer.options import Options
 from django_jsonbuffer.store.claims import Claim, Reason, Row
+from tests.server import both_servers
+
+pytestmark = both_servers
 
 
 def a_claim(

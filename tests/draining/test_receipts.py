@@ -15,9 +15,9 @@ from django_jsonbuffer.exceptions import BufferMisconfigured, BufferUnavailable
 from django_jsonbuffer.management.progress import describe_drain
 from django_jsonbuffer.store.claims import Claim
 from django_jsonbuffer.store.store import Store
-from tests.server import Redis
+from tests.server import Redis, both_servers
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), both_servers]
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ from django_jsonbuffer.draining import retention
 from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.store.store import Store
 from tests.prepared import bury, keys_of
-from tests.server import Redis
+from tests.server import Redis, both_servers
+
+pytestmark = both_servers
 
 
 def left() -> list[Any]:

@@ -29,10 +29,12 @@ from django_jsonbuffer.store.claims import Reason
 from django_jsonbuffer.store.keys import PRODUCER
 from django_jsonbuffer.store.status import read_status
 from django_jsonbuffer.store.store import Store
-from tests.server import Redis
+from tests.server import Redis, both_servers, real_server
 from tests.stamps import a_stamp, next_stamp
 from tests.store.steps import MINUTE, append, claimed, commands_of, dump, facts, noted, now_ms
 from tests.threads import at_once
+
+pytestmark = both_servers
 
 
 class TestAppend:
@@ -63,6 +65,7 @@ class TestAppend:
         assert len(json.loads(client_of_server.get(store.keys.open) or b"")) == 1500
         assert not client_of_server.exists(store.keys.batches)
 
+    @real_server
     def test_time_does_not_depend_on_how_many_producers_are_remembered(
         self, store: Store, client_of_server: Redis
     ) -> None:
@@ -343,6 +346,7 @@ class TestProducers:
         assert status.oldest is not None
         assert status.oldest.days > 10_000
 
+    @real_server
     def test_forgetting_keeps_count_and_total(self, store: Store, client_of_server: Redis) -> None:
         self.send(store, "p", 1)
         self.send(store, "p", 2)
@@ -489,6 +493,7 @@ EVENTS = st.lists(st.integers(0, 10**12).map(lambda number: b"%d" % number), min
 
 
 class TestSplices:
+    @real_server
     @given(events=EVENTS)
     def test_hold_all_events_in_batches_within_the_limits(self, events: list[bytes]) -> None:
         counts, texts = splices(events, size_of(events), LIMITS)
@@ -498,6 +503,7 @@ class TestSplices:
         assert all(len(batch) <= 3 for batch in batches)
         assert all(len(text) <= 20 for text in texts)
 
+    @real_server
     @given(events=EVENTS)
     def test_are_no_more_than_needed(self, events: list[bytes]) -> None:
         """The first event of a batch would not have fitted the batch before."""

@@ -9,9 +9,11 @@ from django_jsonbuffer.store.coroutines import finish
 from django_jsonbuffer.store.links import BLOCKING
 from django_jsonbuffer.store.store import Store
 from tests import server
-from tests.server import Redis
+from tests.server import Redis, both_servers
 from tests.store.steps import MINUTE, append, commands_of, dump
 from tests.test_faults import answering
+
+pytestmark = both_servers
 
 
 class TestAppend:

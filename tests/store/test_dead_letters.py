@@ -11,9 +11,11 @@ from django_jsonbuffer.store import dead_letters
 from django_jsonbuffer.store.claims import Burial
 from django_jsonbuffer.store.status import read_status
 from django_jsonbuffer.store.store import Store
-from tests.server import Redis
+from tests.server import Redis, both_servers
 from tests.store.steps import MINUTE, NOW, append, claimed, dump
 from tests.threads import at_once
+
+pytestmark = both_servers
 
 
 class TestGlance:

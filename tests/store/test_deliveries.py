@@ -6,8 +6,10 @@ import pytest
 from django_jsonbuffer.store.claims import Reason
 from django_jsonbuffer.store.deliveries import Deliveries, read_deliveries
 from django_jsonbuffer.store.store import Store
-from tests.server import Redis
+from tests.server import Redis, both_servers
 from tests.store.steps import MINUTE, NOW, append, claimed, fail
+
+pytestmark = both_servers
 
 
 class TestDeliveries:

@@ -11,8 +11,10 @@ from django_jsonbuffer.store.claims import Claim, Reason
 from django_jsonbuffer.store.deliveries import read_deliveries
 from django_jsonbuffer.store.status import read_status
 from django_jsonbuffer.store.store import Store
-from tests.server import Redis
+from tests.server import Redis, both_servers
 from tests.store.steps import MINUTE, NOW, append, bury, claim, claimed, dump, fail, split
+
+pytestmark = both_servers
 
 Call = Callable[[Store, Claim], object]
 

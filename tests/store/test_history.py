@@ -8,9 +8,11 @@ from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.store.history import Sample, histories
 from django_jsonbuffer.store.status import read_status
 from django_jsonbuffer.store.store import Store
-from tests.server import Redis
+from tests.server import Redis, both_servers, real_server
 from tests.store.steps import MINUTE, append, claimed
 from tests.threads import at_once
+
+pytestmark = both_servers
 
 
 def history(store: Store) -> list[Sample]:
@@ -37,13 +39,15 @@ class TestHistory:
         at_once(partial(store.beat, f"worker-{n}", lease=MINUTE) for n in range(20))
         assert len(history(store)) == 1
 
-    def test_is_some_hours_long_and_small(self, store: Store, client_of_server: Redis) -> None:
+    def test_is_some_hours_long(self, store: Store, client_of_server: Redis) -> None:
         sample = "1 123456 0 123456789 123456789"
         client_of_server.rpush(store.keys.history, *[sample] * 300)
         store.beat("one", lease=MINUTE)
         assert client_of_server.llen(store.keys.history) == 240
+
+    @real_server
+    def test_is_small(self, store: Store, client_of_server: Redis) -> None:
         now_ms = int(time.time() * 1000)
-        client_of_server.delete(store.keys.history)
         samples = [f"{now_ms - 60_000 * n} 123456 12 123456789 123456789" for n in range(240)]
         client_of_server.rpush(store.keys.history, *samples)
         assert client_of_server.memory_usage(store.keys.history) < 20_000

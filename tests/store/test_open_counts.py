@@ -10,8 +10,10 @@ from django_jsonbuffer.store import open_counts, pending, scripts
 from django_jsonbuffer.store.open_counts import UNCOUNTED, count_open
 from django_jsonbuffer.store.status import BucketStatus, read_status, statuses
 from django_jsonbuffer.store.store import Store
-from tests.server import Redis
+from tests.server import Redis, both_servers, real_server
 from tests.store.steps import MINUTE, append, commands_of, dump
+
+pytestmark = both_servers
 
 LONG = "x" * 20_000
 
@@ -33,6 +35,7 @@ class TestStatus:
         assert raw_status(store) == [0]
         assert raw_status(store, 2, len(array(1)))[0] == 2
 
+    @real_server
     def test_counts_once(self, store: Store, client_of_server: Redis) -> None:
         client_of_server.set(store.keys.open, array(1, 2))
         status = read_status(store)
@@ -42,6 +45,7 @@ class TestStatus:
         assert calls["evalsha"] == 1
         assert read_status(store).pending == 3
 
+    @real_server
     def test_following_append_does_not_count_either(
         self, store: Store, client_of_server: Redis
     ) -> None:
@@ -183,6 +187,7 @@ class TestNoteCount:
 
 
 class TestOtherReaders:
+    @real_server
     def test_heartbeat_takes_no_sample_of_what_nobody_has_counted(
         self, store: Store, client_of_server: Redis
     ) -> None:
@@ -196,6 +201,7 @@ class TestOtherReaders:
         [sample] = client_of_server.lrange(store.keys.history, 0, -1)
         assert sample.split()[1] == b"2"
 
+    @real_server
     def test_peek_counts_nothing(self, store: Store, client_of_server: Redis) -> None:
         client_of_server.set(store.keys.open, array(1))
         found = []

@@ -12,9 +12,11 @@ from django_jsonbuffer.store.pending import take
 from django_jsonbuffer.store.status import read_status
 from django_jsonbuffer.store.store import Store
 from tests.faults.restarts import RestartingServer
-from tests.server import Redis
+from tests.server import Redis, both_servers
 from tests.stamps import next_stamp
 from tests.store.steps import append, claimed, split
+
+pytestmark = both_servers
 
 
 class TestOrigins:

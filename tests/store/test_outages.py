@@ -14,7 +14,7 @@ from django_jsonbuffer.store import pending
 from django_jsonbuffer.store.claims import NO_ROW, Burial, Claim, Outage, Reason, Row
 from django_jsonbuffer.store.status import read_status
 from django_jsonbuffer.store.store import Store
-from tests.server import Redis
+from tests.server import Redis, both_servers
 from tests.store.steps import (
     LAST_ID,
     MINUTE,
@@ -30,6 +30,8 @@ from tests.store.steps import (
     split,
 )
 from tests.threads import at_once
+
+pytestmark = both_servers
 
 PAUSE = timedelta(seconds=40)
 

@@ -10,9 +10,11 @@ from django_jsonbuffer.store.coroutines import finish
 from django_jsonbuffer.store.links import BLOCKING
 from django_jsonbuffer.store.status import read_status
 from django_jsonbuffer.store.store import Store
-from tests.server import Redis
+from tests.server import Redis, both_servers
 from tests.store.steps import MINUTE, NOW, append, claim, claimed, dump, facts
 from tests.threads import at_once
+
+pytestmark = both_servers
 
 
 class TestSetAside:

@@ -9,7 +9,7 @@ from django_jsonbuffer.store import pending
 from django_jsonbuffer.store.deliveries import read_deliveries
 from django_jsonbuffer.store.status import read_status
 from django_jsonbuffer.store.store import Store
-from tests.server import Redis
+from tests.server import Redis, both_servers
 from tests.store.steps import (
     LAST_ID,
     MINUTE,
@@ -22,6 +22,8 @@ from tests.store.steps import (
     let_clock_be_known,
     split,
 )
+
+pytestmark = both_servers
 
 
 def arrays(store: Store) -> list[Any]:

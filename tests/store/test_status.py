@@ -11,8 +11,10 @@ from django_jsonbuffer.store import pending
 from django_jsonbuffer.store.keys import Keys
 from django_jsonbuffer.store.status import BucketStatus, read_status, statuses
 from django_jsonbuffer.store.store import Store
-from tests.server import Redis
+from tests.server import Redis, both_servers
 from tests.store.steps import MINUTE, NOW, append, claim, claimed, facts, fail, split
+
+pytestmark = both_servers
 
 
 class TestStatus:

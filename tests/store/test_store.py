@@ -19,7 +19,7 @@ from django_jsonbuffer.store.claims import Claim, Reason
 from django_jsonbuffer.store.status import BucketStatus, read_status, statuses
 from django_jsonbuffer.store.store import Store
 from example_project.embedded_redis import EmbeddedRedis
-from tests.server import Redis
+from tests.server import Redis, both_servers
 from tests.stamps import next_stamp
 from tests.store.steps import (
     LAST_ID,
@@ -39,6 +39,8 @@ from tests.store.steps import (
     split,
 )
 from tests.threads import at_once
+
+pytestmark = both_servers
 
 
 class TestAppend:
@@ -210,7 +212,7 @@ class TestSeal:
         append(store, 0, batch_size=1)
         append(store, 1)
         client_of_server.delete(getattr(store.keys, kind))
-        client_of_server.zadd(getattr(store.keys, kind), {"foreign": 1})
+        client_of_server.sadd(getattr(store.keys, kind), "foreign")
         before = dump(client_of_server, prefix)
         with pytest.raises(KeyOccupied):
             store.seal()
@@ -877,7 +879,8 @@ class TestDeletedBatch:
     ) -> None:
         append(store, *range(10), batch_size=5)
         fields = {"events": "[1]", "count": 1, "opened": 1}
-        client_of_server.xadd(store.keys.batches, fields, maxlen=2, approximate=False)
+        client_of_server.xadd(store.keys.batches, fields)
+        client_of_server.xtrim(store.keys.batches, maxlen=2, approximate=False)
         while found := claim(store):
             store.ack(found)
         assert facts(read_status(store)) == (0, 0, 0, 0)

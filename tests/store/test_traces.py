@@ -11,9 +11,11 @@ from django_jsonbuffer.store.links import BLOCKING
 from django_jsonbuffer.store.pending import take
 from django_jsonbuffer.store.store import Store
 from django_jsonbuffer.store.traces import MOST_TRACES, NO_TRACES, Traces
-from tests.server import Redis
+from tests.server import Redis, both_servers, real_server
 from tests.stamps import next_stamp
 from tests.store.steps import append, append_traced, claimed, commands_of, context, split, traces
+
+pytestmark = both_servers
 
 A, B, C = (context(number) for number in (0xA, 0xB, 0xC))
 
@@ -191,6 +193,7 @@ class TestAppend:
         names = ("config|resetstat", "evalsha", "hmget", "getrange", "hset", "setrange")
         return dict.fromkeys(names, 1) | more
 
+    @real_server
     def test_that_is_not_traced_runs_the_usual_commands_beside_traced_ones(
         self, store: Store, client_of_server: Redis
     ) -> None:
@@ -199,11 +202,13 @@ class TestAppend:
         append_traced(store, A, 3)
         assert commands_of(client_of_server, lambda: append(store, 4)) == self.usual()
 
+    @real_server
     def test_that_is_traced_runs_few_more(self, store: Store, client_of_server: Redis) -> None:
         append_traced(store, A, *range(100))
         found = commands_of(client_of_server, lambda: append_traced(store, B, 1))
         assert found == self.usual(hset=2, hget=1, hstrlen=1)
 
+    @real_server
     def test_that_finds_no_room_for_its_trace_does_not_read_the_others(
         self, store: Store, client_of_server: Redis
     ) -> None:

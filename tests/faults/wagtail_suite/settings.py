@@ -31,4 +31,5 @@ if url := os.environ.get("REDIS_URL"):
     JSONBUFFER = {
         "CACHE": "jsonbuffer",
         "ENCODER": "tests.faults.wagtail_suite.noted.NotingEncoder",
+        "TESTS": "site",
     }
