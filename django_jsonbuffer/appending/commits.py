@@ -4,18 +4,22 @@ import re
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, NamedTuple
+from weakref import WeakSet
 
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_jsonbuffer.conf import active_isolation
 from django_jsonbuffer.django_internals.transactions import (
     first_on_commit,
+    is_in_test_case_alone,
     is_test_case,
     on_commit_functions,
     run_first_on_commit,
     watch_savepoints,
     will_commit,
 )
+from django_jsonbuffer.isolation import Isolation
 
 from . import gathering
 from .groups import Append
@@ -29,18 +33,24 @@ def hold(connection: BaseDatabaseWrapper, append: Append) -> bool:
     """Keep an append until the transaction is committed. A rollback drops it.
 
     Returns False if Django will not commit the transaction: with autocommit off, the project does
-    that. In a test case, each append is an on-commit function of its own, because
-    ``captureOnCommitCallbacks`` runs only the functions that its block adds to Django's list.
+    that. Also returns False if only a test case has begun it, and buckets are isolated: outside of
+    tests, none would be open. Within ``atomic()`` of a test case, each append is an on-commit
+    function of its own, because ``captureOnCommitCallbacks`` runs only the functions that its block
+    adds to Django's list.
     """
     held = held_by(connection)
     if held is None and not will_commit(connection):
+        return False
+    if is_in_test_case_alone(connection) and (isolated := active_isolation()) is not None:
+        leave_test_cases(isolated)
         return False
     append.check_size()
     append.is_late = True
     if held is not None:
         held.appends.append(append)
     elif is_test_case(connection):
-        transaction.on_commit(partial(leave, [append]), using=connection.alias)
+        _of_test_cases.add(connection)
+        transaction.on_commit(partial(leave_once, [append]), using=connection.alias)
     else:
         held = Held([append])
         watch_savepoints(connection, find_watcher=held_by)
@@ -53,6 +63,38 @@ def leave(appends: list[Append]) -> None:
     gathered = gathering.current.get()
     if gathered is None or not gathered.add(appends):
         send_all(appends)
+
+
+def leave_once(appends: list[Append]) -> None:
+    """As :func:`leave`. A second call with the same list sends nothing."""
+    taken = [*appends]
+    appends.clear()
+    if taken:
+        leave(taken)
+
+
+_of_test_cases: Final[WeakSet[BaseDatabaseWrapper]] = WeakSet()
+"""The connections of test cases in which appends have waited. Async tests run in another thread."""
+
+
+def leave_test_cases(isolated: Isolation) -> None:
+    """Send what waits for the commit of a test case, which never comes.
+
+    What is appended within an ``atomic()`` block of the test itself goes on waiting.
+    """
+    functions = [
+        function
+        for connection in [*_of_test_cases]
+        if is_in_test_case_alone(connection)
+        for function in on_commit_functions(connection)
+    ]
+    waiting = [f.args[0] for f in functions if isinstance(f, partial) and f.func is leave_once]
+    taken = [append for appends in waiting for append in appends]
+    for appends in waiting:
+        appends.clear()
+    # setUpTestData may have appended to buckets that are gone.
+    if left := [append for append in taken if append.store.identity[:2] in isolated.places]:
+        leave(left)
 
 
 def held_by(connection: BaseDatabaseWrapper) -> "Held | None":

@@ -48,6 +48,15 @@ def is_test_case(connection: BaseDatabaseWrapper) -> bool:
     return any(block._from_testcase for block in connection.atomic_blocks)  # type: ignore[attr-defined]
 
 
+def is_in_test_case_alone(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the transaction of a ``TestCase`` is open, and no ``atomic()`` block within it.
+
+    Relies on ``atomic_blocks`` and ``_from_testcase``.
+    """
+    blocks: list[Any] = connection.atomic_blocks
+    return bool(blocks) and all(block._from_testcase for block in blocks)
+
+
 def on_commit_functions(connection: BaseDatabaseWrapper) -> list[Callable[[], object]]:
     """The on-commit functions of the open transaction, in the order in which they will run.
 

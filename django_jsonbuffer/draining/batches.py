@@ -1,8 +1,11 @@
 """Batches for a processor."""
 
+import secrets
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, Self, overload
 
+from django_jsonbuffer.conf import configuration
+from django_jsonbuffer.encoding import encoder
 from django_jsonbuffer.store.claims import Claim
 
 
@@ -26,6 +29,20 @@ class Batch(Sequence[Any]):
         """Name of the bucket."""
         self.others_processed = False
         """Whether this is a part of a larger batch, and other events of it have been processed."""
+
+    @classmethod
+    def of(
+        cls, events: Iterable[Any], *, bucket: str = "test", attempt: int = 1, id: str | None = None
+    ) -> Self:
+        """A batch for a unit test of a processor, with the events as they come back from a bucket.
+
+        A ``Decimal`` is a text, for example, and a tuple is a list. Without `id`, the batch has an
+        id that no other batch has. Raises :class:`InvalidEvent` for what is not JSON.
+        """
+        current = encoder(configuration().encoder)
+        array = b"[%b]" % b",".join(map(current.encode, events))
+        new_id = f"0-0-{secrets.token_hex(4)}"
+        return cls(current.decode(array), id=id or new_id, attempt=attempt, bucket=bucket)
 
     def __len__(self) -> int:
         return len(self._events)

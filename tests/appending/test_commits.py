@@ -11,12 +11,13 @@ from django.test import TestCase
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from django_jsonbuffer import Bucket
+from django_jsonbuffer import Bucket, gathered, isolation
 from django_jsonbuffer.appending import groups
 from django_jsonbuffer.django_internals.transactions import run_first_on_commit
-from django_jsonbuffer.exceptions import EventTooLarge, InvalidEvent
+from django_jsonbuffer.exceptions import BufferUnavailable, EventTooLarge, InvalidEvent
 from django_jsonbuffer.options import MAX_APPEND_BATCHES
 from django_jsonbuffer.store import appends as calls
+from django_jsonbuffer.testing import redis_away
 from tests.appending.programs import PROGRAMS, Block, compare, new_buckets
 from tests.appending.transactions import Undo, rolled_back
 from tests.server import Redis, appends
@@ -289,22 +290,23 @@ class TestProgram:
         compare(private_server, buckets, program)
 
 
+@pytest.fixture
+def test_case() -> Iterator[type[TestCase]]:
+    class Case(TestCase):
+        databases = {"default", "other"}
+
+        def runTest(self) -> None: ...  # noqa: N802
+
+    Case.setUpClass()
+    try:
+        yield Case
+    finally:
+        Case.doClassCleanups()
+        Case.tearDownClass()
+
+
 class TestTestCase:
     """A project's own tests, in a TestCase that rolls its transaction back."""
-
-    @pytest.fixture
-    def test_case(self) -> Iterator[type[TestCase]]:
-        class Case(TestCase):
-            databases = {"default", "other"}
-
-            def runTest(self) -> None: ...  # noqa: N802
-
-        Case.setUpClass()
-        try:
-            yield Case
-        finally:
-            Case.doClassCleanups()
-            Case.tearDownClass()
 
     def test_captured_callbacks_send_what_was_appended_within(
         self, bucket: Bucket, test_case: type[TestCase]
@@ -327,6 +329,41 @@ class TestTestCase:
     ) -> None:
         with test_case.captureOnCommitCallbacks(using="other", execute=True):
             bucket.append(1, using="other")
+        assert bucket.peek() == [1]
+
+
+class TestIsolatedTestCase:
+    """A TestCase in a test run, where its transaction counts as none."""
+
+    @pytest.fixture(autouse=True)
+    def isolated_test_case(self, test_case: type[TestCase]) -> Iterator[None]:
+        with isolation.isolated("memory"):
+            yield
+
+    def test_append_outside_of_atomic_leaves_at_once(self, bucket: Bucket) -> None:
+        bucket.append(1)
+        assert bucket.peek() == [1]
+
+    def test_error_reaches_the_caller(self, bucket: Bucket) -> None:
+        with redis_away(), pytest.raises(BufferUnavailable):
+            bucket.append(1)
+
+    def test_append_within_atomic_waits_for_the_next_one_outside(self, bucket: Bucket) -> None:
+        with transaction.atomic():
+            bucket.append(1)
+            assert bucket.peek() == []
+        bucket.append(2)
+        assert bucket.peek() == [1, 2]
+
+    def test_rollback_drops(self, bucket: Bucket) -> None:
+        rolled_back(appending=lambda: bucket.append(1))
+        bucket.append(2)
+        assert bucket.peek() == [2]
+
+    def test_gathered(self, bucket: Bucket) -> None:
+        with gathered():
+            bucket.append(1)
+            assert bucket.peek() == []
         assert bucket.peek() == [1]
 
 

@@ -84,6 +84,7 @@ _VARIES: Final[Mapping[str, str]] = {
     r"after \d+:\d\d:\d\d": "after <time>",
     r"in about \d+\.\d s": "in about <seconds>",
     r"\b\d+ seconds?\b": "<seconds>",
+    r"\bin \d+\.\d+s\b": "in <seconds>",
     r"(can be retried now|will be retried in [^:]+):": "is retried:",
     r"(?<=\S) {2,}": "  ",
 }
