@@ -13,8 +13,8 @@ from tests.server import Redis
 from tests.test_drain_buckets import environment, seen, wait_for
 
 ROOT = Path(__file__).parent.parent.parent.parent
-APP = "tests.contrib.engines.celery_app"
-SETTINGS = "tests.contrib.engines.settings"
+APP = "tests.projects.engines.celery_app"
+SETTINGS = "tests.projects.engines.settings"
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
