@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 from .django_internals.signals import UnloggedSignal
+from .django_internals.sync_callers import running_loop
 from .summaries import kind_of, places_of
 
 logger = logging.getLogger("django_jsonbuffer")
@@ -60,7 +61,7 @@ class BucketSignal(UnloggedSignal):
         if not self.receivers or is_receiving():
             return
         sender = _names.get(bucket, bucket)
-        if (loop := _running_loop()) is None:
+        if (loop := running_loop()) is None:
             self._send(sender, facts)
             return
         task = loop.create_task(self._asend(sender, facts))
@@ -77,13 +78,6 @@ class BucketSignal(UnloggedSignal):
     async def _asend(self, sender: str, facts: dict[str, Any]) -> None:
         _is_receiving.set(True)  # in the context of this task
         _log_failures(sender, await self.asend_robust(sender, **facts))
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 def _one_object(sender: object) -> object:

@@ -27,7 +27,8 @@ class Append:
     report a change that has happened."""
 
     context: str = ""
-    """What a tracer keeps beside the events. See :class:`~django_jsonbuffer.tracing.Tracer`."""
+    """The span of the append, as it is kept beside the events. Empty if the append is not traced.
+    See :class:`~django_jsonbuffer.tracing.Tracer`."""
 
     def check_size(self) -> None:
         """Raises :class:`EventTooLarge` if the events do not fit one call to Redis.

@@ -37,7 +37,7 @@ def in_sync_caller(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        if (thread := _waiting_thread()) is None or not _is_in_loop():
+        if (thread := _waiting_thread()) is None or running_loop() is None:
             return function(*args, **kwargs)
         called = partial(function, *args, **kwargs)
         return thread.submit(copy_context().run, _without_loop, called).result()
@@ -73,12 +73,12 @@ def _waiting_thread() -> "CurrentThreadExecutor | None":
     return executor
 
 
-def _is_in_loop() -> bool:
+def running_loop() -> AbstractEventLoop | None:
+    """The event loop that runs in this thread; None if there is none."""
     try:
-        asyncio.get_running_loop()
+        return asyncio.get_running_loop()
     except RuntimeError:
-        return False
-    return True
+        return None
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The event loop of async processors: one for all buckets of a process.
 
-A thread of its own runs it, from the first batch of an async processor to the end of the process.
+A separate thread runs it, from the first batch of an async processor to the end of the process.
 It also runs between two batches. So an async client keeps its connections and its tasks.
 """
 
@@ -42,7 +42,7 @@ def wait_for(awaitable: Awaitable[object]) -> None:
 
 
 _awaited: Final[dict[int, Any]] = {}
-"""What each thread waits for in :func:`wait_for`."""
+"""The coroutine that a thread waits for in :func:`wait_for`, by the id of the thread."""
 
 
 def stack_of_coroutine(thread: int) -> str:
@@ -124,7 +124,7 @@ def _loop_of_process() -> AbstractEventLoop:
 
 
 def _forget() -> None:
-    """Let a forked child begin a thread of its own."""
+    """In a forked child: the thread of the parent does not run here. A new one begins at need."""
     global _lock, _thread
     _lock = threading.Lock()
     if _thread is not None:

@@ -30,6 +30,7 @@ from django_jsonbuffer.management.processes import Processes
 from django_jsonbuffer.management.progress import Reporter, describe_drain, progress_bar
 from django_jsonbuffer.management.stop_signals import AT_ONCE, catch_stop_signals
 from django_jsonbuffer.management.wording import format_counted
+from django_jsonbuffer.runs import names_with_processor
 from django_jsonbuffer.store.status import BucketStatus
 
 PROGRESS_FROM_EVENTS: Final = 10_000
@@ -220,12 +221,8 @@ def _selected_buckets(patterns: Sequence[str]) -> list[Bucket]:
     with_processor = {
         name: bucket for name, bucket in declared.items() if catalog.has_processor(bucket)
     }
-    if not patterns and not with_processor:
-        raise CommandError(
-            "No bucket has a processor. Declare one with @bucket.processor in a buckets.py of an "
-            "installed app.",
-            returncode=MISCONFIGURED_OR_UNREACHABLE,
-        )
+    if not patterns:
+        names_with_processor()  # raises if there is none
     # The exact name also selects a bucket without a processor. The command then fails, and says
     # that the bucket has no processor.
     named = {name: declared[name] for name in patterns if name in declared}

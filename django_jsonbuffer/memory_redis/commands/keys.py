@@ -107,7 +107,7 @@ def time_(data: Keyspace) -> list[bytes]:
 
 
 def info(data: Keyspace, *sections: bytes) -> bytes:
-    """What this app asks a server for."""
+    """The facts about a server that this app reads."""
     return (
         b"redis_version:7.4.0\r\nredis_mode:standalone\r\nrole:master\r\n"
         b"master_replid:0000000000000000000000000000000000000000\r\n"
