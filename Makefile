@@ -8,15 +8,15 @@ PORT ?= 8000
 PACKAGES = together oscar tenants
 CHECKOUT ?= .
 
-.PHONY: help demo test test-projects test-databases test-browser test-packages $(PACKAGES:%=test-packages-%) \
+.PHONY: help demo test test-programs test-databases test-browser test-packages $(PACKAGES:%=test-packages-%) \
 	screenshots test-faults test-wagtail bench figures lint types tox clean
 
 help:
 	@echo "make demo [SECONDS=20] [PORT=8000]"
 	@echo "                        run the example shop with real traffic, on http://127.0.0.1:8000"
-	@echo "make test               run the tests: six minutes"
-	@echo "make test-projects      do what the guides say, and run the tests of a project that uses this"
-	@echo "                        app: two minutes"
+	@echo "make test               run the tests: five minutes"
+	@echo "make test-programs      start programs: the demo, the commands, what the guides say, and the tests"
+	@echo "                        of a project that uses this app: three minutes"
 	@echo "make test-databases     compare recorded events with the rows of PostgreSQL and MariaDB, and test"
 	@echo "                        the sinks on both: two minutes"
 	@echo "make test-browser       test the admin in a real Chromium: a minute"
@@ -46,8 +46,8 @@ demo: $(VENV)/.installed-demo
 test: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest
 
-test-projects: $(VENV)/.installed-test
-	@$(BIN)/python -m pytest tests/guides tests/projects
+test-programs: $(VENV)/.installed-test
+	@$(BIN)/python -m pytest tests/guides tests/programs tests/projects
 
 test-databases: $(VENV)/.installed-test $(VENV)/.installed-postgres $(VENV)/.installed-mysql
 	@DATABASES=all $(BIN)/python -m pytest tests/differential tests/sinks \
@@ -71,7 +71,7 @@ screenshots: $(VENV)/.installed-browser
 test-faults: $(VENV)/.installed-test $(VENV)/.installed-postgres $(VENV)/.installed-mysql
 	@rm -f .faults-report
 	@FAULTS=full FAULTS_REPORT=.faults-report $(BIN)/python -m pytest tests/faults tests/differential \
-		tests/memory_redis tests/projects
+		tests/memory_redis tests/programs tests/projects
 	@sort .faults-report
 	@SUITE_AS=acl $(BIN)/python -m pytest --ignore=tests/faults --ignore=tests/differential
 	@SUITE_AS=tls REDIS_SERVER=redis-server $(BIN)/python -m pytest --ignore=tests/faults --ignore=tests/differential

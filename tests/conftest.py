@@ -23,10 +23,14 @@ from django_jsonbuffer.recording import registry
 from tests import server
 from tests.clock import Clock, server_with_clock
 from tests.faults.restarts import RestartingServer
+from tests.faults.scale import scale
 from tests.server import Redis
 
-# No deadline for an example: it waits for a server, on a machine that may be busy.
-hypothesis.settings.register_profile("suite", deadline=None)
+# No deadline for an example: it waits for a server, on a machine that may be busy. Examples are the
+# same in each run, except in `make test-faults`.
+hypothesis.settings.register_profile(
+    "suite", deadline=None, derandomize=scale(full=False, short=True)
+)
 hypothesis.settings.load_profile("suite")
 
 
@@ -36,6 +40,11 @@ _REAL_SERVERS = {"clock", "private_server", "restarting", "unreachable", "use_ca
 def pytest_configure(config: pytest.Config) -> None:
     for mark in (server.both_servers, server.real_server):
         config.addinivalue_line("markers", f"{mark.name}: see tests/server.py")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """More than there are cores, since many tests wait for a server, a lease or a program."""
+    return max(2, (os.cpu_count() or 1) * 3 // 2)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -24,6 +24,8 @@ def normal(command: list[bytes], reply: Any, is_old: bool) -> Any:
     if name in _OWN:
         return None
     reply = _with_faults(reply)
+    if reply == b"-nan":  # the sign depends on the processor
+        return b"nan"
     if not isinstance(reply, list):
         return reply
     if name in _UNORDERED:

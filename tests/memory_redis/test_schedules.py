@@ -62,7 +62,7 @@ MISTAKES = [
     ("commands/groups.py", '("JUSTID" not in named)', "1"),
     ("commands/groups.py", "        group.last = id\n", ""),
     ("commands/groups.py", "max(now - delivery.at_ms, 0)", "now - delivery.at_ms"),
-    ("commands/groups.py", "    group.consumers.discard(consumer)\n", ""),
+    ("commands/groups.py", "if held.consumer == consumer]", "if held.consumer < consumer]"),
     ("commands/streams.py", "[::step][:limit]", "[:limit][::step]"),
     ("commands/strings.py", "max(at + len(value), 0)", "at + len(value)"),
     ("lua/expressions.py", 'level if operator == ".." else level + 1', "level"),

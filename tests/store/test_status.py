@@ -23,10 +23,11 @@ class TestStatus:
         time.sleep(0.12)
         append(store, 2, batch_size=2)
         time.sleep(0.06)
+        third_at = time.monotonic()
         append(store, 3)
-        assert 0.17 < seconds(store) < 1
+        assert 0.17 < seconds(store) < 60
         held = claimed(store)
-        assert seconds(store) < 0.1
+        assert seconds(store) < time.monotonic() - third_at + 0.01
         store.release(held, lease=MINUTE, backoff=MINUTE)
         assert seconds(store) > 0.17
 

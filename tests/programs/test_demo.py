@@ -16,7 +16,7 @@ from example_project.books import Delivery, Refusals, Totals, differences, uneve
 from example_project.children import Child, ChildFailed
 from example_project.traffic import Change
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 
 SHOP_WITHOUT_REDIS = """
 from django.core.management import call_command

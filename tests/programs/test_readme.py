@@ -11,7 +11,7 @@ import pytest
 
 from tests import server
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+README = (Path(__file__).parents[2] / "README.md").read_text()
 QUICKSTART = README.partition("## Five minutes")[2].partition("\n## ")[0]
 LOCATION = "redis://127.0.0.1:6379/1"
 
@@ -72,7 +72,7 @@ def run(command: str, folder: Path) -> str:
         cwd=folder,
         env={
             **{key: value for key, value in os.environ.items() if "DJANGO" not in key},
-            "PYTHONPATH": str(Path(__file__).parent.parent),
+            "PYTHONPATH": str(Path(__file__).parents[2]),
         },
         capture_output=True,
         text=True,
