@@ -74,7 +74,9 @@ test-faults: $(VENV)/.installed-test $(VENV)/.installed-postgres $(VENV)/.instal
 		tests/memory_redis tests/programs tests/projects
 	@sort .faults-report
 	@SUITE_AS=acl $(BIN)/python -m pytest --ignore=tests/faults --ignore=tests/differential
+	@SUITE_AS=acl $(BIN)/python -m pytest tests/programs
 	@SUITE_AS=tls REDIS_SERVER=redis-server $(BIN)/python -m pytest --ignore=tests/faults --ignore=tests/differential
+	@SUITE_AS=tls REDIS_SERVER=redis-server $(BIN)/python -m pytest tests/programs
 
 test-wagtail: $(VENV)/.installed-wagtail
 	@$(BIN)/python -m tests.faults.wagtail_suite --checkout '$(CHECKOUT)'

@@ -55,6 +55,17 @@ def stored(bucket: Bucket, plain: Redis) -> list[Event]:
     return [event for array in arrays for event in json.loads(array)]
 
 
+def assert_counters_are_back_at_zero(bucket: Bucket, plain: Redis) -> None:
+    """All events of the bucket are processed."""
+    status = bucket.status()
+    assert (status.pending, status.in_flight, status.dead) == (0, 0, 0)
+    assert (status.batches, status.bytes, status.oldest) == (0, 0, None)
+    stats = plain.hgetall(f"{bucket.key}:stats")
+    left = [stats[name] for name in (b"sealed", b"claimed", b"sealed_bytes")]
+    assert left == [b"0"] * 3
+    assert plain.hget(f"{bucket.key}:appends", "open") == bytes(8)
+
+
 def numbers_by_row(events: Iterable[Event]) -> dict[tuple[int, ...], list[int]]:
     """The last number of each event, in their order, grouped by the numbers before it."""
     rows: dict[tuple[int, ...], list[int]] = {}

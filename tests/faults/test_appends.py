@@ -23,7 +23,13 @@ from django_jsonbuffer import Batch, Bucket
 from django_jsonbuffer.exceptions import AppendUndecided, BufferUnavailable
 from django_jsonbuffer.store.scripts import ACK, CLAIM, Script
 from example_project.embedded_redis import EmbeddedRedis
-from tests.faults.appending import append_in_order, numbers_by_row, settle, stored
+from tests.faults.appending import (
+    append_in_order,
+    assert_counters_are_back_at_zero,
+    numbers_by_row,
+    settle,
+    stored,
+)
 from tests.faults.conftest import Proxied
 from tests.faults.proxy import SCRIPTS, Cut, Fault, Hold, Part, at_first, at_random
 from tests.faults.scale import report, scale
@@ -275,16 +281,6 @@ def drain_to_the_end(bucket: Bucket) -> None:
         except BufferUnavailable:
             pass
         assert time.monotonic() < deadline, "this was not drained within ten seconds"
-
-
-def assert_counters_are_back_at_zero(bucket: Bucket, plain: Redis) -> None:
-    status = bucket.status()
-    assert (status.pending, status.in_flight, status.dead) == (0, 0, 0)
-    assert (status.batches, status.bytes, status.oldest) == (0, 0, None)
-    stats = plain.hgetall(f"{bucket.key}:stats")
-    left = [stats[name] for name in (b"sealed", b"claimed", b"sealed_bytes")]
-    assert left == [b"0"] * 3
-    assert plain.hget(f"{bucket.key}:appends", "open") == bytes(8)
 
 
 class TestManyAtOnce:

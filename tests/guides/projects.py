@@ -130,6 +130,31 @@ class Project:
             self._background = None
 
 
+def site_with_shop(location: str) -> str:
+    """The beginning of a guide: a site with an app, and the URL of its Redis in the settings."""
+    return f"""
+```console
+$ django-admin startproject mysite
+$ cd mysite
+$ python manage.py startapp shop
+```
+
+At the end of `mysite/settings.py`:
+
+```python
+INSTALLED_APPS += ["django_jsonbuffer", "shop"]
+CACHES = {{
+    "default": {{"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}},
+    "jsonbuffer": {{
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": "{location}",
+    }},
+}}
+JSONBUFFER = {{"CACHE": "jsonbuffer"}}
+```
+"""
+
+
 @contextmanager
 def new_project(folder: Path, *, prefix: str) -> Iterator[Project]:
     with Manager(_environment()) as manager:

@@ -26,7 +26,7 @@ from django_jsonbuffer.metrics import METRICS
 from tests import server
 from tests.contrib.prometheus.exposed import Exposed, read
 from tests.guides.pages import DOCS, Block, blocks
-from tests.guides.projects import ROOT, new_project
+from tests.guides.projects import ROOT, new_project, site_with_shop
 from tests.signals import receivers_are_temporary
 from tests.sinks.servers import free_port
 from tests.test_show_buckets import bury, environment
@@ -36,27 +36,7 @@ TOKEN: Final = "a token"
 TIMEOUT_SECONDS: Final = 60
 COUNT: Final = "jsonbuffer_processor_seconds_count"
 
-PROJECT: Final = f"""
-```console
-$ django-admin startproject mysite
-$ cd mysite
-$ python manage.py startapp shop
-```
-
-At the end of `mysite/settings.py`:
-
-```python
-INSTALLED_APPS += ["django_jsonbuffer", "shop"]
-CACHES = {{
-    "default": {{"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}},
-    "jsonbuffer": {{
-        "BACKEND": "django_redis.cache.RedisCache",
-        "LOCATION": "{server.APP_URL}",
-    }},
-}}
-JSONBUFFER = {{"CACHE": "jsonbuffer"}}
-```
-
+PROJECT: Final = f"""{site_with_shop(server.APP_URL)}
 In `shop/buckets.py`:
 
 ```python

@@ -1,29 +1,9 @@
 from pathlib import Path
 
 from tests.guides.pages import DOCS
-from tests.guides.projects import new_project
+from tests.guides.projects import new_project, site_with_shop
 
-PROJECT = """
-```console
-$ django-admin startproject mysite
-$ cd mysite
-$ python manage.py startapp shop
-```
-
-At the end of `mysite/settings.py`:
-
-```python
-INSTALLED_APPS += ["django_jsonbuffer", "shop"]
-CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
-    "jsonbuffer": {
-        "BACKEND": "django_redis.cache.RedisCache",
-        "LOCATION": "unix:///nobody/is/here.sock",
-    },
-}
-JSONBUFFER = {"CACHE": "jsonbuffer"}
-```
-
+PROJECT = f"""{site_with_shop("unix:///nobody/is/here.sock")}
 In `shop/models.py`:
 
 ```python

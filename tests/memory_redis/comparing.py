@@ -106,11 +106,13 @@ class Pair:
         memory = import_module(f"{package}.server").MemoryRedis(clock=lambda: self._now)
         connection = import_module(f"{package}.connection").MemoryConnection
         version = plain.info("server")["redis_version"]
+        self.is_old: Final = tuple(map(int, version.split(".")[:2])) < (7, 2)
+        """Whether the server does not list consumers that never held an entry."""
         pool = ConnectionPool(
             connection_class=ComparingConnection,
             memory=partial(connection, server=memory),
             differences=self._differences,
-            is_old=tuple(map(int, version.split(".")[:2])) < (7, 2),
+            is_old=self.is_old,
             path=plain.connection_pool.connection_kwargs["path"],
             protocol=2,
         )

@@ -4,6 +4,7 @@ import secrets
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,10 @@ class TestMistakes:
     def test_are_found(self, copies: Copies, file: str, right: str, wrong: str) -> None:
         with pytest.raises(Difference):
             compare(copies(file, right, wrong), range(MOST), Counter())
+
+    def test_of_a_deleted_consumer_is_found_where_servers_list_all(
+        self, servers: Pair, copies: Copies
+    ) -> None:
+        pair = copies("commands/groups.py", "    group.consumers.discard(consumer)\n", "")
+        with nullcontext() if servers.is_old else pytest.raises(Difference):
+            compare(pair, range(MOST), Counter())

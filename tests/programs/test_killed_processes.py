@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from django_jsonbuffer.catalog import options_of
 from tests.declaring.buckets import done_key, page_views
+from tests.faults.appending import assert_counters_are_back_at_zero
 from tests.server import Redis
 from tests.test_drain_buckets import COMMAND, environment
 
@@ -42,15 +43,6 @@ def seen(plain: Redis) -> Counter[tuple[int, int]]:
     return Counter(tuple(json.loads(line)) for line in lines)
 
 
-def assert_counters_are_back_at_zero(plain: Redis) -> None:
-    status = page_views.status()
-    assert (status.pending, status.in_flight, status.dead) == (0, 0, 0)
-    assert (status.batches, status.bytes, status.oldest) == (0, 0, None)
-    stats = plain.hgetall(f"{page_views.key}:stats")
-    left = [stats[name] for name in (b"sealed", b"claimed", b"sealed_bytes")]
-    assert left == [b"0"] * 3
-
-
 def test_every_event_once_and_counters_back_at_zero(client_of_server: Redis) -> None:
     workers = [start_worker() for _ in range(3)]
     producers = [start_producer(number, 5_000) for number in range(8)]
@@ -61,7 +53,7 @@ def test_every_event_once_and_counters_back_at_zero(client_of_server: Redis) -> 
     page_views.drain()
 
     assert seen(client_of_server) == {(a, b): 1 for a in range(8) for b in range(5_000)}
-    assert_counters_are_back_at_zero(client_of_server)
+    assert_counters_are_back_at_zero(page_views, client_of_server)
     stats = client_of_server.hgetall(f"{page_views.key}:stats")
     assert stats[b"appended"] == stats[b"processed"] == b"40000"
 
@@ -92,4 +84,4 @@ def test_killed_workers_and_a_killed_producer_lose_nothing(
     assert counts.keys() - of_the_doomed == {(a, b) for a in range(3) for b in range(4000)}
     repeated = sum(count - 1 for count in counts.values())
     assert repeated <= killed * options_of(page_views).batch_size  # type: ignore[operator]
-    assert_counters_are_back_at_zero(client_of_server)
+    assert_counters_are_back_at_zero(page_views, client_of_server)

@@ -78,7 +78,7 @@ def _single(text: str, at: int) -> tuple[str, int]:
 
 
 def _escaped(text: str, at: int) -> str:
-    """What stands for the character behind a % in a set."""
+    """What a % and the character behind it become, between the brackets of a Python set."""
     char = text[at : at + 1]
     if not char or char in "bf123456789" or (char.isupper() and char.lower() in _CLASSES):
         raise LuaError(b"the pattern %%%b is not supported" % char.encode("latin-1"))
