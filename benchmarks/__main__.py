@@ -23,6 +23,7 @@ SUITES: Final = (
     "draining",
     "sinks",
     "end_to_end",
+    "many_buckets",
     "recording",
     "memory",
     "starting",

@@ -1,4 +1,5 @@
 from benchmarks.handlers import handle, store
+from benchmarks.log import note
 from django_jsonbuffer import Batch, Bucket
 
 handled = Bucket("handled")
@@ -15,3 +16,6 @@ stored = Bucket("stored")
 @stored.processor
 def store_batch(batch: Batch) -> None:
     store(batch)
+
+
+Bucket("tenant-*", processor=note)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .store import scripts
-from .store.keys import bucket_keys, catalog_key
+from .store.keys import bucket_keys, catalog_key, registry_key, wake_channel
 from .store.script_files import commands_of
 from .store.scripts import Script
 
@@ -44,20 +44,27 @@ _DRAINER: Final = Role(
         scripts.EXPIRE,
         scripts.BEAT,
         scripts.RETIRE,
+        scripts.REGISTER,
+        scripts.WAITING,
         scripts.STATUS,
         scripts.NOTE_COUNT,
     ),
-    ("SADD", "SCRIPT|LOAD", "GETRANGE"),
+    ("SADD", "SMEMBERS", "SCRIPT|LOAD", "GETRANGE", "SUBSCRIBE"),
 )
 _OPERATOR: Final = Role(
     tuple(value for value in vars(scripts).values() if isinstance(value, Script)),
-    ("SADD", "SCRIPT|LOAD", "GETRANGE", "SMEMBERS", "LRANGE", "INFO", "CONFIG|GET"),
+    (*_DRAINER.commands, "LRANGE", "INFO", "CONFIG|GET"),
 )
 ROLES: Final = {"producer": _PRODUCER, "drainer": _DRAINER, "operator": _OPERATOR}
 
-DISPENSABLE: Final = frozenset({"CONFIG|GET", "SELECT"})
+DISPENSABLE: Final = frozenset({"CONFIG|GET", "SELECT", "PUBLISH", "SUBSCRIBE"})
 """Commands without which each role works. Hosted servers have no CONFIG, and a client of database 0
-sends no SELECT."""
+sends no SELECT. Without the messages of scripts, workers look for batches themselves."""
+
+
+def channel_rules(prefix: str) -> list[str]:
+    """The rules that allow the channel of the wake-ups, and no other."""
+    return ["resetchannels", f"&{wake_channel(prefix)}"]
 
 
 def key_patterns(prefix: str, names: Iterable[str]) -> list[str]:
@@ -66,5 +73,5 @@ def key_patterns(prefix: str, names: Iterable[str]) -> list[str]:
         return [f"~{prefix}:*"]
     # Two patterns, because `key*` would allow too much: the other keys begin with `key:`.
     keys = [bucket_keys(prefix, name).open for name in names]
-    patterns = [catalog_key(prefix), *keys, *(f"{key}:*" for key in keys)]
+    patterns = [catalog_key(prefix), registry_key(prefix), *keys, *(f"{key}:*" for key in keys)]
     return [f"~{pattern}" for pattern in patterns]

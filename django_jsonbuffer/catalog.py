@@ -9,7 +9,7 @@ from .declarations import declared
 from .exceptions import JSONBufferError
 from .options import Options
 from .pending_events import peek_raw
-from .store import catalog_entries, history, status
+from .store import catalog_entries, history, registry, status
 from .store.deliveries import Deliveries, read_deliveries
 from .store.history import Sample
 from .store.keys import is_valid_name
@@ -28,6 +28,15 @@ def known_buckets() -> list[Bucket]:
     return [Bucket(name) for name in sorted({*declared.names, *found})]
 
 
+def buckets_with_processor() -> list[Bucket]:
+    """The buckets that have a processor, sorted by name.
+
+    Asks Redis only if a pattern has one: it may match buckets that were only appended to.
+    """
+    buckets = known_buckets() if declared.patterns else declared_buckets()
+    return [bucket for bucket in buckets if has_processor(bucket)]
+
+
 async def probe(bucket: Bucket) -> None:
     """Do the write that comes before a first append: the name of the bucket into the catalog.
 
@@ -37,8 +46,13 @@ async def probe(bucket: Bucket) -> None:
 
 
 def statuses(buckets: Sequence[Bucket]) -> list[BucketStatus | JSONBufferError]:
-    """The status of each bucket, or the error if it cannot be read, in one round trip for all."""
-    return status.statuses([bucket.name for bucket in buckets], configuration())
+    """The status of each bucket, or the error if it cannot be read, in two round trips for all."""
+    names, current = [bucket.name for bucket in buckets], configuration()
+    found, workers = status.statuses(names, current), registry.workers_of(current)
+    return [
+        each.with_workers(workers(name)) if isinstance(each, BucketStatus) else each
+        for name, each in zip(names, found, strict=True)
+    ]
 
 
 def histories(buckets: Sequence[Bucket]) -> list[list[Sample]]:
@@ -61,7 +75,7 @@ def spilled(bucket: Bucket) -> SpillSize | None:
 
 
 def has_processor(bucket: Bucket) -> bool:
-    return bucket.name in declared.processors
+    return declared.find_processor(bucket.name) is not None
 
 
 def deliveries(bucket: Bucket, limit: int = 100) -> Deliveries:

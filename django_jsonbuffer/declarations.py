@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from inspect import isasyncgenfunction, isgeneratorfunction
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from django.apps import apps
 from django.conf import settings
@@ -15,6 +15,7 @@ from .encoding import JSONEncoder, encoder
 from .exceptions import BufferMisconfigured, JSONBufferError, NoProcessor
 from .options import Options, checked_options
 from .store.keys import is_valid_name, validated_name
+from .store.patterns import example, is_pattern, matching
 from .store.store import Store
 
 new_store: Callable[[str, Configuration], Store] = Store
@@ -54,7 +55,7 @@ class Definition:
         self._made: tuple[object, Parts] | None = None
         """The parts, and the value of the setting from which they were made."""
         try:
-            self.name = validated_name(name)
+            self.name = name if is_pattern(name) else validated_name(name)
             checked_options(self.name, given_options)
         except JSONBufferError as fault:
             if apps.ready:
@@ -80,12 +81,15 @@ class Definition:
             # A new exception each time, because one that is raised again keeps all its old frames.
             raise type(self.fault)(str(self.fault))
         require_installed()
+        if is_pattern(self.name):
+            raise BufferMisconfigured(
+                f"{self.name!r} is a pattern, which declares the options and the processor of all "
+                f"buckets whose names match. Use such a bucket: Bucket({example(self.name)!r})."
+            )
         current = configuration()
-        options = {
-            **declared.options_of(self.name),
-            **self.given_options,
-            **current.buckets.get(self.name, {}),
-        }
+        options = {**declared.options_of(self.name), **self.given_options}
+        for name in matching(current.buckets, self.name):
+            options |= current.buckets[name]
         checked = checked_options(self.name, options)
         if checked.spill_dir and (isolated := active_isolation()) is not None:
             checked = replace(checked, spill_dir=isolated.spill_dir)
@@ -122,10 +126,30 @@ class Declaration(NamedTuple):
     """File and line."""
 
 
+class _Index(NamedTuple):
+    """The options of many declarations, by name."""
+
+    buckets: list[Declaration]
+    length: int
+    """How many declarations there were."""
+    options: dict[str, dict[str, Any]]
+    patterns: list[str]
+
+    @classmethod
+    def of(cls, buckets: list[Declaration]) -> Self:
+        options: dict[str, dict[str, Any]] = {}
+        for bucket, _ in buckets:
+            if isinstance(bucket.name, str):  # a system check reports the others
+                options.setdefault(bucket.name, {}).update(bucket.given_options)
+        return cls(buckets, len(buckets), options, [*filter(is_pattern, options)])
+
+
 class Declarations:
     """The buckets that were declared while the apps were loaded, and all processors.
 
-    Handles that are made later are not kept, so that a process may use any number of names.
+    Handles that are made later are not kept, so that a process may use any number of names. A name
+    may be a pattern. What is declared for a bucket itself wins over what is declared for a pattern,
+    and a longer pattern wins over a shorter one.
     """
 
     def __init__(self) -> None:
@@ -133,6 +157,7 @@ class Declarations:
         self.processors: dict[str, Processor] = {}
         self.rivals: dict[str, list[Processor]] = {}
         """All processors of each bucket for which several were declared, for a system check."""
+        self._index = _Index([], 0, {}, [])
 
     def declare(self, bucket: Definition) -> None:
         """Keep a definition, with the place of the call of ``Bucket(…)`` that made it."""
@@ -142,17 +167,24 @@ class Declarations:
 
     def processor_of(self, name: str) -> Processor:
         """The processor of a bucket. Raises :class:`NoProcessor` if the bucket has none."""
-        if (processor := self.processors.get(name)) is None:
+        if (processor := self.find_processor(name)) is None:
             raise NoProcessor(
                 f"Bucket {name!r} has no processor. Declare one with @bucket.processor in a "
                 "buckets.py of an installed app."
             )
         return processor
 
+    def find_processor(self, name: str) -> Processor | None:
+        """The processor of a bucket, or of the most specific pattern that has one, if any."""
+        if (own := self.processors.get(name)) is not None:
+            return own
+        found = matching(self.patterns, name)
+        return self.processors[found[-1]] if found else None
+
     def add_processor(self, name: str, processor: Processor) -> None:
         """Keep a processor. Raises :class:`BufferMisconfigured` if it could not work."""
         _check_processor(name, *processor)
-        if not is_valid_name(name):
+        if not is_valid_name(name) and not is_pattern(name):
             return  # a system check reports the declaration
         earlier = self.processors.get(name)
         if earlier not in (None, processor) and not apps.ready:
@@ -161,11 +193,17 @@ class Declarations:
 
     def options_of(self, name: str) -> Mapping[str, Any]:
         """The options of all declarations of the name. A system check ensures that they agree."""
+        if self._index.buckets is not self.buckets or self._index.length != len(self.buckets):
+            self._index = _Index.of(self.buckets)
         options: dict[str, Any] = {}
-        for bucket, _ in self.buckets:
-            if bucket.name == name:
-                options |= bucket.given_options
+        for each in [*matching(self._index.patterns, name), name]:
+            options |= self._index.options.get(each, {})
         return options
+
+    @property
+    def patterns(self) -> list[str]:
+        """The patterns that have a processor, sorted."""
+        return sorted(filter(is_pattern, self.processors))
 
     @property
     def names(self) -> list[str]:

@@ -30,6 +30,7 @@ _MOST: Final[Mapping[str, int]] = {
     "max_pending": _MOST_COUNTED,
     "max_pending_bytes": _MOST_COUNTED,
     "max_dead": _MOST_COUNTED,
+    "priority": 1000,
 }
 """The options that count something, and the largest value of each."""
 
@@ -129,6 +130,10 @@ class Options:
     schema: Callable[[Any], object] | None = None
     """Called with each event before it is appended. The result is appended in place of the event.
     An exception refuses the event. You can use the ``model_validate`` of a pydantic model."""
+
+    priority: int = 1
+    """Share of a worker's time, relative to the other buckets that have a backlog. A bucket with
+    priority 3 gets three times the time of one with priority 1, and its batches wait less."""
 
     receipts: str | None = None
     """Alias of a database. The worker writes a receipt of each batch there, in the transaction of

@@ -1,27 +1,33 @@
 """Runs: an engine such as Celery drains all buckets, for a limited time."""
 
-from contextlib import ExitStack
 from typing import Final
 
+from . import catalog
 from .buckets import Bucket
+from .conf import configuration
 from .declarations import declared
 from .draining.report import DrainReport
 from .draining.rounds import Rounds
 from .draining.stop import Stop
 from .exceptions import NoProcessor
+from .store.registry import workers_of
 
 MAX_SECONDS: Final = 50
 """How long a run of an engine claims batches, by default."""
 
 
 def names_with_processor() -> list[str]:
-    """The names of all buckets that have a processor, sorted. Raises :class:`NoProcessor`."""
+    """The names of all buckets that have a processor, sorted. Raises :class:`NoProcessor`.
+
+    If a pattern has one, this reads the catalog, and raises :class:`BufferUnavailable` if Redis is
+    unavailable.
+    """
     if not declared.processors:
         raise NoProcessor(
             "No bucket has a processor. Declare one with @bucket.processor in a buckets.py of an "
             "installed app."
         )
-    return sorted(declared.processors)
+    return [bucket.name for bucket in catalog.buckets_with_processor()]
 
 
 def drain_all(
@@ -39,13 +45,18 @@ def drain_all(
     it within ``atomic()``: see :meth:`Bucket.drain`.
     """
     stop = Stop()
-    with ExitStack() as stack:
-        drains = [
-            # After a timeout, the run ends as soon as the processor that hangs returns.
-            stack.enter_context(Bucket(name).drain_steps(on_timeout=stop.set, skip_busy=skip_busy))
-            for name in dict.fromkeys(names or names_with_processor())
-        ]
-        rounds = Rounds(drains, watch=False, max_seconds=max_seconds, stop=stop)
+    drains = [
+        # After a timeout, the run ends as soon as the processor that hangs returns.
+        Bucket(name).drain_steps(on_timeout=stop.set, skip_busy=skip_busy)
+        for name in dict.fromkeys(names or names_with_processor())
+    ]
+    workers = workers_of(configuration()) if skip_busy else lambda name: 0
+    busy = [drain for drain in drains if workers(drain.bucket)]
+    for drain in busy:
+        drain.forwarding.forward()  # the living worker may be on another machine
+    with Rounds(
+        (each for each in drains if each not in busy), stop=stop, max_seconds=max_seconds
+    ) as rounds:
         for _ in rounds:
             pass
     for error in rounds.broken.values():

@@ -16,7 +16,7 @@ from django_jsonbuffer import isolation
 from django_jsonbuffer.appending import losses
 from django_jsonbuffer.appending.spill import Spill, _spills, spill
 from django_jsonbuffer.conf import configuration
-from django_jsonbuffer.declarations import declared
+from django_jsonbuffer.declarations import Declarations, declared
 from django_jsonbuffer.isolation import Isolation
 from django_jsonbuffer.memory_redis.connection import client_of
 from django_jsonbuffer.recording import registry
@@ -116,8 +116,8 @@ def no_recording_is_left() -> Iterator[None]:
 @pytest.fixture
 def nothing_declared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Remove all declarations and processors, so that only the test's own buckets are left."""
-    monkeypatch.setattr(declared, "buckets", [])
-    monkeypatch.setattr(declared, "processors", {})
+    for name, value in vars(Declarations()).items():
+        monkeypatch.setattr(declared, name, value)
 
 
 @pytest.fixture

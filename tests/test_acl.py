@@ -16,14 +16,18 @@ from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.exceptions import BucketFull, BufferUnavailable
 from django_jsonbuffer.options import Limits
 from django_jsonbuffer.states import State, read_states
-from django_jsonbuffer.store import pending
+from django_jsonbuffer.store import catalog_entries, pending
 from django_jsonbuffer.store.claims import Reason
 from django_jsonbuffer.store.coroutines import finish
 from django_jsonbuffer.store.dead_letters import expire
 from django_jsonbuffer.store.links import BLOCKING
+from django_jsonbuffer.store.messages import Messages
+from django_jsonbuffer.store.patterns import Names
+from django_jsonbuffer.store.registry import register
 from django_jsonbuffer.store.server import server_facts
 from django_jsonbuffer.store.status import BucketStatus
 from django_jsonbuffer.store.store import Store
+from django_jsonbuffer.store.waiting import waiting
 from tests.prepared import keys_of, store_of
 from tests.server import Redis
 from tests.stamps import a_stamp
@@ -116,6 +120,16 @@ def drain(plain: Redis) -> None:
     assert len(set(plain.lrange(held.keys.history, 0, -1))) == 2
     assert plain.llen(held.keys.history) == 240
     held.retire("another", lease=NOW)
+    assert [*register("worker", Names(["orders"]), configuration())] == ["worker"]
+    register("worker", None, configuration())
+    assert waiting(["orders"], configuration()) == ["orders"]
+    plain.delete(key)
+    assert catalog_entries.names(configuration()) <= {"orders"}
+    with Messages(configuration()) as messages:
+        messages.read()
+        Bucket("orders").append(1)
+        heard = [messages.read() for _ in range(2)]
+    assert "oorders" in heard
     bucket.status()
     bucket.drain()
     assert expire(held, max_dead=1, dead_after=NOW) > 0
@@ -151,6 +165,7 @@ TOLERATED = {
     "+script|load",
     "+select",  # of a database other than 0
     "+config|get",  # which hosted servers do not have
+    "+publish",  # without it, workers look for themselves
 }
 
 WORK: dict[str, Callable[[Redis], None]] = {
@@ -235,7 +250,7 @@ def test_each_permission_is_needed(
     become: Callable[..., None], private_server: Redis, role: str, permission: str
 ) -> None:
     become(role, without=permission[1:])
-    with pytest.raises((BufferUnavailable, AssertionError)):
+    with pytest.raises((BufferUnavailable, AssertionError, redis.ResponseError)):
         WORK[role](private_server)
 
 

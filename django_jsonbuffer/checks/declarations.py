@@ -18,6 +18,7 @@ from django_jsonbuffer.exceptions import JSONBufferError
 from django_jsonbuffer.options import checked_options
 from django_jsonbuffer.recording import registry
 from django_jsonbuffer.store.keys import is_valid_name, validated_name
+from django_jsonbuffer.store.patterns import is_pattern, matching
 from django_jsonbuffer.suggestions import suggest
 
 
@@ -50,7 +51,7 @@ def _check_names_and_options() -> Iterator[CheckMessage]:
 def _check_options_in_settings() -> Iterator[CheckMessage]:
     for name, options in _configuration_or_default().buckets.items():
         try:
-            checked_options(validated_name(name), options)
+            checked_options(name if is_pattern(name) else validated_name(name), options)
         except JSONBufferError as error:
             yield Error(
                 str(error),
@@ -60,9 +61,9 @@ def _check_options_in_settings() -> Iterator[CheckMessage]:
 
 
 def _check_names_in_settings() -> Iterator[CheckMessage]:
-    names = {bucket.name for bucket in catalog.declared_buckets()}
+    names = {str(bucket.name) for bucket, _ in declared.buckets} | {*declared.processors}
     for name in _configuration_or_default().buckets:
-        if is_valid_name(name) and name not in names:
+        if is_valid_name(name) and not matching(names, name):
             yield CheckWarning(
                 f"JSONBUFFER['BUCKETS'] has options for {name!r}, which no app declares.",
                 hint=f"Declared buckets: {', '.join(sorted(names)) or 'none'}."
@@ -137,7 +138,7 @@ def _check_spill_folders() -> Iterator[CheckMessage]:
 
 def _check_receipts() -> Iterator[CheckMessage]:
     for bucket in catalog.declared_buckets():
-        processor = declared.processors.get(bucket.name)
+        processor = declared.find_processor(bucket.name)
         try:
             alias = catalog.options_of(bucket).receipts
         except JSONBufferError:

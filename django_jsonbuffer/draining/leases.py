@@ -1,8 +1,7 @@
 """Leases: a worker keeps the batch that it processes, for as long as it lives."""
 
 import logging
-import threading
-import weakref
+import time
 from datetime import timedelta
 from typing import Final
 
@@ -10,6 +9,8 @@ from django_jsonbuffer.exceptions import LeaseLost
 from django_jsonbuffer.store.claims import Claim
 from django_jsonbuffer.store.store import Store
 from django_jsonbuffer.summaries import is_ours, summary_of
+
+from .heart import HEART
 
 logger = logging.getLogger("django_jsonbuffer")
 
@@ -22,11 +23,11 @@ _SHORTEST_PERIOD: Final = timedelta(milliseconds=10)
 
 
 class Lease:
-    """One worker's lease of the batch that it processes, and its heartbeat. A thread renews both.
+    """One worker's lease of the batch that it processes. The heart of the process renews it.
 
-    Set `claim` while a batch is processed. The thread runs from `begin` to `end`. It cannot run
-    while a processor holds the GIL, or while the whole process is stopped. If that lasts longer
-    than the lease, the lease is lost, and the next renewal reports the loss.
+    Set `claim` while a batch is processed. The heart is a thread, which cannot run while a
+    processor holds the GIL, or while the whole process is stopped. If that lasts longer than the
+    lease, the lease is lost, and the next renewal reports the loss.
     """
 
     def __init__(self, store: Store, worker: str, *, duration: timedelta) -> None:
@@ -36,43 +37,54 @@ class Lease:
         self._is_renewed = duration > timedelta(0)
         period = min(HEARTBEAT, duration / 3) if self._is_renewed else HEARTBEAT
         self._period = max(period, _SHORTEST_PERIOD)
-        self.claim: Claim | None = None
-        """The batch that the worker processes at this moment."""
+        self.period_seconds: Final = self._period.total_seconds()
         self.loss: LeaseLost | None = None
         """The error that the last call of `confirm` raised."""
-        self._ended = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._claim: Claim | None = None
+        self._has_begun = False
+        self._beats_at = 0.0
+        """When the next heartbeat is due, on the monotonic clock."""
+
+    @property
+    def claim(self) -> Claim | None:
+        """The batch that the worker processes at this moment."""
+        return self._claim
+
+    @claim.setter
+    def claim(self, claim: Claim | None) -> None:
+        self._claim = claim
+        if claim is None:
+            HEART.discard(self)
+        else:
+            HEART.add(self)
 
     def begin(self, *, alone: bool = False) -> bool:
-        """Start the heartbeat, which goes on until `end`.
+        """Begin to live, until `end`. The next claim is then a heartbeat, if one is due.
 
-        With `alone`, it does not start if the bucket has a living worker. Returns False then.
+        With `alone`, write a heartbeat at once, unless the bucket has a living worker. Returns
+        False then.
         """
-        if self._thread is None:
-            busy = self._period * SILENT_PERIODS if alone else timedelta(0)
-            if not self._store.beat(self._worker, lease=self._duration, busy=busy):
-                return False
-            self._ended = threading.Event()
-            thread = threading.Thread(
-                target=_keep,
-                args=[weakref.ref(self), self._ended, self._period.total_seconds()],
-                name=f"lease of {self._worker}",
-                daemon=True,
-            )
-            thread.start()
-            self._thread = thread
+        if self._has_begun:
+            return True
+        busy = self._period * SILENT_PERIODS
+        if alone and not self._store.beat(self._worker, lease=self._duration, busy=busy):
+            return False
+        HEART.start(self)
+        self._has_begun = True
         return True
+
+    def is_heartbeat_due(self) -> bool:
+        return time.monotonic() >= self._beats_at
+
+    def note_heartbeat(self) -> None:
+        self._beats_at = time.monotonic() + self.period_seconds
 
     def end(self) -> bool:
-        """End the heartbeat. It may begin again. Returns False if it had not begun."""
-        self._ended.set()
-        thread, self._thread = self._thread, None
-        if thread is None:
-            return False
-        # With a timeout, because the thread may wait for ever for a Redis that does not answer, if
-        # the client has no timeout.
-        thread.join(timeout=HEARTBEAT.total_seconds())
-        return True
+        """End. It may begin again. Returns False if it had not begun."""
+        self.claim = None
+        HEART.end(self)
+        had_begun, self._has_begun, self._beats_at = self._has_begun, False, 0.0
+        return had_begun
 
     def confirm(self, claim: Claim) -> None:
         """Renew the lease at once. Raises :class:`LeaseLost` if another worker has the batch."""
@@ -91,6 +103,7 @@ class Lease:
         claim = self.claim
         try:
             self._store.beat(self._worker, lease=self._duration)
+            self.note_heartbeat()
             if claim is not None and self._is_renewed:
                 self._store.renew(claim)
         except LeaseLost as lost:
@@ -108,10 +121,3 @@ class Lease:
                 summary_of(error, with_message=is_ours(error)),
                 extra={"bucket": self._store.name},
             )
-
-
-def _keep(of: "weakref.ref[Lease]", ended: threading.Event, period_seconds: float) -> None:
-    """Renew the lease until it is ended or garbage-collected: the target of the thread."""
-    while not ended.wait(period_seconds) and (lease := of()) is not None:
-        lease.renew()
-        del lease

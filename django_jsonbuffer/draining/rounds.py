@@ -1,59 +1,93 @@
-"""The order in which one process drains several buckets."""
+"""One process drains many buckets, each when it has something."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Self
 
 from django.db import close_old_connections
 
 from django_jsonbuffer.exceptions import BufferUnavailable, JSONBufferError
 
 from .drain import Drain
+from .lookout import Lookout
+from .schedule import Schedule
 from .stop import Stop
+
+_LONGEST_IDLE_SECONDS: Final = 10.0
+"""How long a watching worker leaves a bucket alone of which it hears nothing."""
+
+_MOST_IDLE_PER_SECOND: Final = 20
+"""So many such buckets it looks at in a second. With more buckets, each has to wait longer."""
+
+_MOST_AT_START: Final = 100
+"""So many buckets it looks at without a pause when it starts."""
+
+_SHORTEST_WAIT_SECONDS: Final = 0.005
 
 
 class Rounds:
-    """One batch of each bucket in turn, so that no bucket waits for the backlog of another.
+    """Drains of several buckets. A context manager, which ends them.
 
     To iterate over it processes batches, and yields the drain of each batch that was claimed. This
-    ends when a limit is reached or when a stop is asked for. Without `watch`, it also ends
-    when all buckets are drained.
+    ends when a limit is reached or when a stop is asked for. Without a lookout, it also ends when
+    all buckets are drained. With a lookout, all drains must watch. If the lookout finds more
+    buckets, `new_drain` makes their drains.
     """
 
     def __init__(
         self,
-        drains: Sequence[Drain],
+        drains: Iterable[Drain],
         *,
-        watch: bool,
-        max_seconds: float | None,
         stop: Stop,
+        lookout: Lookout | None = None,
+        new_drain: Callable[[str], Drain] | None = None,
+        retry_seconds: float = 1,
+        max_seconds: float | None = None,
         max_batches: int | None = None,
-        interval_seconds: float = 1,
         complain: Callable[[str], object] = lambda line: None,
     ) -> None:
+        self.drains = {drain.bucket: drain for drain in drains}
+        """By the name of the bucket."""
         self.broken: dict[Drain, JSONBufferError] = {}
         """Drains of buckets that could not be read although Redis answers, and why."""
-        self._active = list(drains)
-        self._watch = watch
-        self._interval_seconds = interval_seconds
+        self._schedule = Schedule(lambda name: self.drains[name].options.priority)
+        self._lookout = lookout
+        self._new_drain = new_drain
+        self._retry_seconds = retry_seconds
         self._batches_left = max_batches
         self._deadline = None if max_seconds is None else time.monotonic() + max_seconds
         self._stop = stop
         self._complain = complain
         self._is_redis_away = False
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if self._lookout is not None:
+            self._lookout.end()
+        is_away = isinstance(error, BufferUnavailable)
+        for drain in self.drains.values():
+            is_away = not drain.end(tells_redis=not is_away) or is_away
+
     def __iter__(self) -> Iterator[Drain]:
-        while self._active:
-            found_any = False
-            for drain in tuple(self._active):
-                if self._is_over():
-                    return
-                if self._step(drain):
-                    found_any = True
+        now = time.monotonic()
+        for place, drain in enumerate(self.drains.values()):
+            late = max(0, place - _MOST_AT_START) if self._lookout else 0
+            due = now + late / _MOST_IDLE_PER_SECOND
+            self._schedule.put(drain.bucket, due, is_idle=bool(late))
+        if self._lookout is not None:
+            self._lookout.begin()
+        while not self._is_over():
+            if self._lookout is not None:
+                self._look(self._lookout)
+            name = self._schedule.pop(time.monotonic())
+            if name is not None:
+                if self._take_turn(drain := self.drains[name]):
                     yield drain
-                elif not self._watch and not drain.wait_seconds:
-                    self._active.remove(drain)
-                    drain.end()
-            if self._active and not found_any:
+            elif self._lookout is None and not self._schedule:
+                return
+            else:
                 self._stop.wait(self._seconds_to_wait())
 
     def _is_over(self) -> bool:
@@ -64,29 +98,68 @@ class Rounds:
         )
 
     def _seconds_to_wait(self) -> float:
-        seconds = self._interval_seconds
-        if not self._watch:
-            seconds = min(seconds, *(drain.wait_seconds for drain in self._active))
-        if self._deadline is None:
-            return seconds
-        return min(seconds, max(0, self._deadline - time.monotonic()))
+        now = time.monotonic()
+        times = [self._schedule.seconds_to_wait(now)]
+        if self._lookout is not None:
+            times.append(self._lookout.seconds_to_wait())
+        if self._deadline is not None:
+            times.append(max(0.0, self._deadline - now))
+        return min(seconds for seconds in times if seconds is not None)
+
+    def _look(self, lookout: Lookout) -> None:
+        """Let the schedule know which buckets have something."""
+        try:
+            for sight in lookout.look():
+                if (drain := self._drain_of(sight.name)) is not None:
+                    linger = drain.options.linger.total_seconds() if sight.lingers else 0.0
+                    due = sight.since + linger
+                    self._schedule.hasten(sight.name, due, only_idle=not sight.is_certain)
+        except BufferUnavailable as error:
+            self._note_away(error)
+        else:
+            if len(lookout.names) > len(self.drains):
+                for name in lookout.names:
+                    self._drain_of(name)
+
+    def _drain_of(self, name: str) -> Drain | None:
+        if (drain := self.drains.get(name)) is None and self._new_drain is not None:
+            drain = self.drains[name] = self._new_drain(name)
+            self._schedule.put(name, time.monotonic(), is_idle=True)
+        return drain
+
+    def _take_turn(self, drain: Drain) -> bool:
+        """Process one batch of the bucket. Returns whether there was a batch."""
+        began = time.monotonic()
+        found = self._step(drain)
+        now = time.monotonic()
+        name, seconds, next_seconds = drain.bucket, now - began, drain.next_seconds
+        if found and next_seconds == 0:
+            self._schedule.put_backlog(name, seconds=seconds)
+        elif next_seconds is not None:
+            due = now + max(next_seconds, _SHORTEST_WAIT_SECONDS)
+            self._schedule.put(name, due, seconds=seconds)
+        elif self._lookout is not None:
+            idle_seconds = max(_LONGEST_IDLE_SECONDS, len(self.drains) / _MOST_IDLE_PER_SECOND)
+            self._schedule.put(name, now + idle_seconds, seconds=seconds, is_idle=True)
+        else:
+            drain.end()
+        return found
 
     def _step(self, drain: Drain) -> bool:
-        """Process one batch of the bucket. Returns whether there was a batch."""
         close_old_connections()
         try:
             found = drain.step()
         except BufferUnavailable as error:
-            if not self._watch:
+            if self._lookout is None:
                 raise
-            if not self._is_redis_away:
-                self._complain(f"{error} Trying again every {self._interval_seconds:g} s.")
-            self._is_redis_away = True
+            self._note_away(error)
+            drain.next_seconds = self._retry_seconds
             return False
         except JSONBufferError as error:
             if drain not in self.broken:
                 self._complain(str(error))
             self.broken[drain] = error
+            drain.next_seconds = None if self._lookout is None else self._retry_seconds
             return False
         if self._is_redis_away:
             self._complain("Redis is back.")
@@ -95,3 +168,8 @@ class Rounds:
         if found and self._batches_left is not None:
             self._batches_left -= 1
         return found
+
+    def _note_away(self, error: BufferUnavailable) -> None:
+        if not self._is_redis_away:
+            self._complain(f"{error} Trying again every {self._retry_seconds:g} s.")
+        self._is_redis_away = True

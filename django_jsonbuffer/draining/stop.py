@@ -1,4 +1,4 @@
-"""A stop that somebody asks for while buckets are drained."""
+"""A stop that somebody asks for while buckets are drained, and the wait for it."""
 
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -19,7 +19,11 @@ class Stop:
         self.is_set = True
         self._wake.put(None)
 
+    def wake(self) -> None:
+        """Let `wait` return, without a stop."""
+        self._wake.put(None)
+
     def wait(self, seconds: float) -> None:
-        """Return after that time, or as soon as a stop is asked for."""
+        """Return after that time, or as soon as a stop is asked for, or `wake` is called."""
         with suppress(Empty):
             self._wake.get(timeout=seconds)

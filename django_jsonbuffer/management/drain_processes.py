@@ -1,7 +1,7 @@
 """What ``drain_buckets --processes`` tells its processes, and what it says of their end."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -11,13 +11,13 @@ from .processes import Processes
 
 
 class ChildArguments:
-    """Makes the command line of a child: that of the parent, with names in place of patterns."""
+    """Makes the command line of a child: that of the parent, for the time that is left."""
 
-    def __init__(self, names: Sequence[str], options: Mapping[str, Any]) -> None:
+    def __init__(self, options: Mapping[str, Any]) -> None:
         limit = options["max_seconds"]
         self._deadline = None if limit is None else time.monotonic() + limit
         # The parent has run the checks.
-        self._always = [*names, "--skip-checks", f"--verbosity={options['verbosity']}"]
+        self._always = [*options["bucket"], "--skip-checks", f"--verbosity={options['verbosity']}"]
         self._always += [f"--interval={options['interval']}"]
         flags = ("watch", "traceback", "no_color", "force_color")
         self._always += [f"--{name.replace('_', '-')}" for name in flags if options.get(name)]

@@ -1,7 +1,7 @@
 """The progress of drains: lines for a log, and a bar for a terminal."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ class Reporter:
 
     INTERVAL_SECONDS: Final = 10.0
 
-    def __init__(self, drains: Sequence[Drain], *, report_line: Callable[[str], object]) -> None:
+    def __init__(self, drains: Collection[Drain], *, report_line: Callable[[str], object]) -> None:
         self._drains = drains
         self._report_line = report_line
         self._reported: dict[Drain, tuple[int, ...]] = {}

@@ -109,7 +109,7 @@ end
 
 -- The usual append has returned above. Creating these functions would double the time that it takes.
 -- @needs adopt appended clock drops entries look_open look_sealed numbers origins permissions
--- @needs remember_open remember_sealed remove sealing
+-- @needs remember_open remember_sealed remove sealing wake
 
 refusal = missing_permission(open) or refusal
 if refusal then return refusal end
@@ -208,6 +208,7 @@ if drops_open then
   batch.count, batch.bytes, batch.opened, batch.origin = 0, 0, nil, nil
 end
 drop(stats, 'oldest', dropped)
+local was_empty, sealed_before = batch.count == 0, held and held.sealed
 if has_restarted then
   if batch.count > 0 and (batch_size == math.huge or seal(open, batches, batch, held, token)) then
     -- where the open batch cannot be sealed
@@ -247,4 +248,5 @@ redis.call('PERSIST', open)
 batch.noted = batch.noted + total
 remember_open(open, appends, stats, batch)
 if held then remember_sealed(batches, stats, held) end
+if held and held.sealed > sealed_before then wake(open, 's') elseif was_empty then wake(open, 'o') end
 return { 'stored', is_new, foreign, dropped }

@@ -14,6 +14,8 @@
 -- KEYS[5]  appends   HASH of the open batch as it was left, and of the producers
 -- KEYS[6]  attempts  HASH of what is remembered of each batch
 -- KEYS[7]  paused    STRING, since when (ms) the bucket is paused
+-- KEYS[8]  workers   HASH of the workers, and when (ms) each wrote its last heartbeat
+-- KEYS[9]  history   LIST of samples of the bucket's counters
 -- ARGV[1]  worker     name of the worker
 -- ARGV[2]  lease_ms   how long a claim holds
 -- ARGV[3]  linger_ms  how old an open batch must be to be sealed; -1 leaves it open
@@ -24,29 +26,36 @@
 --                     `after`. Or '+' for a worker that watches, and comes to those before `after` too
 -- ARGV[6]  prefers_new 1 to begin with batches that were never delivered, else 0
 -- ARGV[7]  token      field of the batch that this call seals
+-- ARGV[8]  beats      1 when this is a heartbeat as well, else 0
 --
 -- Returns {foreign, id, token, attempt, count, events, failures, deaths, suspicion, error, failed,
--- alone, by, tries, origins, traces}. `foreign` is the number of foreign values that became dead
+-- alone, by, tries, origins, traces, next_ms}. `foreign` is the number of foreign values that became dead
 -- letters. `attempt` is the number of this delivery, from 1. `suspicion` is 1 when the batch has
 -- failed, 2 when the processor has succeeded with other batches since, 3 when also its error has
 -- changed since the last failure that was counted, else 0. The success that ends an outage does not
 -- count here for what first failed in it. `failed`, `alone`, `by` and `tries` are those of
 -- outage_at(), with 0 for `tries` while workers do not wait. `origins` and `traces` are those of the
--- entry.
+-- entry. `next_ms` is 0 when there are more sealed batches, or how long an open batch still lingers, or -1.
 -- If nothing was claimed, returns {foreign, wait_ms, reason}. When `foreign` is not 0, call again: one
--- call sets aside a limited number of foreign values. Otherwise wait so long, if the reason is
--- `outage`, or `doubt`: a lease has run out, but its worker may live. Else the reason is empty.
+-- call sets aside a limited number of foreign values. Otherwise wait so long, if there is a reason:
+--   outage  the pause of an outage is not over
+--   doubt   a lease has run out, but its worker may live
+--   held    workers hold batches, or a backoff is not over
+--   open    an open batch lingers
+--   paused  the bucket is paused; nobody knows for how long
+-- The reason is empty when the bucket has no batch.
 
--- @needs adopt attempts clock deaths delivered doubt ensure_group entries foreign_entries group
+-- @needs adopt attempts clock deaths delivered doubt ensure_group entries foreign_entries group heartbeat
 -- @needs look_open look_sealed numbers outage permissions remember_attempts remember_open
 -- @needs remember_outage remember_sealed remove sealing totals
 
 local MOST_IN_TURN = 100 -- batches that take turns in an outage
 
 local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local appends, attempts, paused = KEYS[5], KEYS[6], KEYS[7]
+local appends, attempts, paused, workers, history = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local worker, lease_ms, linger_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local after, newest, prefers_new, token = ARGV[4], ARGV[5], ARGV[6] == '1', ARGV[7]
+local beats = ARGV[8] == '1'
 local is_once = newest ~= '+'
 
 local refusal = missing_permission(open)
@@ -58,6 +67,9 @@ local foreign = batch.is_foreign and 1 or 0
 -- Keys of another type must fail here, before the first write.
 redis.call('XLEN', dead)
 redis.call('HLEN', attempts)
+if beats then
+  beat(open, batches, dead, stats, appends, workers, history, worker, lease_ms)
+end
 local now, outage, successes = now_ms(), outage_at(stats), total_of(stats, 'successes')
 local tries = outage.retry > 0 and outage.tries or 0
 
@@ -176,15 +188,21 @@ local function claim_newest()
   end
 end
 
-local function has_lingered()
-  local age = batch.count > 0 and now - batch.opened
+-- How long (ms) the open batch still lingers; -1 when there is none.
+local function linger_left_ms()
+  if batch.count == 0 then return -1 end
+  local age_ms = now - batch.opened
   -- A negative age: the clock of Redis was set back, perhaps by a long time. So do not wait.
-  return age and (age >= linger_ms or age < 0)
+  return age_ms < 0 and 0 or math.max(0, linger_ms - age_ms)
 end
 
 local is_paused = redis.call('GET', paused) ~= false
-local lingered = has_lingered()
-if not (held.entries > 0 or lingered or batch.text) then return { 0, 0, '' } end
+local lingered = linger_left_ms() == 0
+if not (held.entries > 0 or lingered or batch.text) then
+  if is_paused then return { 0, 0, 'paused' } end
+  if batch.count > 0 then return { 0, linger_left_ms(), 'open' } end
+  return { 0, 0, '' }
+end
 
 -- A full Redis decides at the first write of a script whether the script may run. This script must
 -- run, because only draining frees memory. So its first write needs no memory, and removes nothing.
@@ -249,9 +267,21 @@ if not reply and not is_paused and not waits then
   end
 end
 if reply or foreign > 0 then remember_sealed(batches, stats, held) end
-if reply then return reply end
-if waits and not is_paused then return { foreign, outage_ms, 'outage' } end
+if reply then
+  table.insert(reply, held.sealed > 0 and 0 or linger_left_ms())
+  return reply
+end
+if is_paused then return { foreign, 0, 'paused' } end
+if waits then return { foreign, outage_ms, 'outage' } end
 if doubt > 0 and deliveries_of(batches, 'IDLE', lease_ms, is_once and after or '-', '+', 1)[1] then
   return { foreign, doubt, 'doubt' }
 end
-return { foreign, 0, '' }
+local wait_ms, reason = linger_left_ms(), 'open'
+-- The time until the first of the leases and backoffs is over. The oldest hundred are enough, because
+-- the worker then asks again.
+for _, found in ipairs(held.entries > 0 and deliveries_of(batches, '-', '+', MOST_IN_TURN) or {}) do
+  local left_ms = math.max(0, lease_ms - found[3])
+  if wait_ms < 0 or left_ms < wait_ms then wait_ms, reason = left_ms, 'held' end
+end
+if wait_ms < 0 then return { foreign, 0, '' } end
+return { foreign, wait_ms, reason }

@@ -11,7 +11,7 @@
 --
 -- Returns how many events were replayed.
 
--- @needs clock counters entries look_sealed origins permissions remember_sealed
+-- @needs clock counters entries look_sealed origins permissions remember_sealed wake
 
 local batches, dead, stats = KEYS[1], KEYS[2], KEYS[3]
 local token = ARGV[1]
@@ -49,4 +49,5 @@ for _, id in ipairs(ids) do redis.call('XDEL', dead, id) end
 held.sealed, held.bytes = held.sealed + #ids, held.bytes + #array
 remember_sealed(batches, stats, held)
 bump(stats, 'replayed', #ids)
+wake(batches, 's')
 return #ids

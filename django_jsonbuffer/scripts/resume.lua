@@ -6,7 +6,7 @@
 --
 -- Returns 1, or 0 when it was not paused.
 
--- @needs permissions
+-- @needs permissions wake
 
 local paused = KEYS[1]
 
@@ -14,4 +14,6 @@ local refusal = missing_permission(paused)
 if refusal then return refusal end
 
 redis.call('GET', paused) -- a key of another type must fail here
-return redis.call('DEL', paused)
+local ended = redis.call('DEL', paused)
+if ended == 1 then wake(paused, 's') end
+return ended

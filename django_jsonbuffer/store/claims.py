@@ -130,12 +130,14 @@ class Found(NamedTuple):
     foreign: int
     """Foreign values that became dead letters."""
 
-    wait: timedelta = timedelta(0)
-    """When to ask again, if there is a reason to wait."""
+    wait: timedelta | None = None
+    """When the next call may find a batch, as far as Redis knows. 0 if there are more batches."""
 
     reason: str = ""
-    """``"outage"``: the pause of an outage is not over. ``"doubt"``: a lease has run out, but its
-    worker may live, because the clock of Redis may have been set. Empty: there is no batch."""
+    """Why nothing was claimed. ``"outage"``: the pause of an outage is not over. ``"doubt"``: a
+    lease has run out, but its worker may live, because the clock of Redis may have been set.
+    ``"held"``: workers hold batches, or a backoff is not over. ``"open"``: an open batch lingers.
+    ``"paused"``: the bucket is paused. Empty: there is no batch."""
 
 
 class Reason(Enum):

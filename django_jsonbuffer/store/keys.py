@@ -100,3 +100,13 @@ def bucket_keys(prefix: str, name: str) -> Keys:
 def catalog_key(prefix: str) -> str:
     """SET: the name of every bucket that was ever appended to."""
     return f"{prefix}:buckets"
+
+
+def registry_key(prefix: str) -> str:
+    """HASH: the workers, when each was last heard of, and which buckets it serves."""
+    return f"{prefix}:workers"
+
+
+def wake_channel(prefix: str) -> str:
+    """The channel on which scripts tell waiting workers of batches."""
+    return f"{prefix}:wake"

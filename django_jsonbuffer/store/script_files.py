@@ -21,6 +21,8 @@ from typing import Final
 
 _NEEDS: Final = re.compile(r"^-- @needs (.+)$", re.MULTILINE)
 _CALL: Final = re.compile(r"redis\.p?call\(\s*'(\w+)'(?:\s*,\s*'([A-Z]+)')?")
+MAY_BE_REFUSED: Final = {"PUBLISH"}
+"""Commands whose refusal does not stop a script."""
 _WITH_SUBCOMMANDS: Final = {"XGROUP", "XINFO"}
 _UNCHECKED: Final = re.compile(r"local command = nil -- .*")
 
@@ -31,7 +33,8 @@ def assemble(name: str) -> str:
     Raises ``ValueError`` if a file is missing, or if shared files need each other in a circle.
     """
     text = _text(f"{name}.lua", needed_by=(), above=set())
-    return _UNCHECKED.sub(f"local command = {' or '.join(map(_check_of, commands_of(text)))}", text)
+    checks = [_check_of(each) for each in commands_of(text) if each not in MAY_BE_REFUSED]
+    return _UNCHECKED.sub(f"local command = {' or '.join(checks)}", text)
 
 
 def commands_of(text: str) -> list[str]:

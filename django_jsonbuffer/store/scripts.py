@@ -39,7 +39,10 @@ SEAL: Final = Script("seal", (bytes, int), (NoneType, int))
 CLAIM: Final = Script(
     "claim",
     (int, int, bytes),
-    (int, bytes, bytes, int, int, bytes, *[int] * 3, bytes, int, int, bytes, int, bytes, bytes),
+    (
+        *(int, bytes, bytes, int, int, bytes, *[int] * 3),
+        *(bytes, int, int, bytes, int, bytes, bytes, int),
+    ),
 )
 ACK: Final = Script("ack", (), (int,))
 RELEASE: Final = Script("release", (), (int, int))
@@ -48,6 +51,8 @@ SPLIT: Final = Script("split", int)
 BURY: Final = Script("bury", (), (int,))
 BEAT: Final = Script("beat", int)
 RETIRE: Final = Script("retire", int)
+REGISTER: Final = Script("register", check=are_texts)
+WAITING: Final = Script("waiting", check=are_numbers)
 TAKE: Final = Script("take", (int, int, int, list))
 SET_ASIDE: Final = Script("set_aside", int)
 PEEK: Final = Script("peek", check=are_texts)

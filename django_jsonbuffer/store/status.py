@@ -1,10 +1,10 @@
 """The status of a bucket: its figures at one moment."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from redis.exceptions import NoScriptError
 
@@ -74,7 +74,7 @@ class BucketStatus:
     """How long the oldest pending event has waited; None if no event waits."""
 
     workers: int
-    """Workers that drain the bucket: their last heartbeat is at most 30 seconds old."""
+    """Workers that drain the bucket: they were heard of within the last 30 seconds."""
 
     paused: timedelta | None
     """For how long the bucket has been paused; None if it is not paused."""
@@ -120,6 +120,14 @@ class BucketStatus:
 
     dropped: "Drops"
     """All events that were dropped so far, by reason."""
+
+    def with_workers(self, registered: int) -> Self:
+        """The same with the workers that are registered for the bucket.
+
+        Those of a drain are not registered. They, and those whose heartbeats this status has
+        counted, may be the same.
+        """
+        return replace(self, workers=max(self.workers, registered))
 
     @property
     def batches_open(self) -> int:

@@ -111,6 +111,7 @@ class Store:
         after: str | None = None,
         newest: str | None = None,
         prefers_new: bool = False,
+        beats: bool = False,
     ) -> Found:
         """Claim the next batch that no worker holds, or again the batch that `worker` holds.
 
@@ -118,23 +119,28 @@ class Store:
         With `linger=None`, the open batch stays open. With `after`, skips delivered batches up to
         this id, and with `newest`, later batches that were never delivered, so that a drain comes
         to each batch once. After a failure, `prefers_new` lets batches that were never delivered
-        come first. Of a paused bucket, claims only what `worker` holds.
+        come first. Of a paused bucket, claims only what `worker` holds. With `beats`, this is also
+        a heartbeat, as by :meth:`beat`.
         """
         keys = [*self.event_keys, self.keys.attempts, self.keys.paused]
+        keys += [self.keys.workers, self.keys.history]
         lease_ms = lease // MILLISECOND
         linger_ms = -1 if linger is None else linger // MILLISECOND
         bounds = ("-" if after is None else f"({after}", newest or "+")
         all_foreign = 0
         while True:
             args = (worker, lease_ms, linger_ms, *bounds, int(prefers_new), calls.new_token())
-            foreign, *found = self.run(scripts.CLAIM, keys, *args)
+            foreign, *found = self.run(scripts.CLAIM, keys, *args, int(beats))
             all_foreign += foreign
             reports.of_foreign(self.name, foreign)
             if len(found) > 2:
-                return Found(Claim.of(worker, found), all_foreign)
+                *claimed, next_ms = found
+                next_wait = None if next_ms < 0 else next_ms * MILLISECOND
+                return Found(Claim.of(worker, claimed), all_foreign, next_wait)
             if not foreign:
-                wait_ms, reason = found
-                return Found(None, all_foreign, wait_ms * MILLISECOND, reason.decode())
+                wait_ms, reason = found[0], found[1].decode()
+                wait = None if reason in ("", "paused") else wait_ms * MILLISECOND
+                return Found(None, all_foreign, wait, reason)
 
     def renew(self, claim: Claim) -> None:
         """Begin the lease again. Raises :class:`LeaseLost`."""

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from dataclasses import fields
 from typing import Final
 
+from django_jsonbuffer import catalog
 from django_jsonbuffer.buckets import Bucket
-from django_jsonbuffer.declarations import declared
 from django_jsonbuffer.django_internals.sync_callers import in_sync_caller
 from django_jsonbuffer.draining.batches import Batch
 from django_jsonbuffer.draining.report import DrainReport
@@ -33,7 +33,7 @@ def drain_now(*buckets: Bucket | str, raises: bool = True) -> DrainReport:
     """
     commit_appends()
     total = DrainReport()
-    names = buckets or sorted(declared.processors)
+    names = buckets or catalog.buckets_with_processor()
     handles = [Bucket(each) if isinstance(each, str) else each for each in names]
     for bucket in handles:
         end_backoffs(bucket._definition.parts.store)

@@ -55,7 +55,7 @@ class TestCommands:
         [
             rule[1:]
             for rule in ROLES["producer"].permissions()[1:]
-            if rule not in ("+info", "+select", "+time")
+            if rule not in ("+info", "+publish", "+select", "+time")
         ],
     )
     def test_one_that_appends_need_is_an_error(self, become: Become, missing: str) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from django_jsonbuffer import Batch, Bucket
+from django_jsonbuffer.draining import leases
+from django_jsonbuffer.draining.heart import Heart
 from django_jsonbuffer.draining.leases import Lease
 from django_jsonbuffer.exceptions import LeaseLost
 from django_jsonbuffer.store.claims import Claim
@@ -22,6 +24,14 @@ LEASE = timedelta(milliseconds=300)
 @pytest.fixture
 def bucket() -> Bucket:
     return Bucket("orders", batch_size=1, lease=LEASE)
+
+
+@pytest.fixture
+def heart(monkeypatch: pytest.MonkeyPatch) -> Heart:
+    """A heart that no other worker of this process has."""
+    heart = Heart()
+    monkeypatch.setattr(leases, "HEART", heart)
+    return heart
 
 
 def claimed(bucket: Bucket, worker: str, *, lease: timedelta = LEASE) -> Claim | None:
@@ -130,13 +140,15 @@ class TestRenewal:
         assert others[4:] == [None] * 4
         assert not errors
 
-    def test_thread_ends_with_a_worker_that_nobody_has_closed(self, bucket: Bucket) -> None:
+    def test_thread_ends_with_a_worker_that_nobody_has_closed(
+        self, bucket: Bucket, heart: Heart
+    ) -> None:
         bucket.processor(lambda batch: None)
         bucket.append(1)
         drain = bucket.drain_steps()
         while drain.step():
             pass
-        thread = drain._lease._thread
+        thread = heart._thread
         assert thread is not None
         del drain
         gc.collect()
@@ -144,7 +156,7 @@ class TestRenewal:
         assert not thread.is_alive()
 
     def test_thread_that_cannot_be_started_is_no_end_of_the_worker(
-        self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+        self, bucket: Bucket, heart: Heart, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def start(thread: threading.Thread) -> None:
             raise RuntimeError("can't start new thread")

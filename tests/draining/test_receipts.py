@@ -112,7 +112,7 @@ class TestBatch:
         bucket.drain()
         bucket.extend([*"abc"])
         with bucket.drain_steps() as drain:
-            drain._receipts._ledger.prune()  # type: ignore[union-attr]
+            drain._processing._receipts._ledger.prune()  # type: ignore[union-attr]
             with django_assert_num_queries(5):  # SELECT, BEGIN, INSERT, SELECT 1, COMMIT
                 drain.step()
 

@@ -434,8 +434,10 @@ class Judge:
             self.past.gone["newest"] += dropped
 
     def _after_claim(self, before: State, after: State, args: Any, reply: Any) -> None:
-        worker, _, _, behind, newest, prefers_new, _ = args
+        worker, _, linger_ms, behind, newest, prefers_new, _, beats = args
         self._after_nothing(before, after, args, reply)
+        if beats:
+            self._after_beat(before, after, args, reply)
         foreign, *found = reply
         check(foreign == 0, "an event was taken for a foreign value")
         own = [id for id, batch in self.past.batches.items() if batch.holder == worker]
@@ -452,7 +454,10 @@ class Judge:
         batch, events = self.past.batches[id], after.batches[id]
         if not own:
             self._delivered(id, batch, behind, newest, prefers_new=bool(prefers_new))
-        self._claimed(batch, events, found, is_own=bool(own))
+        self._claimed(batch, events, found[:-1], is_own=bool(own))
+        has_more = any(each.holder is None for each in self.past.batches.values())
+        lingers = after.open and linger_ms >= 0
+        check(found[-1] == (0 if has_more or lingers else -1), "what is left was told wrong")
 
     def _is_waiting(self) -> bool:
         """Whether the workers wait because of an outage."""
@@ -461,7 +466,7 @@ class Judge:
     def _nothing_found(
         self, state: State, args: Any, found: list[Any], *, is_waiting: bool
     ) -> None:
-        (_, _, linger_ms, behind, newest, _, _), (wait_ms, reason) = args, found
+        (_, _, linger_ms, behind, newest, *_), (wait_ms, reason) = args, found
         check(0 <= wait_ms <= LEASE_MS, "a wait is too long")
         has_work = state.batches or (state.open and linger_ms >= 0)
         if has_work:

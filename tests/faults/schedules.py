@@ -339,9 +339,6 @@ class Working:
 
     def _claimed(self) -> Claim | None:
         chance = self._run.chance
-        if not self._has_begun:
-            self._run.store.beat(self._name, lease=LEASE)
-            self._has_begun = True
         if chance.random() < 0.2:
             newest = self._run.store.seal()[0] if chance.random() < 0.5 else None
             self._cursor = Cursor(watch=newest is None)
@@ -350,7 +347,9 @@ class Working:
         linger = None if newest or chance.random() < 0.2 else NOW
         prefers_new = newest is None and chance.random() < 0.3
         bounds = {"after": self._cursor.last, "newest": newest, "prefers_new": prefers_new}
-        claim = self._find(linger=linger, **bounds).claim
+        beats = not self._has_begun or chance.random() < 0.2
+        claim = self._find(linger=linger, beats=beats, **bounds).claim
+        self._has_begun = True
         if claim is not None:
             self._cursor.note_claim(claim, is_probe=self._keeps_probe)
         self._keeps_probe = False

@@ -53,7 +53,7 @@ class TestGroups:
             await settle(once, link)
 
         monkeypatch.setattr(Once, "_settle", settle_anew)
-        with pytest.raises(Violation, match=r"two places|stored twice"):
+        with pytest.raises(Violation, match=r"two places|stored twice|another identity"):
             search(ground, FEW)
 
     def test_that_are_confirmed_before_their_reply_are_found(

@@ -95,6 +95,7 @@ class Operations:
         chance = self._chance
         linger = chance.choice([None, *[NOW] * 4, SECOND])
         bounds: dict[str, Any] = {"linger": linger, "prefers_new": chance.random() < 0.3}
+        bounds["beats"] = chance.random() < 0.3
         if chance.random() < 0.3:
             bounds |= {"newest": self._newest, "after": self._last_claimed}
         found = self.store.claim(self._worker(), lease=chance.choice(LEASES), **bounds)

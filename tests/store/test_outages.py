@@ -475,6 +475,7 @@ class TestPause:
         for lease in (MINUTE, timedelta(hours=1)):
             found, foreign, wait, reason = store.claim("b", lease=lease, linger=NOW)
             assert (found, foreign, reason) == (None, 0, "outage")
+            assert wait is not None
             assert timedelta(seconds=30) < wait <= PAUSE
         assert facts(read_status(store)) == before
         store.ack(held)
@@ -513,10 +514,12 @@ class TestPause:
         assert one.row.tries == 1
         _, _, wait, reason = store.claim("late", lease=MINUTE, linger=NOW)
         assert reason == "outage"
+        assert wait is not None
         assert timedelta(seconds=30) < wait <= MINUTE
         fail_in_an_outage(store, one, pause=timedelta(seconds=10))
         _, _, wait, reason = store.claim("late", lease=MINUTE, linger=NOW)
         assert reason == "outage"
+        assert wait is not None
         assert wait <= timedelta(seconds=10)
 
     @pytest.mark.parametrize(
@@ -594,13 +597,13 @@ class TestPause:
         append(store, 1, 2, batch_size=1)
         fail_in_an_outage(store, claimed(store))
         pending.pause(store)
-        assert store.claim("other", lease=MINUTE, linger=NOW) == (None, 0, NOW, "")
+        assert store.claim("other", lease=MINUTE, linger=NOW) == (None, 0, None, "paused")
 
     def test_is_no_reason_without_a_batch(self, store: Store) -> None:
         append(store, 1)
         fail_in_an_outage(store, claimed(store))
         pending.purge(store)
-        assert store.claim("other", lease=MINUTE, linger=NOW) == (None, 0, NOW, "")
+        assert store.claim("other", lease=MINUTE, linger=NOW) == (None, 0, None, "")
 
     def test_keeps_no_foreign_value(self, store: Store, client_of_server: Redis) -> None:
         append(store, 1)

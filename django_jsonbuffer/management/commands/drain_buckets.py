@@ -2,7 +2,7 @@ import os
 import sys
 from argparse import SUPPRESS
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -10,14 +10,11 @@ from django.core.management.base import CommandError, CommandParser
 
 from django_jsonbuffer import catalog
 from django_jsonbuffer.buckets import Bucket
-from django_jsonbuffer.draining.drain import Drain
+from django_jsonbuffer.conf import configuration
+from django_jsonbuffer.draining.lookout import Lookout
 from django_jsonbuffer.draining.rounds import Rounds
 from django_jsonbuffer.draining.stop import Stop
-from django_jsonbuffer.management.arguments import (
-    matching_buckets,
-    positive_int,
-    positive_seconds,
-)
+from django_jsonbuffer.management.arguments import positive_int, positive_seconds
 from django_jsonbuffer.management.command import BufferCommand
 from django_jsonbuffer.management.drain_processes import ChildArguments, is_final, raise_for
 from django_jsonbuffer.management.exit_codes import (
@@ -28,9 +25,9 @@ from django_jsonbuffer.management.exit_codes import (
 )
 from django_jsonbuffer.management.processes import Processes
 from django_jsonbuffer.management.progress import Reporter, describe_drain, progress_bar
+from django_jsonbuffer.management.selection import Selection
 from django_jsonbuffer.management.stop_signals import AT_ONCE, catch_stop_signals
 from django_jsonbuffer.management.wording import format_counted
-from django_jsonbuffer.runs import names_with_processor
 from django_jsonbuffer.store.status import BucketStatus
 
 PROGRESS_FROM_EVENTS: Final = 10_000
@@ -87,16 +84,17 @@ class Command(BufferCommand):
         parser.add_argument("--process", type=positive_int, help=SUPPRESS)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        buckets = _selected_buckets(options["bucket"])
+        selection = Selection(options["bucket"])
+        buckets = selection.buckets
         self._process = options["process"]
         try:
             # This also raises if Redis is unreachable at the start. Later, a watch waits for Redis.
             pending = _count_pending(buckets)
             with catch_stop_signals(is_child=self._process is not None) as stop:
                 if options["processes"] > 1:
-                    self._drain_in_processes(buckets, stop, options)
+                    self._drain_in_processes(selection, stop, options)
                 else:
-                    self._drain_here(buckets, stop, options, pending=pending)
+                    self._drain_here(selection, stop, options, pending=pending)
         except KeyboardInterrupt:
             raise CommandError(
                 "Stopped at once. A batch in hand will be delivered again.", returncode=STOPPED
@@ -110,7 +108,7 @@ class Command(BufferCommand):
         super().report(line if self._process is None else f"Process {self._process}: {line}")
 
     def _drain_in_processes(
-        self, buckets: Sequence[Bucket], stop: Stop, options: dict[str, Any]
+        self, selection: Selection, stop: Stop, options: dict[str, Any]
     ) -> None:
         if AT_ONCE is None:
             raise CommandError("--processes needs a system with signals.")
@@ -118,57 +116,57 @@ class Command(BufferCommand):
         processes = Processes(
             options["processes"],
             command="drain_buckets",
-            arguments=ChildArguments([bucket.name for bucket in buckets], options),
+            arguments=ChildArguments(options),
             is_final=partial(is_final, options),
             report=self.report if verbosity else lambda line: None,
             complain=self.complain,
         )
         if watch and verbosity:
-            names = ", ".join(bucket.name for bucket in buckets)
             number = options["processes"]
-            self.report(f"Watching {names} with {number} processes. Stop with Ctrl-C.")
+            self.report(f"Watching {selection} with {number} processes. Stop with Ctrl-C.")
         processes.run(stop)
         if verbosity and not watch:
-            self._report_rest(buckets)
+            self._report_rest(selection.buckets)
         raise_for(processes, watch=watch)
 
     def _drain_here(
-        self, buckets: Sequence[Bucket], stop: Stop, options: dict[str, Any], *, pending: int
+        self, selection: Selection, stop: Stop, options: dict[str, Any], *, pending: int
     ) -> None:
-        with ExitStack() as stack:
-            drains = [
-                stack.enter_context(
-                    bucket.drain_steps(watch=options["watch"], on_timeout=_exit_at_once)
-                )
-                for bucket in buckets
-            ]
-            rounds = self._rounds(drains, stop, options)
-            self._drain(rounds, drains, pending=pending, options=options)
-        if options["verbosity"] and not options["watch"] and self._process is None:
-            self._report_rest(buckets)
-        if kept := [*_describe_kept(drains, rounds, watch=options["watch"])]:
+        watch = options["watch"]
+        if watch and options["verbosity"] and self._process is None:
+            self.report(f"Watching {selection}. Stop with Ctrl-C.")
+        with self._rounds(selection, stop, options) as rounds:
+            self._drain(rounds, pending=pending, options=options)
+        if options["verbosity"] and not watch and self._process is None:
+            self._report_rest(selection.buckets)
+        if kept := [*_describe_kept(rounds, watch=watch)]:
             raise CommandError("\n".join(kept), returncode=EVENTS_ARE_KEPT)
 
-    def _rounds(self, drains: Sequence[Drain], stop: Stop, options: dict[str, Any]) -> Rounds:
+    def _rounds(self, selection: Selection, stop: Stop, options: dict[str, Any]) -> Rounds:
+        watch, interval = options["watch"], options["interval"]
+        open_drain = partial(Bucket.drain_steps, watch=watch, on_timeout=_exit_at_once)
+        lookout = Lookout(
+            configuration(),
+            selection.serves,
+            accepts=selection.accepts,
+            interval_seconds=interval,
+            wake=stop.wake,
+        )
         return Rounds(
-            drains,
-            watch=options["watch"],
-            interval_seconds=options["interval"],
+            map(open_drain, selection.buckets),
+            stop=stop,
+            lookout=lookout if watch else None,
+            new_drain=lambda name: open_drain(Bucket(name)),
+            retry_seconds=interval,
             max_batches=options["max_batches"],
             max_seconds=options["max_seconds"],
-            stop=stop,
             complain=self.complain,
         )
 
-    def _drain(
-        self, rounds: Rounds, drains: Sequence[Drain], *, pending: int, options: dict[str, Any]
-    ) -> None:
+    def _drain(self, rounds: Rounds, *, pending: int, options: dict[str, Any]) -> None:
         """Drain, and report the progress: each batch, on a bar, or at intervals."""
         watch, verbosity = options["watch"], options["verbosity"]
-        if watch and verbosity and self._process is None:
-            names = ", ".join(drain.bucket for drain in drains)
-            self.report(f"Watching {names}. Stop with Ctrl-C.")
-        reporter = Reporter(drains, report_line=self.report)
+        reporter = Reporter(rounds.drains.values(), report_line=self.report)
         shows_bar = (
             verbosity == 1
             and not watch
@@ -181,7 +179,8 @@ class Command(BufferCommand):
                 if verbosity > 1:
                     self.report(describe_drain(drain))
                 elif bar:
-                    bar.update(sum(each.report.processed for each in drains) - bar.n)
+                    processed = sum(each.report.processed for each in rounds.drains.values())
+                    bar.update(processed - bar.n)
                 elif verbosity:
                     reporter.report_at_intervals()
         if verbosity == 1:
@@ -205,8 +204,9 @@ def _exit_at_once() -> None:
     os._exit(PROCESSOR_HANGS)
 
 
-def _describe_kept(drains: Sequence[Drain], rounds: Rounds, *, watch: bool) -> Iterator[str]:
+def _describe_kept(rounds: Rounds, *, watch: bool) -> Iterator[str]:
     """A line for each kind of event that the command could not process, and that is kept."""
+    drains = rounds.drains.values()
     if failing := [drain.bucket for drain in drains if drain.is_failing or drain in rounds.broken]:
         yield (
             f"Some events of {', '.join(failing)} failed. They are kept, and come again. For the "
@@ -214,19 +214,6 @@ def _describe_kept(drains: Sequence[Drain], rounds: Rounds, *, watch: bool) -> I
         )
     if not watch:
         yield from filter(None, (drain.forwarding.describe_stuck() for drain in drains))
-
-
-def _selected_buckets(patterns: Sequence[str]) -> list[Bucket]:
-    declared = {bucket.name: bucket for bucket in catalog.declared_buckets()}
-    with_processor = {
-        name: bucket for name, bucket in declared.items() if catalog.has_processor(bucket)
-    }
-    if not patterns:
-        names_with_processor()  # raises if there is none
-    # The exact name also selects a bucket without a processor. The command then fails, and says
-    # that the bucket has no processor.
-    named = {name: declared[name] for name in patterns if name in declared}
-    return matching_buckets(patterns or ["*"], among=with_processor | named)
 
 
 def _count_pending(buckets: Sequence[Bucket]) -> int:

@@ -2,7 +2,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from django_jsonbuffer.acl import ROLES, key_patterns
+from django_jsonbuffer.acl import ROLES, channel_rules, key_patterns
 from django_jsonbuffer.conf import site_configuration
 from django_jsonbuffer.management.command import BufferCommand
 from django_jsonbuffer.store.keys import validated_name
@@ -31,7 +31,8 @@ class Command(BufferCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         role = options["role"]
         names = [validated_name(name) for name in options["bucket"]]
-        keys = key_patterns(site_configuration().prefix, names)
+        prefix = site_configuration().prefix
+        keys = [*key_patterns(prefix, names), *channel_rules(prefix)]
         user = options["user"] or f"jsonbuffer-{role}"
         rules = ["reset", "on", ">PASSWORD", *keys, *ROLES[role].permissions()]
         self.stdout.write(" ".join(["ACL SETUSER", user, *rules]))

@@ -119,7 +119,12 @@ def config_get(data: Keyspace, *names: bytes) -> list[bytes]:
     return []
 
 
+def publish(data: Keyspace, channel: bytes, message: bytes) -> int:
+    """Nobody listens: a connection without a socket cannot subscribe."""
+    return 0
+
+
 COMMANDS: Final = (
     *(del_, unlink, exists, type_, rename, pexpire, expire, pttl, ttl, persist, keys, scan, dump),
-    *(dbsize, flushdb, flushall, ping, time_, info, config_get),
+    *(dbsize, flushdb, flushall, ping, time_, info, config_get, publish),
 )

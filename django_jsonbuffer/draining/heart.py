@@ -1,0 +1,85 @@
+"""The heart: one thread of a process that lets all its workers show that they live."""
+
+import os
+import threading
+import time
+import weakref
+from typing import Final, Protocol
+
+_SLOWEST_SECONDS: Final = 10.0
+"""How often the thread looks at least."""
+
+
+class Beating(Protocol):
+    """Something that has to show regularly that it lives."""
+
+    @property
+    def period_seconds(self) -> float: ...
+
+    def renew(self) -> None:
+        """Show it once. Raises nothing."""
+
+
+class Heart:
+    """Calls `renew` of each that beats, once in its period. One thread does it for all of them.
+
+    Whoever may beat at times calls `start` before, which is slow, and `end` afterwards. In between,
+    `add` and `discard` cost nothing that is worth mentioning: they are called for every batch.
+    """
+
+    def __init__(self) -> None:
+        self._started: weakref.WeakSet[Beating] = weakref.WeakSet()
+        self._due: dict[Beating, float] = {}
+        """Those that beat at this moment, and when each is due, on the monotonic clock."""
+        self._lock = threading.Lock()
+        self._hurry = threading.Event()
+        self._look_seconds = _SLOWEST_SECONDS
+        self._thread: threading.Thread | None = None
+
+    def start(self, each: Beating) -> None:
+        """Let the thread run. Raises ``RuntimeError`` if the system gives no thread."""
+        with self._lock:
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="heart of workers", daemon=True)
+                thread.start()
+                self._thread = thread
+            self._started.add(each)
+            if each.period_seconds < self._look_seconds:
+                self._look_seconds = each.period_seconds
+                self._hurry.set()
+
+    def end(self, each: Beating) -> None:
+        self.discard(each)
+        self._started.discard(each)
+
+    def add(self, each: Beating) -> None:
+        self._due[each] = time.monotonic() + each.period_seconds
+
+    def discard(self, each: Beating) -> None:
+        self._due.pop(each, None)
+
+    def _run(self) -> None:
+        while self._goes_on():
+            self._hurry.wait(self._look_seconds)
+            self._hurry.clear()
+            for each, due in [*self._due.items()]:
+                if time.monotonic() >= due - self._look_seconds / 2 and each in self._due:
+                    each.renew()
+                    if each in self._due:
+                        self.add(each)
+
+    def _goes_on(self) -> bool:
+        """Whether anyone may beat. If not, the next `start` makes another thread."""
+        with self._lock:
+            if not self._started:
+                self._thread = None
+                self._look_seconds = _SLOWEST_SECONDS
+            return self._thread is not None
+
+
+HEART: Final = Heart()
+"""The heart of this process."""
+
+if hasattr(os, "register_at_fork"):
+    # The thread is not in the child, and the lock may have been held.
+    os.register_at_fork(after_in_child=HEART.__init__)  # type: ignore[misc]

@@ -1,0 +1,118 @@
+"""The schedule: which of many buckets a worker serves next."""
+
+from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
+from typing import Final, NamedTuple
+
+BACKLOG_SHARE: Final = 0.7
+"""How much of a worker's time the buckets with a backlog get at least, if they need it."""
+
+_HEAD_START_SECONDS: Final = 0.5
+"""By how much the other buckets may exceed their share for a moment, after a time without any."""
+
+_MOST_WAIT_SECONDS: Final = 1.0
+"""Among buckets without a backlog, one with priority 1 should be served after this time."""
+
+
+class _Wait(NamedTuple):
+    """When to serve a bucket that waits."""
+
+    due: float
+    number: int
+    """That of its entry in the heap. An entry with another number is outdated."""
+    is_idle: bool
+
+
+class Schedule:
+    """When to serve each bucket. All times are in seconds, of one clock that the caller reads.
+
+    A bucket *waits* until it is due, for example until its open batch has lingered. Then it is
+    *fresh*. If there are more batches after its turn, it has a *backlog*. Buckets with a backlog
+    share the time in proportion to their priorities. Together they get at least `BACKLOG_SHARE` of
+    it, and fresh buckets the rest, and what the others do not need. So a hot bucket goes on nearly
+    at its own speed, and a bucket with a single event hardly waits.
+    """
+
+    def __init__(self, priority_of: Callable[[str], int] = lambda name: 1) -> None:
+        self._priority_of = priority_of
+        self._numbers = count()
+        self._waits: dict[str, _Wait] = {}
+        self._dues: list[tuple[float, int, str]] = []
+        self._fresh: list[tuple[float, int, str]] = []
+        """By the time at which each should be served at the latest."""
+        self._backlog: list[tuple[float, int, str]] = []
+        """By the time that each has got so far, divided by its priority."""
+        self._reached = 0.0
+        """What the bucket with a backlog that was served last has got so far."""
+        self._is_of_backlog = False
+        """Whether the bucket that is served at this moment had a backlog."""
+        self._fresh_clock = self._backlog_clock = 0.0
+        """The time that each of both kinds has got, divided by its share. The kind whose clock is
+        behind comes next."""
+
+    def __bool__(self) -> bool:
+        """Whether there is any bucket, beside the one that is served at this moment."""
+        return bool(self._waits or self._fresh or self._backlog)
+
+    def put(self, name: str, due: float, *, seconds: float = 0.0, is_idle: bool = False) -> None:
+        """Serve a bucket at this time. `is_idle`: as far as is known, it has nothing.
+
+        `seconds` is how long its turn has taken that has just ended.
+        """
+        self._spend(seconds, on_backlog=self._is_of_backlog)
+        number = next(self._numbers)
+        self._waits[name] = _Wait(due, number, is_idle)
+        heappush(self._dues, (due, number, name))
+
+    def put_backlog(self, name: str, *, seconds: float) -> None:
+        """Serve a bucket again, in turn with others. `seconds` is how long its turn has taken."""
+        if not (self._backlog or self._is_of_backlog):
+            self._backlog_clock = max(self._backlog_clock, self._fresh_clock)
+        self._spend(seconds, on_backlog=True)
+        until = self._reached + seconds / self._priority_of(name)
+        heappush(self._backlog, (until, next(self._numbers), name))
+
+    def hasten(self, name: str, due: float, *, only_idle: bool = False) -> None:
+        """If a bucket waits, serve it at this time at the latest.
+
+        With `only_idle`, leave a bucket alone of which it is known that it has something, and when.
+        """
+        wait = self._waits.get(name)
+        if wait is not None and wait.due > due and (wait.is_idle or not only_idle):
+            self.put(name, due)
+
+    def pop(self, now: float) -> str | None:
+        """The bucket to serve next. None if no bucket is due."""
+        while self.seconds_to_wait(now) == 0:
+            due, number, name = heappop(self._dues)
+            del self._waits[name]
+            if not self._fresh:
+                earliest = self._backlog_clock - _HEAD_START_SECONDS
+                self._fresh_clock = max(self._fresh_clock, earliest)
+            until = due + _MOST_WAIT_SECONDS / self._priority_of(name)
+            heappush(self._fresh, (until, number, name))
+        if not (self._fresh or self._backlog):
+            return None
+        is_behind = self._backlog_clock < self._fresh_clock
+        self._is_of_backlog = bool(self._backlog) and (is_behind or not self._fresh)
+        until, _, name = heappop(self._backlog if self._is_of_backlog else self._fresh)
+        if self._is_of_backlog:
+            self._reached = max(self._reached, until)
+        return name
+
+    def seconds_to_wait(self, now: float) -> float | None:
+        """How long until the next bucket that waits is due. None if no bucket waits."""
+        while self._dues:
+            due, number, name = self._dues[0]
+            wait = self._waits.get(name)
+            if wait is not None and wait.number == number:
+                return max(0.0, due - now)
+            heappop(self._dues)
+        return None
+
+    def _spend(self, seconds: float, *, on_backlog: bool) -> None:
+        if on_backlog:
+            self._backlog_clock += seconds / BACKLOG_SHARE
+        else:
+            self._fresh_clock += seconds / (1 - BACKLOG_SHARE)

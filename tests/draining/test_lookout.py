@@ -1,0 +1,251 @@
+"""The lookout: what a watching worker learns of its buckets, and how soon."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from django_jsonbuffer import Bucket
+from django_jsonbuffer.conf import configuration
+from django_jsonbuffer.draining import lookout as module
+from django_jsonbuffer.draining.lookout import Lookout, Sight
+from django_jsonbuffer.draining.presence import Presence
+from django_jsonbuffer.draining.wakeups import Wakeups
+from django_jsonbuffer.exceptions import BufferUnavailable
+from django_jsonbuffer.store.patterns import Names
+from tests.prepared import store_of
+from tests.server import Redis
+
+NAMES = ("carts", "orders", "tenant-*")
+
+
+@pytest.fixture
+def looking() -> Iterator[Callable[..., Lookout]]:
+    """Makes a lookout. With `listens`, it has begun and gets messages."""
+    made: list[Lookout] = []
+
+    def looking(*names: str, listens: bool = False, interval: float = 0.001) -> Lookout:
+        serves = Names(names or NAMES)
+        lookout = Lookout(
+            configuration(),
+            serves,
+            accepts=serves.__contains__,
+            interval_seconds=interval,
+            wake=lambda: None,
+        )
+        made.append(lookout)
+        if listens:
+            lookout.begin()
+            wait_until(lambda: lookout._wakeups.is_listening)
+        return lookout
+
+    yield looking
+    for lookout in made:
+        lookout.end()
+
+
+def wait_until(happened: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + 20
+    while not (result := happened()):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    return result
+
+
+def next_sight(lookout: Lookout, *, is_certain: bool) -> Sight:
+    def look() -> Sight | None:
+        return next((each for each in lookout.look() if each.is_certain == is_certain), None)
+
+    sight: Sight = wait_until(look)
+    return sight
+
+
+class TestQuestion:
+    """Without messages, as with a Redis in memory, the lookout asks."""
+
+    def test_finds_what_waits(self, looking: Callable[..., Lookout]) -> None:
+        lookout = looking()
+        assert [*lookout.look()] == []
+        Bucket("orders").append(1)
+        Bucket("views").append(1)
+        sight = next_sight(lookout, is_certain=False)
+        assert sight[:1] == ("orders",)
+        assert not sight.lingers
+
+    def test_comes_once_in_the_interval(self, looking: Callable[..., Lookout]) -> None:
+        lookout = looking(interval=60)
+        assert [*lookout.look()] == []
+        Bucket("orders").append(1)
+        assert [*lookout.look()] == []
+        assert 50 < lookout.seconds_to_wait() <= 60
+
+    def test_finds_new_buckets_of_a_pattern(
+        self, looking: Callable[..., Lookout], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "_CATALOG_SECONDS", 0.0)
+        lookout = looking()
+        [*lookout.look()]
+        assert [*lookout.names] == ["carts", "orders"]
+        for name in ("tenant-7", "other-7"):
+            Bucket(name).append(1)
+        assert next_sight(lookout, is_certain=False).name == "tenant-7"
+        assert [*lookout.names] == ["carts", "orders", "tenant-7"]
+
+    def test_is_about_a_part_of_the_buckets_while_there_are_messages(
+        self, looking: Callable[..., Lookout], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        names = [f"b{number}" for number in range(10)]
+        monkeypatch.setattr(module, "MOST_ASKED", 4)
+        lookout = looking(*names)
+        assert lookout._next_to_ask() == names
+        lookout._wakeups.is_listening = True
+        asked = [lookout._next_to_ask() for _ in range(5)]
+        assert asked == [names, names[:4], names[4:8], names[8:], names[:4]]
+        lookout._wakeups.is_listening = False
+        assert lookout._next_to_ask() == names
+
+    def test_that_the_user_may_not_ask_lets_the_worker_look_at_each(
+        self, looking: Callable[..., Lookout], use_cache: Callable[..., str], private_server: Redis
+    ) -> None:
+        prefix = configuration().prefix
+        rules = ["on", ">x", f"~{prefix}:{{orders}}*", "+@all"]
+        private_server.execute_command("ACL", "SETUSER", "limited", *rules)
+        path = private_server.get_connection_kwargs()["path"]
+        use_cache(f"unix://limited:x@{path}?db=0")
+        assert [each.name for each in looking("orders", "carts").look()] == ["orders", "carts"]
+
+    def test_that_cannot_reach_redis(
+        self, looking: Callable[..., Lookout], use_cache: Callable[..., str]
+    ) -> None:
+        use_cache("redis://127.0.0.1:1/0")
+        with pytest.raises(BufferUnavailable):
+            [*looking("orders").look()]
+
+
+@pytest.mark.real_server
+class TestMessage:
+    """Messages come much earlier than the next question."""
+
+    def test_tells_of_an_open_batch(self, looking: Callable[..., Lookout]) -> None:
+        lookout = looking(listens=True, interval=3600)
+        before = time.monotonic()
+        Bucket("orders").append(1)
+        sight = next_sight(lookout, is_certain=True)
+        assert (sight.name, sight.lingers) == ("orders", True)
+        assert before <= sight.since <= time.monotonic()
+
+    def test_tells_of_a_sealed_batch_whatever_was_heard_before(
+        self, looking: Callable[..., Lookout]
+    ) -> None:
+        lookout = looking(listens=True, interval=3600)
+        bucket = Bucket("orders", batch_size=3)
+        bucket.append(1)
+        wait_until(lambda: "orders" in lookout._wakeups._heard)
+        bucket.extend([2, 3])
+        wait_until(lambda: lookout._wakeups._heard["orders"].is_sealed)
+        assert not next_sight(lookout, is_certain=True).lingers
+
+    def test_tells_of_new_buckets_of_a_pattern(self, looking: Callable[..., Lookout]) -> None:
+        lookout = looking(listens=True, interval=3600)
+        for name in ("other-7", "tenant-7"):
+            Bucket(name).append(1)
+        assert next_sight(lookout, is_certain=True).name == "tenant-7"
+
+    def test_tells_of_a_replay_and_of_the_end_of_a_pause(
+        self, looking: Callable[..., Lookout]
+    ) -> None:
+        orders = Bucket("orders", batch_size=1)
+        orders.append(1)
+        orders.processor(lambda batch: batch.reject(1, "no"))
+        orders.drain()
+        carts = Bucket("carts")
+        carts.pause()
+        lookout = looking(listens=True, interval=3600)
+        orders.dead.replay_all()
+        assert next_sight(lookout, is_certain=True)[::3] == ("orders", True)
+        carts.resume()
+        assert next_sight(lookout, is_certain=True)[::3] == ("carts", True)
+
+    def test_is_not_sent_by_a_usual_append(
+        self, looking: Callable[..., Lookout], client_of_server: Redis
+    ) -> None:
+        bucket = Bucket("orders")
+        bucket.append(1)
+        before = client_of_server.info("commandstats")["cmdstat_publish"]["calls"]
+        for number in range(10):
+            bucket.append(number)
+        after = client_of_server.info("commandstats")["cmdstat_publish"]["calls"]
+        assert after == before
+
+    def test_wakes_the_worker(self) -> None:
+        woken: list[int] = []
+        wakeups = Wakeups(configuration(), wake=lambda: woken.append(1))
+        wakeups.begin()
+        wait_until(lambda: wakeups.is_listening)
+        Bucket("orders").append(1)
+        wait_until(lambda: woken)
+        assert [*wakeups.taken()] == ["orders"]
+        assert wakeups.taken() == {}
+        wakeups.end()
+
+    def test_connection_that_was_lost_is_made_again(
+        self, looking: Callable[..., Lookout], client_of_server: Redis
+    ) -> None:
+        lookout = looking(listens=True, interval=3600)
+        client_of_server.execute_command("CLIENT", "KILL", "TYPE", "PUBSUB")
+        wait_until(lambda: not lookout._wakeups.is_listening)
+        wait_until(lambda: lookout._wakeups.is_listening)
+        Bucket("orders").append(1)
+        assert next_sight(lookout, is_certain=True).name == "orders"
+
+
+class TestPresence:
+    def present(self, *serves: str) -> Presence:
+        presence = Presence(configuration(), Names(serves))
+        presence.begin()
+        return presence
+
+    def test_worker_alone_is_the_first(self) -> None:
+        one = self.present("orders")
+        assert one.is_first("orders")
+        one.end()
+
+    def test_of_several_workers_one_is_the_first_for_each_bucket(self) -> None:
+        workers = [self.present("tenant-*") for _ in range(3)]
+        for worker in workers:
+            worker.renew()
+        names = [f"tenant-{number}" for number in range(300)]
+        firsts = [[worker.is_first(name) for worker in workers] for name in names]
+        assert [sum(row) for row in firsts] == [1] * 300
+        assert all(60 < sum(column) < 140 for column in zip(*firsts, strict=True))
+        workers.pop().end()
+        for worker in workers:
+            worker.renew()
+        assert [sum(worker.is_first(name) for worker in workers) for name in names] == [1] * 300
+        for worker in workers:
+            worker.end()
+
+    def test_worker_that_does_not_serve_a_bucket_is_no_rival(self) -> None:
+        one, _other = self.present("orders"), self.present("carts")
+        one.renew()
+        assert one.is_first("orders")
+
+    def test_others_look_a_moment_later(self, looking: Callable[..., Lookout]) -> None:
+        other = self.present(*NAMES)
+        lookout = looking("orders", "carts", "a", "b", "c", "d", "e", "f")
+        lookout._presence.renew()
+        store_of("orders")
+        delays = {lookout._delay_seconds(name) for name in lookout.names}
+        assert delays <= {0.0, 0.25}
+        first = {name for name in ("orders", "carts") if other.is_first(name)}
+        other.renew()
+        first = {name for name in ("orders", "carts") if other.is_first(name)}
+        assert {name for name in ("orders", "carts") if lookout._delay_seconds(name)} == first
+        other.end()
+
+    def test_redis_that_is_away_ends_no_worker(self, use_cache: Callable[..., str]) -> None:
+        use_cache("redis://127.0.0.1:1/0")
+        presence = self.present("orders")
+        assert presence.is_first("orders")
+        presence.end()
