@@ -57,6 +57,9 @@ _OPERATOR: Final = Role(
 )
 ROLES: Final = {"producer": _PRODUCER, "drainer": _DRAINER, "operator": _OPERATOR}
 
+OF_CLUSTER: Final = ("+asking", "+cluster|slots", "+command")
+"""The rules for what a cluster client of redis-py sends to find the node of a key."""
+
 DISPENSABLE: Final = frozenset({"CONFIG|GET", "SELECT", "PUBLISH", "SUBSCRIBE"})
 """Commands without which each role works. Hosted servers have no CONFIG, and a client of database 0
 sends no SELECT. Without the messages of scripts, workers look for batches themselves."""

@@ -23,7 +23,7 @@ from .recording.destination import Destination
 from .recording.events import ACTIONS
 from .recording.presentation import Mask
 from .store import pending
-from .store.registry import workers_of
+from .store.registry import Workers
 from .store.status import BucketStatus, read_status
 
 P = TypeVar("P", bound=Callable[[Batch], object])
@@ -218,7 +218,7 @@ class Bucket:
     def status(self) -> BucketStatus:
         """Events pending, in flight and dead, batches, bytes and age, all at one moment."""
         current, _, store, _ = self._definition.parts
-        return read_status(store).with_workers(workers_of(current)(self.name))
+        return read_status(store).with_workers(Workers.read(current).count(self.name))
 
     def pause(self) -> bool:
         """Let no worker claim a batch until :meth:`resume`. Appends go on.

@@ -1,20 +1,24 @@
 """All known buckets, and what the admin, the commands and the checks read of them."""
 
+import logging
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from .appending.spill_size import SpillSize, spill_size
 from .buckets import Bucket
 from .conf import configuration
 from .declarations import declared
-from .exceptions import JSONBufferError
+from .exceptions import BufferUnavailable, JSONBufferError
 from .options import Options
 from .pending_events import peek_raw
-from .store import catalog_entries, history, registry, status
+from .store import catalog_entries, history, status
 from .store.deliveries import Deliveries, read_deliveries
 from .store.history import Sample
 from .store.keys import is_valid_name
 from .store.links import ASYNCIO
 from .store.status import BucketStatus
+
+logger = logging.getLogger("django_jsonbuffer")
 
 
 def declared_buckets() -> list[Bucket]:
@@ -22,10 +26,36 @@ def declared_buckets() -> list[Bucket]:
     return [Bucket(name) for name in declared.names]
 
 
-def known_buckets() -> list[Bucket]:
+class Known(NamedTuple):
+    """The buckets that can be listed."""
+
+    buckets: list[Bucket]
     """The declared buckets, and all buckets that were ever appended to, sorted by name."""
-    found = filter(is_valid_name, catalog_entries.names(configuration()))
-    return [Bucket(name) for name in sorted({*declared.names, *found})]
+
+    gap: BufferUnavailable | None = None
+    """Why only declared buckets are listed: the node of a cluster that has the names is down."""
+
+
+def read_known() -> Known:
+    """Read the names. Raises :class:`BufferUnavailable` if Redis is unavailable.
+
+    If only the node of a cluster that has the names is down, this is the gap.
+    """
+    try:
+        found = filter(is_valid_name, catalog_entries.names(configuration()))
+    except BufferUnavailable as error:
+        if not error.node:
+            raise
+        return Known(declared_buckets(), error)
+    return Known([Bucket(name) for name in sorted({*declared.names, *found})])
+
+
+def known_buckets() -> list[Bucket]:
+    """The buckets of :func:`read_known`. A gap is logged."""
+    buckets, gap = read_known()
+    if gap is not None:
+        logger.warning("Only declared buckets are known. %s", gap)
+    return buckets
 
 
 def buckets_with_processor() -> list[Bucket]:
@@ -46,17 +76,12 @@ async def probe(bucket: Bucket) -> None:
 
 
 def statuses(buckets: Sequence[Bucket]) -> list[BucketStatus | JSONBufferError]:
-    """The status of each bucket, or the error if it cannot be read, in two round trips for all."""
-    names, current = [bucket.name for bucket in buckets], configuration()
-    found, workers = status.statuses(names, current), registry.workers_of(current)
-    return [
-        each.with_workers(workers(name)) if isinstance(each, BucketStatus) else each
-        for name, each in zip(names, found, strict=True)
-    ]
+    """The status of each bucket, or the error if it cannot be read, in one round trip for 500."""
+    return status.statuses([bucket.name for bucket in buckets], configuration())
 
 
 def histories(buckets: Sequence[Bucket]) -> list[list[Sample]]:
-    """The samples of each bucket, oldest first, in one round trip for all."""
+    """The samples of each bucket, oldest first, in one round trip for 500."""
     return history.histories([bucket.name for bucket in buckets], configuration())
 
 

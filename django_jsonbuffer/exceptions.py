@@ -63,6 +63,9 @@ class BufferUnavailable(JSONBufferError):
     was_asked = True
     """Whether Redis was asked. False if all connections of this process were in use."""
 
+    node = ""
+    """Host and port of the node that the error is about. Empty if Redis is not a cluster."""
+
 
 class StampOvertaken(JSONBufferError):
     """Another append of the same producer has the sequence number of this append, or a later one.

@@ -10,7 +10,7 @@ from .draining.report import DrainReport
 from .draining.rounds import Rounds
 from .draining.stop import Stop
 from .exceptions import NoProcessor
-from .store.registry import workers_of
+from .store.registry import Workers
 
 MAX_SECONDS: Final = 50
 """How long a run of an engine claims batches, by default."""
@@ -50,8 +50,8 @@ def drain_all(
         Bucket(name).drain_steps(on_timeout=stop.set, skip_busy=skip_busy)
         for name in dict.fromkeys(names or names_with_processor())
     ]
-    workers = workers_of(configuration()) if skip_busy else lambda name: 0
-    busy = [drain for drain in drains if workers(drain.bucket)]
+    workers = Workers.read(configuration()) if skip_busy else None
+    busy = [drain for drain in drains if workers and workers.count(drain.bucket)]
     for drain in busy:
         drain.forwarding.forward()  # the living worker may be on another machine
     with Rounds(

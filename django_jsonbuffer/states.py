@@ -91,9 +91,10 @@ class BucketState:
 
 
 def read_states(buckets: Sequence[Bucket]) -> list[BucketState]:
-    """The state of each bucket, read in one round trip for all.
+    """The state of each bucket, read in one round trip for 500.
 
-    Raises :class:`BufferUnavailable` if Redis cannot be reached.
+    Raises :class:`BufferUnavailable` if Redis cannot be reached. If only a node of a cluster cannot
+    be reached, its buckets are unreadable.
     """
     outcomes = catalog.statuses(buckets)
     return [

@@ -88,9 +88,9 @@ def test_admin_and_commands_reach_redis_through_bucket_and_catalog_only() -> Non
             assert not imported_modules(module) & forbidden, module
 
 
-def test_django_redis_is_known_in_one_place() -> None:
+def test_django_redis_is_known_in_two_places() -> None:
     knowing = {m for m in MODULES for name in imported_names(m) if name.startswith("django_redis")}
-    assert knowing == {f"{PACKAGE}.store.clients"}
+    assert knowing == {f"{PACKAGE}.store.clients", f"{PACKAGE}.contrib.cluster"}
 
 
 def test_bucket_has_only_its_documented_names() -> None:

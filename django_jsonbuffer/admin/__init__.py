@@ -235,7 +235,10 @@ class BucketAdmin(BucketModelAdmin):
 def _find_bucket(object_id: str) -> buckets.Bucket:
     """The bucket that the URL of a page names. Raises :class:`Http404` if it is not known."""
     name = unquote(object_id)
-    for bucket in catalog.known_buckets():
+    known, gap = catalog.read_known()
+    for bucket in known:
         if bucket.name == name:
             return bucket
+    if gap is not None:
+        raise gap
     raise Http404(_("There is no bucket of this name."))

@@ -85,8 +85,8 @@ class Row:
 class Listing:
     """The buckets that the parameters of the page ask for.
 
-    To read them takes three round trips, however many buckets there are: for the names, for all
-    figures, and for the history of the buckets on this page.
+    To read them takes three round trips: for the names, for all figures, and for the history of the
+    buckets on this page. More than 500 buckets take one more for each further 500.
     """
 
     def __init__(self, parameters: Mapping[str, str], *, per_page: int) -> None:
@@ -94,11 +94,8 @@ class Listing:
         state = parameters.get("state", "")
         self.state = next((each for each in State if each.value == state), None)
         self.sort = parameters.get("sort", "")
-        matching = [
-            bucket
-            for bucket in catalog.known_buckets()
-            if self.search.lower() in bucket.name.lower()
-        ]
+        known, self.gap = catalog.read_known()
+        matching = [bucket for bucket in known if self.search.lower() in bucket.name.lower()]
         in_any_state = read_states(matching)
         found = [
             bucket_state
@@ -142,20 +139,23 @@ class Listing:
         ]
 
     def read_rows(self) -> list[Row]:
-        """The rows of this page. Reads their history."""
+        """The rows of this page. Reads the history of those that can be read."""
         shown = [*self.page]
-        histories = catalog.histories([bucket_state.bucket for bucket_state in shown])
+        readable = [each.bucket for each in shown if each.status is not None]
+        histories = dict(
+            zip([bucket.name for bucket in readable], catalog.histories(readable), strict=True)
+        )
         return [
             Row(
                 bucket_state=bucket_state,
                 figures=Figures.of(bucket_state.status) if bucket_state.status else None,
-                chart=History(samples, bucket_state.status).sparkline()
+                chart=History(histories[bucket_state.bucket.name], bucket_state.status).sparkline()
                 if bucket_state.status
                 else None,
                 has_processor=catalog.has_processor(bucket_state.bucket),
                 is_for_other_clients=is_for_other_clients(bucket_state.bucket),
             )
-            for bucket_state, samples in zip(shown, histories, strict=True)
+            for bucket_state in shown
         ]
 
     @property

@@ -6,10 +6,10 @@ from typing import Final, TypeVar
 
 from django_jsonbuffer.options import MAX_APPEND_BATCHES
 from django_jsonbuffer.signals import is_receiving
+from django_jsonbuffer.store.breakers import breaker_of
 from django_jsonbuffer.store.keys import Identity
 from django_jsonbuffer.store.links import Link
 
-from .breaker import breakers
 from .groups import Group, events_of, size_of
 from .trips import Place, Trip
 
@@ -65,7 +65,7 @@ def has_to_be_alone(group: Group) -> bool:
     return bool(
         not store.groups_commits
         # While Redis is unreachable, an append fails fast, and waits for no other.
-        or breakers[store.cache].failure
+        or breaker_of(store.cache, store.keys.open).failure
         # Others would wait for all these bytes.
         or size_of(group) > MOST_BYTES
         # Nothing is announced for what a receiver does. The events of others are not its own.

@@ -20,11 +20,11 @@ from django_jsonbuffer.exceptions import (
 )
 from django_jsonbuffer.stamps import Stamp
 from django_jsonbuffer.store import reports
+from django_jsonbuffer.store.breakers import breaker_of
 from django_jsonbuffer.store.links import Link
 from django_jsonbuffer.store.traces import NO_TRACES
 
 from . import losses, spilling
-from .breaker import breakers
 from .groups import Group, events_of, size_of, traces_of
 from .producers import Once
 
@@ -138,8 +138,8 @@ class Trip(Once):
 
         None if the events are in Redis or in the spill afterwards, else the error.
         """
-        breaker = breakers[self._store.cache]
-        if breaker.failure and (refusal := breaker.refusal()) is not None:
+        breaker = breaker_of(self._store.cache, self._store.keys.open)
+        if breaker.failure and (refusal := breaker.refusal(self._store.name)) is not None:
             if self._is_stored:
                 return None
             # An interrupt has ended this trip before.
@@ -154,7 +154,7 @@ class Trip(Once):
             if self._options.spill_dir is not None:
                 self.rest += (partial(spilling.forward_some, self._store, self._options),)
         except BaseException as error:
-            breaker.learn(error, seconds=time.monotonic() - self.began)
+            breaker.learn(error, seconds=time.monotonic() - self.began, bucket=self._store.name)
             if not isinstance(error, Exception):
                 raise
             return await self._spilled(error, link)

@@ -48,6 +48,14 @@ def _check_facts(server: ServerFacts) -> Iterator[CheckMessage]:
     yield from _check_version(server)
     yield from _check_eviction(server)
     yield from _check_persistence(server)
+    if server.stops_as_a_whole:
+        yield CheckWarning(
+            "The buffer's cluster refuses all appends while one of its nodes is down and has no "
+            "replica that takes over.",
+            hint="Set cluster-require-full-coverage to no on each node: then only the buckets of "
+            "the node that is down are affected.",
+            id="django_jsonbuffer.W016",
+        )
 
 
 def _check_version(server: ServerFacts) -> Iterator[CheckMessage]:

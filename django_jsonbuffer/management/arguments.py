@@ -23,8 +23,14 @@ def add_buckets(parser: CommandParser) -> None:
 
 def named_buckets(patterns: Sequence[str]) -> list[Bucket]:
     """The known buckets that match a pattern. All known buckets if there is no pattern."""
-    known = {bucket.name: bucket for bucket in catalog.known_buckets()}
-    return matching_buckets(patterns, among=known) if patterns else list(known.values())
+    return buckets_among(catalog.known_buckets(), patterns)
+
+
+def buckets_among(known: Sequence[Bucket], patterns: Sequence[str]) -> list[Bucket]:
+    """Those of the buckets that match a pattern. All of them if there is no pattern."""
+    if not patterns:
+        return [*known]
+    return matching_buckets(patterns, among={bucket.name: bucket for bucket in known})
 
 
 def matching_buckets(patterns: Sequence[str], *, among: Mapping[str, Bucket]) -> list[Bucket]:

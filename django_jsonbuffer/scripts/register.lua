@@ -4,7 +4,7 @@
 --
 -- KEYS[1]  registry  HASH of the workers, and of each when (ms) it was last heard of, a space, and the
 --                    names of the buckets and the patterns that it serves
--- ARGV[1]  worker    name of the worker; empty to read only
+-- ARGV[1]  worker    name of the worker
 -- ARGV[2]  serves    names and patterns, with spaces between; empty when the worker ends
 -- ARGV[3]  alive_ms  a worker that was not heard of for so long has died
 --
@@ -20,14 +20,14 @@ if refusal then return refusal end
 
 local noted, now, living = redis.call('HGETALL', registry), now_ms(), {}
 -- The first write needs no memory, so that a full Redis lets the script run to its end.
-if worker ~= '' then redis.call('HDEL', registry, worker) end
+redis.call('HDEL', registry, worker)
 for i = 1, #noted, 2 do
   local ms, its = string.match(noted[i + 1], '^(%d+) (.*)$')
   local is_alive = ms and math.abs(now - tonumber(ms)) < alive_ms
   if is_alive and noted[i] ~= worker then
     table.insert(living, noted[i])
     table.insert(living, its)
-  elseif worker ~= '' then
+  else
     redis.call('HDEL', registry, noted[i])
   end
 end

@@ -16,7 +16,8 @@ from redis import RedisCluster, connection, retry, sentinel
 from redis.asyncio import retry as aio_retry
 from redis.asyncio import sentinel as aio_sentinel
 
-from .redis_asyncio import AsyncClient
+from .redis_asyncio import AsyncClient, AsyncCluster
+from .redis_lazy_cluster import LazyCluster
 
 _TWINS: Final[Mapping[Any, Any]] = {
     connection.ConnectionPool: aio.ConnectionPool,
@@ -45,6 +46,11 @@ _ONLY_HINTS: Final = {"maint_notifications_config"}
 """Options that change no command. Before redis-py 8.0, the asyncio side does not know them."""
 
 
+_OF_CLUSTER: Final = "redis_connect_func"
+"""The option by which a cluster client sets up a connection to a node. It sends ``READONLY`` if the
+client reads from replicas, which no call of this app does."""
+
+
 class _NoTwin(Exception):
     """The asyncio side of redis-py cannot do what a client does."""
 
@@ -66,12 +72,13 @@ def asyncio_twin(client: Any) -> AsyncClient | None:
         return None
 
 
-def _twin_of_pool(pool: Any) -> aio.ConnectionPool:
+def _twin_of_pool(pool: Any, *, without: str = "") -> aio.ConnectionPool:
     kind, connection_class = _twin(type(pool)), _twin(pool.connection_class)
+    kwargs = {name: value for name, value in pool.connection_kwargs.items() if name != without}
     options = {
         "connection_class": connection_class,
         "max_connections": pool.max_connections,
-        **_twin_options(pool.connection_kwargs, _options_of(connection_class)),
+        **_twin_options(kwargs, _options_of(connection_class)),
     }
     if kind is aio.BlockingConnectionPool:
         options["timeout"] = pool.timeout
@@ -95,27 +102,20 @@ def _twin_of_sentinel(manager: Any) -> Any:
     return twin
 
 
-def _twin_of_cluster(client: Any) -> aio.RedisCluster:
-    kind: Any = type(client)
-    if kind is not RedisCluster or client.user_on_connect_func is not None:
+def _twin_of_cluster(client: Any) -> AsyncCluster:
+    """Raises :class:`_NoTwin` at once, not at the first command."""
+    if type(client) not in (RedisCluster, LazyCluster) or client.user_on_connect_func is not None:
         raise _NoTwin
-    options, nodes = dict(client.get_connection_kwargs()), client.nodes_manager
-    options.pop("redis_connect_func", None)  # the method of the client
-    kind = _twin(options.pop("connection_class", connection.Connection))
-    options = _twin_options(options, _options_of(aio.RedisCluster))
-    if kind is aio.SSLConnection:
-        options["ssl"] = True
-    starts = [aio.cluster.ClusterNode(n.host, n.port) for n in nodes.startup_nodes.values()]
-    return aio.RedisCluster(
-        startup_nodes=starts,
-        require_full_coverage=nodes._require_full_coverage,
-        dynamic_startup_nodes=nodes._dynamic_startup_nodes,
-        address_remap=nodes.address_remap,
-        # The asyncio client would close all connections at each such step, also those on which
-        # other tasks wait for a reply.
-        reinitialize_steps=0,
-        **options,
-    )
+    kwargs = client.get_connection_kwargs()
+    kind = kwargs.get("connection_pool_class", connection.ConnectionPool)
+    names = kwargs.keys() - {"connection_pool_class"}
+    any_pool = kind(host="", **{name: kwargs[name] for name in names})
+    _twin_of_pool(any_pool, without=_OF_CLUSTER)
+    return AsyncCluster(client, _twin_of_node)
+
+
+def _twin_of_node(client: Any) -> aio.Redis:
+    return aio.Redis.from_pool(_twin_of_pool(client.connection_pool, without=_OF_CLUSTER))
 
 
 def _twin(kind: type) -> Any:

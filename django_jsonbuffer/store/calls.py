@@ -11,7 +11,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from . import redis_asyncio
+from . import redis_asyncio, redis_blocking
 from .async_clients import client_of_loop
 from .clients import clients
 from .coroutines import finish
@@ -35,7 +35,7 @@ def new_token() -> bytes:
 async def execute(bucket: Identity, *command: str, key: str, patience: timedelta = PATIENCE) -> Any:
     """The reply to a command. `key` is its key, for the messages of the errors."""
     client: Any = clients[bucket.cache]
-    question = partial(client.execute_command, *command)
+    question = partial(redis_blocking.execute, client, *command, key=key)
     return call(question, client, bucket.cache, bucket.name, key=key, patience=patience)
 
 
@@ -126,7 +126,7 @@ async def aexecute(
     around, pauses = sys.exception(), pauses_of(patience)
     while True:
         try:
-            return await redis_asyncio.execute(client, *command)
+            return await redis_asyncio.execute(client, *command, key=key)
         except BaseException as error:  # noqa: BLE001  (raised again as an error of this app)
             pause = pause_or_raise(
                 error, pauses, None, bucket.cache, bucket.name, key=key, around=around

@@ -1,19 +1,27 @@
 """The catalog: the names of all buckets that were ever appended to."""
 
 import logging
+import os
+import time
 from contextlib import suppress
 from dataclasses import astuple
 from datetime import timedelta
 from operator import methodcaller
-from typing import Any, Final
+from threading import Thread
+from typing import Final
 
 from django_jsonbuffer import isolation
 from django_jsonbuffer.conf import Configuration
-from django_jsonbuffer.exceptions import JSONBufferError
+from django_jsonbuffer.exceptions import BufferMisconfigured, BufferUnavailable, JSONBufferError
 
-from .errors import PATIENCE, ask, not_redis
+from . import nodes
+from .clients import clients
+from .coroutines import finish
+from .errors import PATIENCE, ask, not_redis, translated
 from .keys import Identity, bucket_keys, catalog_key
-from .links import Link
+from .links import BLOCKING, Link
+from .redis_cluster import is_cluster, owner_name
+from .redis_internals import is_about_permissions
 
 logger = logging.getLogger("django_jsonbuffer")
 
@@ -21,6 +29,8 @@ written: Final[set[Identity]] = set()
 """The buckets that this process has written into the catalog."""
 
 _MOST_WRITTEN: Final = 10_000
+
+_PAUSE_SECONDS: Final = 1.0
 
 
 async def write(bucket: Identity, link: Link, *, patience: timedelta = PATIENCE) -> None:
@@ -36,21 +46,86 @@ async def write(bucket: Identity, link: Link, *, patience: timedelta = PATIENCE)
     written.add(bucket)
 
 
+async def write_before_append(bucket: Identity, link: Link, *, patience: timedelta) -> None:
+    """Write the bucket. If another node has the catalog and is down, a thread writes it later."""
+    if any(other[:2] == bucket[:2] for other in unwritten):
+        _write_later(bucket)
+        return
+    try:
+        await write(bucket, link, patience=patience)
+    except BufferUnavailable as error:
+        if not _is_of_another_node(bucket, error):
+            raise
+        _warn(bucket, error)
+        _write_later(bucket)
+
+
+def _is_of_another_node(bucket: Identity, error: BufferUnavailable) -> bool:
+    client, key = clients[bucket.cache], bucket_keys(bucket.prefix, bucket.name).open
+    if not is_cluster(client) or owner_name(client, key) in ("", error.node):
+        return False
+    cause = error.__cause__
+    return cause is None or not is_about_permissions(cause)
+
+
 async def write_again(bucket: Identity, link: Link) -> None:
     """Write the bucket again after an append that found no counters: the catalog may be lost too.
 
     An error is logged and not raised, because the append is done.
     """
+    if bucket in unwritten:
+        return
     try:
         await write(bucket, link)
     except JSONBufferError as error:
         written.discard(bucket)
-        logger.warning(
-            "Bucket %s is not in the catalog of buckets yet: %s",
-            bucket.name,
-            error,
-            extra={"bucket": bucket.name},
-        )
+        _warn(bucket, error)
+
+
+def _warn(bucket: Identity, error: JSONBufferError) -> None:
+    text = "Bucket %s is not in the catalog of buckets yet: %s"
+    logger.warning(text, bucket.name, error, extra={"bucket": bucket.name})
+
+
+unwritten: Final[set[Identity]] = set()
+"""The buckets that a thread writes into the catalog as soon as its node answers."""
+
+
+def _write_later(bucket: Identity) -> None:
+    """Let a thread write the bucket, so that no other append waits for the node of the catalog."""
+    is_first = not unwritten
+    written.add(bucket)
+    unwritten.add(bucket)
+    if is_first:
+        thread = Thread(target=_write_unwritten, name="jsonbuffer-catalog", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads, or the interpreter ends
+            _forget_unwritten()
+
+
+def _write_unwritten() -> None:
+    while unwritten:
+        time.sleep(_PAUSE_SECONDS)
+        for catalog in {bucket[:2] for bucket in [*unwritten]}:
+            buckets = [bucket for bucket in [*unwritten] if bucket[:2] == catalog]
+            with suppress(BufferUnavailable):
+                for bucket in buckets:
+                    try:
+                        finish(write(bucket, BLOCKING))
+                    except BufferMisconfigured:
+                        logger.debug("The cache of bucket %s is gone.", bucket.name)
+                    unwritten.discard(bucket)
+
+
+def _forget_unwritten() -> None:
+    """Let the next appends write the buckets, because no thread does. Also in a forked child."""
+    written.difference_update(unwritten)
+    unwritten.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_unwritten)
 
 
 @isolation.at_end
@@ -70,11 +145,10 @@ def _remove_keys(of: isolation.Isolation) -> None:
 def names(configuration: Configuration) -> set[str]:
     """The name of every bucket that was ever appended to."""
     key = catalog_key(configuration.prefix)
-    members: Any = ask(configuration.cache, lambda client: client.smembers(key), key=key)
+    [members] = nodes.replies(configuration.cache, [nodes.Call(key, ("SMEMBERS", key))])
+    if isinstance(members, Exception):
+        raise translated(members, key=key) from members
     try:
-        return {
-            member.decode(errors="replace") if isinstance(member, bytes) else member
-            for member in members
-        }
-    except TypeError as error:
+        return {member.decode(errors="replace") for member in members}
+    except (AttributeError, TypeError) as error:
         raise not_redis() from error

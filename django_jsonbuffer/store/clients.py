@@ -76,6 +76,8 @@ def _new_client(alias: str) -> "Redis":
             f"The LOCATION of the cache {alias!r} is not the URL of a Redis server. Quote special "
             "characters in a password: / is %2F, # is %23, ? is %3F, @ is %40."
         ) from None
+    except TypeError as error:
+        raise misconfigured_option(alias, redis_internals.wrong_option(error)) from error
     except (ImportError, ImproperlyConfigured, InvalidCacheBackendError) as error:
         raise BufferMisconfigured(f"The cache {alias!r} cannot be used: {error}") from error
     except (ConnectionInterrupted, RedisError, RedisClusterException) as error:

@@ -20,6 +20,7 @@ from django_jsonbuffer.exceptions import (
 
 from . import redis_blocking, redis_internals
 from .clients import clients, misconfigured_option, pool_option, pool_size
+from .redis_cluster import node_of_error
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -45,6 +46,19 @@ _QUOTES: Final = re.compile(
 do not know it, and a reply that redis-py does not understand."""
 
 _PERMISSIONS: Final = " `manage.py redis_acl` prints the permissions that the user needs."
+
+_OF_CLUSTER: Final = (redis.exceptions.AskError, redis.exceptions.ClusterCrossSlotError)
+"""Errors of a node of a cluster to a client for one server. MovedError is an AskError."""
+
+_FACTORY: Final = (
+    ". This server is a node of a Redis Cluster, and the cache has a client for a single server. "
+    "Set in the OPTIONS of the cache: "
+    "'CONNECTION_FACTORY': 'django_jsonbuffer.contrib.cluster.ClusterConnectionFactory'."
+)
+_COVERAGE: Final = (
+    ". Some slots have no primary. To let the other nodes serve, set cluster-require-full-coverage "
+    "to no in Redis."
+)
 
 
 def ask(
@@ -181,13 +195,21 @@ def _no_free_connection(cache: str, name: str | None) -> BufferUnavailable:
 
 def translated(error: Exception, name: str | None = None, *, key: str = "") -> JSONBufferError:
     """This app's error for an error of redis-py. What may quote events or a password is cut off."""
+    ours = _translated(error, name, key)
+    if isinstance(ours, BufferUnavailable):
+        ours.node = node_of_error(error)
+    return ours
+
+
+def _translated(error: Exception, name: str | None, key: str) -> JSONBufferError:
     bucket = f" for bucket {name!r}" if name else ""
+    where = f"{bucket} at {node}" if (node := node_of_error(error)) else bucket
     # The error of a command inside a script ends with its place in the script, which is cut off.
     # Before Redis 7.0, the code of such an error is only in the text.
     text = _QUOTES.sub("", str(error)).partition(" script: ")[0]
     if isinstance(error, redis.exceptions.OutOfMemoryError) or "OOM " in text:
         return BufferOutOfMemory(
-            f"Redis has no memory left{bucket}. Nothing was written. Start more workers, or raise "
+            f"Redis has no memory left{where}. Nothing was written. Start more workers, or raise "
             "maxmemory of Redis."
         )
     if "WRONGTYPE" in text:
@@ -198,13 +220,20 @@ def translated(error: Exception, name: str | None = None, *, key: str = "") -> J
             "bucket name or PREFIX."
         )
     if isinstance(error, redis.exceptions.AuthenticationError):
-        return BufferUnavailable(f"Redis refuses the login of this site{bucket}: {text}")
+        return BufferUnavailable(f"Redis refuses the login of this site{where}: {text}")
     if isinstance(error, redis.exceptions.TimeoutError | redis.exceptions.ConnectionError):
-        unavailable = BufferUnavailable(f"Redis cannot be reached{bucket}: {text}")
+        unavailable = BufferUnavailable(f"Redis cannot be reached{where}: {text}")
         unavailable.is_unreachable = not isinstance(error, redis.exceptions.BusyLoadingError)
         return unavailable
-    hint = "" if not redis_internals.is_about_permissions(error) else _PERMISSIONS
-    return BufferUnavailable(f"Redis refused a command{bucket}: {text}{hint}")
+    return BufferUnavailable(f"Redis refused a command{where}: {text}{_hint(error)}")
+
+
+def _hint(error: Exception) -> str:
+    if redis_internals.is_about_permissions(error):
+        return _PERMISSIONS
+    if not node_of_error(error) and isinstance(error, _OF_CLUSTER):
+        return f" ({type(error).__name__}){_FACTORY}"
+    return _COVERAGE if isinstance(error, redis.exceptions.ClusterDownError) else ""
 
 
 def not_redis(name: str | None = None) -> BufferUnavailable:

@@ -1,19 +1,15 @@
 """The history of a bucket: samples that its workers take once a minute."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from django_jsonbuffer.conf import Configuration
 
-from .errors import ask
+from . import nodes
 from .keys import bucket_keys
-from .redis_internals import AS_BYTES
 from .replies import are_texts
-
-if TYPE_CHECKING:
-    from redis import Redis
 
 _SAMPLE: Final = re.compile(rb"[0-9]{1,14}( [0-9]{1,15}){4}")
 """Five numbers. Milliseconds of 14 digits reach to the year 5138, which datetime can hold."""
@@ -33,17 +29,10 @@ class Sample(NamedTuple):
 
 
 def histories(names: Sequence[str], configuration: Configuration) -> list[list[Sample]]:
-    """The samples of each bucket, oldest first, in one round trip."""
+    """The samples of each bucket, oldest first, in one round trip for 500 buckets."""
     keys = [bucket_keys(configuration.prefix, name).history for name in names]
-
-    def question(client: "Redis") -> list[Any]:
-        with client.pipeline(transaction=False) as pipeline:
-            queue: Callable[..., Any] = pipeline.execute_command
-            for key in keys:
-                queue("LRANGE", key, 0, -1, **AS_BYTES)
-            return pipeline.execute(raise_on_error=False)
-
-    return [_samples(reply) for reply in ask(configuration.cache, question)]
+    calls = [nodes.Call(key, ("LRANGE", key, 0, -1)) for key in keys]
+    return [_samples(reply) for reply in nodes.replies(configuration.cache, calls)]
 
 
 def _samples(texts: Any) -> list[Sample]:

@@ -1,17 +1,16 @@
 """What Redis refuses to the user of this site."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple
-from functools import partial
 from typing import Any, NamedTuple
 
 from redis.exceptions import NoPermissionError, NoScriptError
 
 from django_jsonbuffer.conf import Configuration
 
-from .errors import ask, not_redis, translated
+from . import nodes
+from .errors import not_redis, translated
 from .keys import PRODUCER, bucket_keys, catalog_key
-from .redis_internals import AS_BYTES
 from .replies import are_numbers
 from .scripts import REFUSALS
 
@@ -43,9 +42,9 @@ def read_refusals(
     eval_reply, evalsha_reply, found, *of_buckets = _replies(
         configuration,
         [
-            ("EVAL", REFUSALS.source, 0),
-            ("EVALSHA", REFUSALS.sha, 0),
-            ("EVAL", REFUSALS.source, 1, catalog, *asked),
+            nodes.Call(catalog, ("EVAL", REFUSALS.source, 0)),
+            nodes.Call(catalog, ("EVALSHA", REFUSALS.sha, 0)),
+            nodes.Call(catalog, ("EVAL", REFUSALS.source, 1, catalog, *asked)),
             *(_call_with_all_keys(configuration.prefix, name) for name in names),
         ],
     )
@@ -63,14 +62,14 @@ def read_refusals(
     )
 
 
-def _call_with_all_keys(prefix: str, name: str) -> tuple[str | int, ...]:
+def _call_with_all_keys(prefix: str, name: str) -> nodes.Call:
     keys = bucket_keys(prefix, name)
     all_keys = [*astuple(keys), f"{keys.open}{PRODUCER}any"]
-    return ("EVALSHA", REFUSALS.sha, len(all_keys), *all_keys)
+    return nodes.Call(keys.open, ("EVALSHA", REFUSALS.sha, len(all_keys), *all_keys))
 
 
-def _replies(configuration: Configuration, calls: Iterable[tuple[str | int, ...]]) -> list[Any]:
-    replies = ask(configuration.cache, partial(_answers, [*calls]))
+def _replies(configuration: Configuration, calls: Sequence[nodes.Call]) -> list[Any]:
+    replies = nodes.replies(configuration.cache, calls)
     for reply in replies:
         # A node of a cluster that does not know the script has allowed the call.
         if isinstance(reply, Exception) and not isinstance(
@@ -80,14 +79,6 @@ def _replies(configuration: Configuration, calls: Iterable[tuple[str | int, ...]
         if not isinstance(reply, Exception) and not are_numbers(reply):
             raise not_redis()
     return replies
-
-
-def _answers(calls: Sequence[tuple[str | int, ...]], client: Any) -> list[Any]:
-    with client.pipeline(transaction=False) as pipeline:
-        queue: Callable[..., Any] = pipeline.execute_command
-        for call in calls:
-            queue(*call, **AS_BYTES)
-        return pipeline.execute(raise_on_error=False)  # type: ignore[no-any-return]
 
 
 def _is_refused(reply: object) -> bool:

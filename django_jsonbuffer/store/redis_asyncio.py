@@ -4,22 +4,46 @@
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final, Never, TypeAlias
 
 import redis.asyncio as aio
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisClusterException, RedisError, ResponseError
+from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from .redis_internals import AS_BYTES
-from .wire import Packed, on_the_wire, unpacked
+from .redis_cluster import Route, owner_name
+from .wire import Packed, on_the_wire, packed
 
-AsyncClient: TypeAlias = aio.Redis | aio.RedisCluster
+_ASKING: Final = packed("ASKING")
 
-_MAY_CONTAIN_ANOTHER: Final = (RedisConnectionError, RedisClusterException)
-"""Errors into which redis-py may put another one."""
+
+class AsyncCluster:
+    """The clients of the nodes of a cluster, for one event loop.
+
+    The synchronous client has the table of slots. So all threads and event loops of the process
+    have one table.
+    """
+
+    def __init__(self, origin: Any, twin_of: Callable[[Any], aio.Redis]) -> None:
+        self.origin = origin
+        self.nodes: dict[str, aio.Redis] = {}
+        self._twin_of = twin_of
+
+    async def route(self, key: str) -> Route:
+        """The way to the node of a key. The first connects, in a thread."""
+        if not owner_name(self.origin, key):
+            return await asyncio.to_thread(Route, self.origin, key)
+        return Route(self.origin, key)
+
+    def client_of(self, route: Route) -> aio.Redis:
+        if (client := self.nodes.get(route.node.name)) is None:
+            client = self.nodes[route.node.name] = self._twin_of(route.client)
+        return client
+
+
+AsyncClient: TypeAlias = aio.Redis | AsyncCluster
 
 
 async def execute_once(client: AsyncClient, *args: bytes | Packed, key: str) -> Any:
@@ -29,21 +53,23 @@ async def execute_once(client: AsyncClient, *args: bytes | Packed, key: str) -> 
     that no other command reads the reply.
     """
     try:
-        if isinstance(client, aio.RedisCluster):
+        if isinstance(client, AsyncCluster):
             return await _execute_in_cluster(client, args, key)
         return await _execute(client.connection_pool, args)
-    except _MAY_CONTAIN_ANOTHER as error:
+    except RedisConnectionError as error:
         _raise_innermost(error)
 
 
-async def execute(client: AsyncClient, *command: str) -> Any:
-    """Run a command with the retries of the client. Raises the errors of :func:`execute_once`."""
-    execute: Any = client.execute_command
+async def execute(client: AsyncClient, *command: str, key: str) -> Any:
+    """Run a command with the retries of the client. In a cluster, run it on the node of `key`.
+
+    Raises the errors of :func:`execute_once`.
+    """
+    if isinstance(client, AsyncCluster):
+        return await execute_once(client, packed(*command), key=key)
     try:
-        if isinstance(client, aio.RedisCluster):
-            return await _with_all_nodes(client, execute(*command))
-        return await execute(*command)
-    except _MAY_CONTAIN_ANOTHER as error:
+        return await client.execute_command(*command)  # type: ignore[no-untyped-call]
+    except RedisConnectionError as error:
         _raise_innermost(error)
 
 
@@ -51,7 +77,7 @@ def _raise_innermost(error: Exception) -> Never:
     """Raise the error that redis-py has put into this one, if there is one.
 
     Relies on its ``__cause__``. Redis-py puts the refusal of a login on a unix socket into another
-    error, and the last error of a cluster that has no node left.
+    error.
     """
     cause = error.__cause__
     if not isinstance(cause, RedisError):
@@ -63,7 +89,7 @@ def _raise_innermost(error: Exception) -> Never:
         cause.__context__ = reason
 
 
-async def _execute(pool: Any, args: Sequence[bytes | Packed]) -> Any:
+async def _execute(pool: Any, args: Sequence[bytes | Packed], *, is_asking: bool = False) -> Any:
     """Relies on ``get_connection()`` and ``release()`` of a pool, and on ``check_health()``."""
     connection = await pool.get_connection()
     try:
@@ -71,6 +97,8 @@ async def _execute(pool: Any, args: Sequence[bytes | Packed]) -> Any:
             await connection.disconnect(nowait=True)
             await connection.connect()
         await connection.check_health()
+        if is_asking:
+            await _reply(connection, on_the_wire([_ASKING]))
         return await _reply(connection, on_the_wire(args))
     except ResponseError:
         raise
@@ -115,47 +143,29 @@ async def _reply(connection: Any, pieces: Sequence[bytes | memoryview]) -> Any:
 
 
 async def _execute_in_cluster(
-    client: aio.RedisCluster, args: Sequence[bytes | Packed], key: str
+    client: AsyncCluster, args: Sequence[bytes | Packed], key: str
 ) -> Any:
-    """Relies on ``get_node_from_key()``, and on ``target_nodes=``.
-
-    A cluster client follows a node's redirection, but does not retry on nodes that its caller
-    names.
-    """
-    await client.initialize()
-    execute: Any = client.execute_command
-    node: Any = client.get_node_from_key(key)
-    call = execute(*unpacked(args), **AS_BYTES, target_nodes=node)
-    return await _with_all_nodes(client, call)
-
-
-async def _with_all_nodes(client: aio.RedisCluster, call: Awaitable[Any]) -> Any:
-    """The result of a call of a cluster client, which still knows all its nodes after an error.
-
-    That of redis-py 7.1 and older forgets a node that it cannot reach. Without any node it could
-    never connect again. Relies on ``startup_nodes``.
-    """
-    nodes = dict(client.nodes_manager.startup_nodes)
-    try:
-        return await call
-    except (RedisError, RedisClusterException):
-        client.nodes_manager.startup_nodes = nodes | client.nodes_manager.startup_nodes
-        raise
+    route = await client.route(key)
+    while True:
+        try:
+            pool = client.client_of(route).connection_pool
+            return await _execute(pool, args, is_asking=route.is_asking)
+        except BaseException as error:  # noqa: BLE001  (raised again)
+            await asyncio.sleep(route.follow(error))
 
 
 async def close(client: AsyncClient) -> None:
     """Close all connections of a client, in its event loop."""
-    with suppress(RedisError, OSError):
-        await client.aclose()
+    for each in _nodes(client):
+        with suppress(RedisError, OSError):
+            await each.aclose()
     disconnects = [each.disconnect() for each in _connections(client)]
     await asyncio.gather(*disconnects, return_exceptions=True)
 
 
 def is_in_use(client: Any) -> bool:
     """Whether a task uses a connection of the client at this moment."""
-    if isinstance(client, aio.RedisCluster):
-        return any(len(node._connections) > len(node._free) for node in _nodes(client))
-    return bool(client.connection_pool._in_use_connections)
+    return any(each.connection_pool._in_use_connections for each in _nodes(client))
 
 
 def abandon(client: AsyncClient) -> None:
@@ -176,24 +186,17 @@ def abandon(client: AsyncClient) -> None:
             transport._closing = True
             with suppress(RuntimeError):  # the loop takes no more calls
                 transport._call_connection_lost(None)
-    if isinstance(client, aio.RedisCluster):
-        client._initialize = True  # or it warns of itself
 
 
 def _connections(client: Any) -> Iterator[Any]:
     """All connections of a client, also those that are in use and those to its sentinels."""
-    if isinstance(client, aio.RedisCluster):
-        for node in _nodes(client):
-            yield from node._connections
-        return
-    pool = client.connection_pool
-    yield from [*pool._available_connections, *pool._in_use_connections]
-    for sentinel_client in getattr(getattr(pool, "sentinel_manager", None), "sentinels", ()):
-        yield from _connections(sentinel_client)
+    for each in _nodes(client):
+        pool = each.connection_pool
+        yield from [*pool._available_connections, *pool._in_use_connections]
+        for sentinel_client in getattr(getattr(pool, "sentinel_manager", None), "sentinels", ()):
+            yield from _connections(sentinel_client)
 
 
-def _nodes(client: Any) -> Iterable[Any]:
-    """The nodes of a cluster client, each once. Those of redis-py 7.1 and older have no hash."""
-    nodes = client.nodes_manager
-    both = [*nodes.nodes_cache.values(), *nodes.startup_nodes.values()]
-    return {id(node): node for node in both}.values()
+def _nodes(client: Any) -> Sequence[Any]:
+    """The clients that each have a pool."""
+    return [*client.nodes.values()] if isinstance(client, AsyncCluster) else [client]

@@ -8,16 +8,15 @@ import select
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from redis import Redis
 from redis.connection import BlockingConnectionPool, ConnectionPool
 from redis.exceptions import RedisError, ResponseError
 
+from .redis_cluster import Route, is_cluster, node_clients
 from .redis_internals import AS_BYTES, retries
-from .wire import Packed, on_the_wire, unpacked
-
-if TYPE_CHECKING:
-    from redis import Redis
+from .wire import Packed, on_the_wire, packed, unpacked
 
 _KEPT: Final = "_jsonbuffer_connection"
 """Attribute of a pool: the connection that is kept for the next append."""
@@ -39,7 +38,7 @@ class _Taken(NamedTuple):
     something."""
 
 
-def execute_once(client: "Redis", *args: bytes | Packed, key: str) -> Any:
+def execute_once(client: Redis, *args: bytes | Packed, key: str) -> Any:
     """Run a command on the node of `key`, without the retries of the client.
 
     The client must not retry, because the error of a retry does not say whether the first command
@@ -47,13 +46,11 @@ def execute_once(client: "Redis", *args: bytes | Packed, key: str) -> Any:
 
     Relies on ``connection_pool``, on ``release()`` of a pool, on ``send_packed_command()``,
     ``read_response(disable_decoding=)`` and ``disconnect()`` of a connection, on ``connection`` of
-    a client that has only one, and on ``get_node_from_key()`` and ``target_nodes=`` of a cluster
-    client, which does not retry on nodes that its caller names.
+    a client that has only one.
     """
     pool = getattr(client, "connection_pool", None)
     if pool is None:
-        owner: Callable[[str], Any] = client.get_node_from_key  # type: ignore[attr-defined]
-        return _execute(client, args, target_nodes=owner(key))
+        return _execute_in_cluster(client, args, key)
     if client.connection is not None and not retries(client):
         return _execute(client, args)
     taken = _take_connection(pool)
@@ -73,6 +70,31 @@ def execute_once(client: "Redis", *args: bytes | Packed, key: str) -> Any:
         raise
     _give_back(pool, taken)
     return reply
+
+
+def execute(client: Redis, *command: str, key: str) -> Any:
+    """Run a command with the retries of the client. In a cluster, run it on the node of `key`."""
+    if is_cluster(client):
+        return execute_once(client, packed(*command), key=key)
+    return client.execute_command(*command)  # type: ignore[no-untyped-call]
+
+
+def _execute_in_cluster(client: Any, args: Iterable[bytes | Packed], key: str) -> Any:
+    route = Route(client, key)
+    while True:
+        try:
+            if route.is_asking:
+                return _execute_asking(route.client, args, key)
+            return execute_once(route.client, *args, key=key)
+        except BaseException as error:  # noqa: BLE001  (raised again)
+            time.sleep(route.follow(error))
+
+
+def _execute_asking(client: Redis, args: Iterable[bytes | Packed], key: str) -> Any:
+    """Run a command on the node to which its slot moves. ``ASKING`` is for one connection."""
+    with Redis(connection_pool=client.connection_pool, single_connection_client=True) as one:
+        one.execute_command("ASKING")
+        return execute_once(one, *args, key=key)
 
 
 def _take_connection(pool: Any) -> _Taken:
@@ -121,30 +143,36 @@ def _give_back(pool: Any, taken: _Taken) -> None:
         pool.release(taken.connection)
 
 
-def _execute(client: "Redis", args: Iterable[bytes | Packed], **options: Any) -> Any:
+def _execute(client: Redis, args: Iterable[bytes | Packed]) -> Any:
     execute: Callable[..., Any] = client.execute_command
-    return execute(*unpacked(args), **AS_BYTES, **options)
+    return execute(*unpacked(args), **AS_BYTES)
 
 
-def give_back_kept(client: "Redis") -> None:
+def give_back_kept(client: Redis) -> None:
     """Give the kept connection back to the pool, because somebody needs a connection."""
-    pool = getattr(client, "connection_pool", None)
-    if pool is not None and (kept := vars(pool).pop(_KEPT, None)) is not None:
-        pool.release(kept.connection)
+    for pool in _pools(client):
+        if (kept := vars(pool).pop(_KEPT, None)) is not None:
+            pool.release(kept.connection)
 
 
-def close_idle(client: "Redis") -> None:
+def _pools(client: Any) -> list[Any]:
+    """The pools of the client: one for each node of a cluster."""
+    clients = node_clients(client) if is_cluster(client) else [client]
+    return [each.connection_pool for each in clients]
+
+
+def close_idle(client: Redis) -> None:
     """Close the connections of the client that are not in use at this moment.
 
     Relies on ``disconnect(inuse_connections=False)`` of a pool. A ``BlockingConnectionPool`` takes
     this argument only since redis-py 7.0. So we close its idle connections ourselves. They are in
-    its queue ``pool``. A cluster client has no pool.
+    its queue ``pool``.
     """
-    pool = getattr(client, "connection_pool", None)
-    if isinstance(pool, BlockingConnectionPool):
-        with pool.pool.mutex:
-            for connection in filter(None, pool.pool.queue):
-                connection.disconnect()
-    elif pool is not None:
-        give_back_kept(client)
-        pool.disconnect(inuse_connections=False)
+    give_back_kept(client)
+    for pool in _pools(client):
+        if isinstance(pool, BlockingConnectionPool):
+            with pool.pool.mutex:
+                for connection in filter(None, pool.pool.queue):
+                    connection.disconnect()
+        else:
+            pool.disconnect(inuse_connections=False)

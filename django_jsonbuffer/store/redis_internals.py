@@ -16,13 +16,22 @@ from redis.exceptions import (
     MaxConnectionsError,
     NoPermissionError,
     ResponseError,
+    SlotNotCoveredError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 if TYPE_CHECKING:
     from redis import Redis
 
-_REFUSALS: Final = (AuthenticationError, BusyLoadingError, ResponseError)
+
+class NoStartNode(RedisConnectionError):
+    """A cluster client could not connect to any node, so it has sent no command."""
+
+
+_REFUSALS: Final = (
+    *(AuthenticationError, BusyLoadingError, ResponseError),
+    *(NoStartNode, SlotNotCoveredError),
+)
 
 _WAITED_IN_VAIN: Final = "No connection available."
 _ALL_IN_USE: Final = ("Too many connections", _WAITED_IN_VAIN)

@@ -1,14 +1,13 @@
 """The registry of workers: which of them live, and which buckets each of them serves."""
 
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final, Self
 
 from django_jsonbuffer.conf import Configuration
-from django_jsonbuffer.exceptions import JSONBufferError
 
 from . import calls
 from .keys import Identity, registry_key
+from .nodes import Call, replies
 from .patterns import Names
 from .scripts import MILLISECOND, REGISTER
 
@@ -29,14 +28,31 @@ def register(worker: str, serves: Names | None, configuration: Configuration) ->
     return {worker: Names(its.split()) for worker, its in zip(texts[::2], texts[1::2], strict=True)}
 
 
-def workers_of(configuration: Configuration) -> Callable[[str], int]:
-    """A function that tells how many registered workers serve a bucket.
+class Workers:
+    """The registered workers that live, as two commands find them: see `calls`."""
 
-    It tells 0 if the registry cannot be read, for example because an older permission of the user
-    does not include its key.
-    """
-    try:
-        living = register("", None, configuration).values()
-    except JSONBufferError:
-        return lambda name: 0
-    return lambda name: sum(name in serves for serves in living)
+    def __init__(self, entries: Any, time: Any) -> None:
+        """`entries` and `time` are the replies. An error or a foreign value means that there is no
+        worker: a user with older permissions may not read the registry."""
+        self._living: list[Names] = []
+        if not (isinstance(entries, dict) and isinstance(time, tuple | list)):
+            return
+        now_ms = int(time[0]) * 1000 + int(time[1]) // 1000
+        oldest_ms = now_ms - ALIVE // MILLISECOND
+        for text in entries.values():
+            ms, _, serves = text.partition(b" ")
+            if ms.isdigit() and int(ms) > oldest_ms:
+                self._living.append(Names(serves.decode(errors="replace").split()))
+
+    def count(self, name: str) -> int:
+        """How many workers serve a bucket."""
+        return sum(name in serves for serves in self._living)
+
+    @staticmethod
+    def calls(configuration: Configuration) -> list[Call]:
+        key = registry_key(configuration.prefix)
+        return [Call(key, ("HGETALL", key)), Call(key, ("TIME",))]
+
+    @classmethod
+    def read(cls, configuration: Configuration) -> Self:
+        return cls(*replies(configuration.cache, cls.calls(configuration)))

@@ -9,6 +9,9 @@ from redis.exceptions import NoPermissionError, ResponseError
 from django_jsonbuffer.conf import Configuration
 
 from .errors import ask, not_redis
+from .redis_cluster import is_cluster, owner, primaries
+
+_NO_EVICTION: Final = "noeviction"
 
 OLDEST_VERSION: Final = (6, 2)
 """The first version with ``XPENDING … IDLE`` and with exclusive ranges of ids."""
@@ -22,25 +25,51 @@ class ServerFacts:
     eviction_policy: str
     has_aof: bool
     has_snapshots: bool
+    stops_as_a_whole: bool
+    """Whether it is a cluster all of whose nodes refuse commands while one has no primary."""
 
 
 def server_facts(configuration: Configuration) -> ServerFacts | None:
     """Read the facts from Redis. None if its user of this site may not read them.
 
-    Raises :class:`BufferUnavailable` if Redis is unavailable.
+    For a cluster, these are the facts of all its primaries: what is true of each of them, and the
+    oldest version. Raises :class:`BufferUnavailable` if Redis is unavailable.
     """
-    if (found := ask(configuration.cache, _info)) is None:
+    found = ask(configuration.cache, _infos)
+    facts = [each for each in map(_facts, found) if each is not None]
+    if len(facts) < len(found):
         return None
-    info, saves = found
+    policies = sorted({each.eviction_policy for each in facts} - {_NO_EVICTION})
+    return ServerFacts(
+        version=min(each.version for each in facts),
+        eviction_policy=", ".join(policies) or _NO_EVICTION,
+        has_aof=all(each.has_aof for each in facts),
+        has_snapshots=all(each.has_snapshots for each in facts),
+        stops_as_a_whole=any(each.stops_as_a_whole for each in facts),
+    )
+
+
+def _facts(found: tuple[Any, Any] | None) -> ServerFacts | None:
+    if found is None:
+        return None
+    info, settings = found
     try:
         return ServerFacts(
             version=tuple(int(part) for part in str(info["redis_version"]).split(".")[:2]),
             eviction_policy=info.get("maxmemory_policy", "noeviction"),
             has_aof=bool(info.get("aof_enabled")),
-            has_snapshots=any(saves.values()),
+            has_snapshots=bool(settings.get("save")),
+            stops_as_a_whole=settings.get("cluster-require-full-coverage") == "yes",
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise not_redis() from error
+
+
+def _infos(client: Any) -> list[tuple[Any, Any] | None]:
+    if not is_cluster(client):
+        return [_info(client)]
+    owner(client, "")  # connects
+    return [_info(each) for each in primaries(client).values()]
 
 
 def _info(client: Any) -> tuple[Any, Any] | None:
@@ -49,5 +78,8 @@ def _info(client: Any) -> tuple[Any, Any] | None:
     except NoPermissionError:
         return None
     with suppress(ResponseError):  # hosted servers have no CONFIG
-        return info, client.config_get("save")
+        settings = client.config_get("save")
+        if info.get("cluster_enabled"):
+            settings |= client.config_get("cluster-require-full-coverage")
+        return info, settings
     return info, {}

@@ -1,19 +1,17 @@
 """The status of a bucket: its figures at one moment."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
 from typing import Any, Final, NamedTuple, Self
-
-from redis.exceptions import NoScriptError
 
 from django_jsonbuffer.conf import Configuration
 from django_jsonbuffer.exceptions import BufferUnavailable, JSONBufferError
 
-from .errors import ask, not_redis, translated
+from . import nodes
+from .errors import not_redis, translated
 from .open_counts import UNCOUNTED, count_open
-from .redis_internals import AS_BYTES
+from .registry import Workers
 from .replies import shape_of
 from .scripts import MILLISECOND, STATUS
 from .store import Store
@@ -148,11 +146,12 @@ def statuses(
 ) -> list[BucketStatus | JSONBufferError]:
     """The status of each bucket, or the error if that bucket cannot be read.
 
-    This takes one round trip, and more for each bucket with a long open batch of another client.
-    Raises :class:`BufferUnavailable` if Redis is unreachable, or refuses all of them.
+    This takes one round trip for 500 buckets, and more for each bucket with a long open batch of
+    another client. Raises :class:`BufferUnavailable` if Redis is unreachable, or refuses all.
     """
     stores = [Store(name, configuration) for name in names]
-    replies = ask(configuration.cache, partial(_replies, stores=stores))
+    calls = [*map(_call, stores), *Workers.calls(configuration)]
+    *replies, entries, time = nodes.replies(configuration.cache, calls, script=STATUS)
     if not all(
         isinstance(reply, Exception) or shape_of(reply) in STATUS.replies for reply in replies
     ):
@@ -162,7 +161,11 @@ def statuses(
     # If only some buckets fail, this user of Redis may not read the keys of these buckets.
     if refusals and not any(isinstance(outcome, BucketStatus) for outcome in outcomes):
         raise refusals[0]
-    return outcomes
+    workers = Workers(entries, time)
+    return [
+        each.with_workers(workers.count(name)) if isinstance(each, BucketStatus) else each
+        for name, each in zip(names, outcomes, strict=True)
+    ]
 
 
 def _outcome(store: Store, reply: Any) -> BucketStatus | JSONBufferError:
@@ -174,23 +177,9 @@ def _outcome(store: Store, reply: Any) -> BucketStatus | JSONBufferError:
         return error
 
 
-def _replies(client: Any, stores: Iterable[Store]) -> list[Any]:
-    replies = _replies_if_known(client, stores)
-    if any(isinstance(reply, NoScriptError) for reply in replies):
-        client.script_load(STATUS.source)
-        replies = _replies_if_known(client, stores)
-    return replies
-
-
-def _replies_if_known(client: Any, stores: Iterable[Store]) -> list[Any]:
-    """The replies, or errors if the server does not know the script."""
-    with client.pipeline(transaction=False) as pipeline:
-        queue: Callable[..., Any] = pipeline.execute_command
-        for store in stores:
-            keys = _keys(store)
-            queue("EVALSHA", STATUS.sha, len(keys), *keys, *UNCOUNTED, **AS_BYTES)
-        replies: list[Any] = pipeline.execute(raise_on_error=False)
-        return replies
+def _call(store: Store) -> nodes.Call:
+    keys = _keys(store)
+    return nodes.Call(keys[0], ("EVALSHA", STATUS.sha, len(keys), *keys, *UNCOUNTED))
 
 
 def _keys(store: Store) -> list[str]:

@@ -9,11 +9,11 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from django_jsonbuffer.appending.breaker import breakers
 from django_jsonbuffer.buckets import Bucket
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.draining.batches import Batch
 from django_jsonbuffer.exceptions import BufferUnavailable, LeaseLost
+from django_jsonbuffer.store.breakers import breakers
 from django_jsonbuffer.store.clients import clients, stand_ins
 from django_jsonbuffer.store.store import Store
 

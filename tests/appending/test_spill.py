@@ -11,7 +11,6 @@ import pytest
 
 from django_jsonbuffer import Bucket
 from django_jsonbuffer.acl import ROLES
-from django_jsonbuffer.appending.breaker import breakers
 from django_jsonbuffer.appending.spill import Spill, _spills, spill
 from django_jsonbuffer.appending.spill_access import FILE, LOCK_FILE
 from django_jsonbuffer.catalog import options_of
@@ -23,6 +22,7 @@ from django_jsonbuffer.exceptions import (
     SpillUnavailable,
 )
 from django_jsonbuffer.stamps import Stamp
+from django_jsonbuffer.store.breakers import breakers
 from example_project.embedded_redis import EmbeddedRedis
 from tests.server import Redis
 from tests.spilling import ORDERS, OTHERS, Receiver, put

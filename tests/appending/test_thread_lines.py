@@ -22,7 +22,6 @@ from pytest_django import Settings
 
 from django_jsonbuffer import Bucket, gathered
 from django_jsonbuffer.appending import lines, losses, spill, thread_lines, trips
-from django_jsonbuffer.appending.breaker import breakers
 from django_jsonbuffer.appending.groups import Append
 from django_jsonbuffer.appending.spill_rows import pack
 from django_jsonbuffer.exceptions import (
@@ -33,6 +32,7 @@ from django_jsonbuffer.exceptions import (
     KeyOccupied,
     SpillFull,
 )
+from django_jsonbuffer.store.breakers import breakers
 from django_jsonbuffer.store.coroutines import finish
 from django_jsonbuffer.store.links import BLOCKING
 from django_jsonbuffer.store.store import Store

@@ -16,8 +16,8 @@ from typing import Any, Final
 import pytest
 
 from django_jsonbuffer import Bucket
-from django_jsonbuffer.appending.breaker import breakers
 from django_jsonbuffer.exceptions import AppendUndecided, BufferUnavailable
+from django_jsonbuffer.store.breakers import breakers
 from tests.faults.appending import PATIENCE_SECONDS, settle, stored
 from tests.faults.conftest import Proxied
 from tests.faults.proxy import Cut, Fault, Hold, Part, at_number, at_random

@@ -16,7 +16,7 @@ from django_jsonbuffer.store.asyncio_twins import asyncio_twin
 from django_jsonbuffer.store.redis_asyncio import execute_once, is_in_use
 from django_jsonbuffer.store.wire import packed
 from example_project.embedded_redis import EmbeddedRedis
-from tests.cluster import cluster
+from tests.cluster import cluster, move_slot, owner_first, port_of
 from tests.faults.clients import OPTIONS
 from tests.faults.proxy import Cut, Proxy, at_first
 from tests.server import Redis
@@ -44,11 +44,6 @@ def lone() -> Iterator[tuple[EmbeddedRedis, Proxy]]:
         yield node, proxy
 
 
-def port_of(node: EmbeddedRedis) -> int:
-    with client_of(node) as plain:
-        return int(plain.config_get("port")["port"])
-
-
 class TestTwin:
     @pytest.mark.parametrize(
         "options",
@@ -70,21 +65,6 @@ class TestTwin:
         assert info["user"] == options.get("username", "default")
         assert info["name"] == options.get("client_name", "")
         assert info["resp"] == str(options.get("protocol", info["resp"]))
-
-    def test_treats_its_nodes_as_the_client_does(self, nodes: list[EmbeddedRedis]) -> None:
-        def same(address: Any) -> Any:
-            return address
-
-        options: dict[str, Any] = {"require_full_coverage": False, "dynamic_startup_nodes": False}
-        options["address_remap"] = same
-
-        async def policy(twin: Any) -> tuple[Any, ...]:
-            manager = twin.nodes_manager
-            known = manager.require_full_coverage, manager._dynamic_startup_nodes
-            return *known, manager.address_remap, twin.reinitialize_steps
-
-        with redis.RedisCluster(host="127.0.0.1", port=port_of(nodes[0]), **options) as client:
-            assert with_twin(client, policy) == (False, False, same, 0)
 
     def test_is_closed_with_a_loop_that_closes_nothing(
         self, nodes: list[EmbeddedRedis], use_cache: Callable[..., str]
@@ -146,29 +126,13 @@ class TestMovedSlot:
 
         async def main() -> None:
             await asyncio.gather(moved.aappend(0), other.aappend(0))
-            move_slot(moved.key, nodes)
+            move_slot(moved.key, *owner_first(moved.key, nodes))
             for number in range(1, 20):
                 await asyncio.gather(moved.aappend(number), other.aappend(number))
 
         asyncio.run(main())
         assert moved.take() == [*range(20)]
         assert other.take() == [*range(20)]
-
-
-def move_slot(key: str, nodes: list[EmbeddedRedis]) -> None:
-    """Move the slot of a key, with all its keys, to the other of two nodes."""
-    with client_of(nodes[0]) as one, client_of(nodes[1]) as other:
-        slot = one.execute_command("CLUSTER", "KEYSLOT", key)
-        keys = one.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100)
-        source, target = (one, other) if keys else (other, one)
-        keys = keys or other.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100)
-        ids = [client.execute_command("CLUSTER", "MYID") for client in (source, target)]
-        target.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[0])
-        source.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
-        port = target.config_get("port")["port"]
-        source.execute_command("MIGRATE", "127.0.0.1", port, "", 0, 5000, "KEYS", *keys)
-        for client in (target, source):
-            client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[1])
 
 
 class TestLostNode:

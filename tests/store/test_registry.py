@@ -2,7 +2,7 @@ from django_jsonbuffer import Bucket
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.store.keys import registry_key
 from django_jsonbuffer.store.patterns import Names
-from django_jsonbuffer.store.registry import register, workers_of
+from django_jsonbuffer.store.registry import Workers, register
 from tests.server import Redis, both_servers
 
 pytestmark = both_servers
@@ -38,7 +38,7 @@ def test_worker_that_was_not_heard_of_for_30_seconds_has_died(client_of_server: 
     age(client_of_server, "a", seconds=29)
     assert living("b", "orders") == ["a", "b"]
     age(client_of_server, "a", seconds=1)
-    assert workers_of(configuration())("orders") == 1
+    assert Workers.read(configuration()).count("orders") == 1
     assert living("b", "orders") == ["b"]
     assert client_of_server.hkeys(registry_key(configuration().prefix)) == [b"b"]
 

@@ -2,7 +2,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from django_jsonbuffer.acl import ROLES, channel_rules, key_patterns
+from django_jsonbuffer.acl import OF_CLUSTER, ROLES, channel_rules, key_patterns
 from django_jsonbuffer.conf import site_configuration
 from django_jsonbuffer.management.command import BufferCommand
 from django_jsonbuffer.store.keys import validated_name
@@ -28,6 +28,12 @@ class Command(BufferCommand):
             "--user", default="", help="Name of the user. Default: jsonbuffer-ROLE."
         )
 
+        parser.add_argument(
+            "--cluster",
+            action="store_true",
+            help="Also allow what a client of a Redis Cluster needs. Create the user on each node.",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         role = options["role"]
         names = [validated_name(name) for name in options["bucket"]]
@@ -35,5 +41,6 @@ class Command(BufferCommand):
         keys = [*key_patterns(prefix, names), *channel_rules(prefix)]
         user = options["user"] or f"jsonbuffer-{role}"
         rules = ["reset", "on", ">PASSWORD", *keys, *ROLES[role].permissions()]
+        rules += OF_CLUSTER if options["cluster"] else ()
         self.stdout.write(" ".join(["ACL SETUSER", user, *rules]))
         self.require_whole_output()

@@ -4,9 +4,10 @@ from typing import Any, Final
 
 from django.core.management.base import CommandError, CommandParser
 
+from django_jsonbuffer import catalog
 from django_jsonbuffer.escapes import escape_invisible
 from django_jsonbuffer.exceptions import JSONBufferError
-from django_jsonbuffer.management.arguments import named_buckets, natural_int, positive_seconds
+from django_jsonbuffer.management.arguments import buckets_among, natural_int, positive_seconds
 from django_jsonbuffer.management.command import BufferCommand
 from django_jsonbuffer.management.formats import FORMATS
 from django_jsonbuffer.management.limits import Limits
@@ -82,15 +83,16 @@ class Command(BufferCommand):
                 self._watch(options)
             return
         try:
-            shown = self._show(options)
+            shown, is_partial = self._show(options)
         except JSONBufferError as error:
             text = "\n".join([str(error), *spills_of_declared_buckets()])
             text = escape_invisible(text, keep="\n")
             raise CommandError(text, returncode=UNREADABLE) from error
-        if unreadable := [
-            bucket_state.bucket.name for bucket_state in shown if bucket_state.status is None
-        ]:
+        unreadable = [state.bucket.name for state in shown if state.status is None]
+        if unreadable:
             raise CommandError(f"Cannot be read: {', '.join(unreadable)}.", returncode=UNREADABLE)
+        if is_partial:
+            raise CommandError("Not all buckets are known.", returncode=UNREADABLE)
         limits = Limits(options["max_pending"], options["max_age"], options["max_dead"])
         if crossed := [
             text for bucket_state in shown for text in limits.describe_crossed(bucket_state)
@@ -111,11 +113,17 @@ class Command(BufferCommand):
                 return
             time.sleep(options["interval"])
 
-    def _show(self, options: dict[str, Any]) -> list[BucketState]:
-        shown = sorted_by_urgency(read_states(named_buckets(options["bucket"])))
+    def _show(self, options: dict[str, Any]) -> tuple[list[BucketState], bool]:
+        """The buckets, and whether some may be missing."""
+        known, gap = catalog.read_known()
+        shown = sorted_by_urgency(read_states(buckets_among(known, options["bucket"])))
         self.stdout.write(FORMATS[options["format"]](shown), ending="")
         if options["verbosity"] > 1 and options["format"] == "table":
             for line in describe_retries(shown):
                 self.stdout.write(line)
         self.stdout.flush()
-        return shown
+        names = {each.bucket.name for each in shown}
+        if gap is None or (options["bucket"] and names.issuperset(options["bucket"])):
+            return shown, False
+        self.complain(f"Only declared buckets are shown. {gap}")
+        return shown, True

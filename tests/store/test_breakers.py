@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from django_jsonbuffer import Bucket
-from django_jsonbuffer.appending.breaker import LONGEST_PAUSE_SECONDS, Breaker, breakers
 from django_jsonbuffer.appending.groups import Append
 from django_jsonbuffer.appending.thread_lines import failure_of
 from django_jsonbuffer.conf import Configuration
@@ -21,6 +20,7 @@ from django_jsonbuffer.exceptions import (
     KeyOccupied,
 )
 from django_jsonbuffer.options import Options
+from django_jsonbuffer.store.breakers import LONGEST_PAUSE_SECONDS, Breaker, breakers
 from django_jsonbuffer.store.clients import clients
 from django_jsonbuffer.store.store import Store
 from example_project.embedded_redis import EmbeddedRedis

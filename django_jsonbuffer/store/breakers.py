@@ -1,4 +1,4 @@
-"""Circuit breaker: once Redis was unreachable, appends fail fast."""
+"""Circuit breakers: once a server was unreachable, appends to it fail fast."""
 
 import os
 import threading
@@ -7,13 +7,16 @@ from typing import Final
 
 from django_jsonbuffer.exceptions import AppendUndecided, BufferUnavailable, JSONBufferError
 
+from .clients import clients
+from .redis_cluster import is_cluster, owner_name
+
 PAUSE_FACTOR: Final = 4
 SHORTEST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 5.0
 
 
 class Breaker:
-    """The circuit breaker of one cache alias. It is closed while Redis answers.
+    """The circuit breaker of one server. It is closed while the server answers.
 
     A call that does not reach Redis opens the breaker. Other calls then fail at once. This lasts
     four times as long as the first call took, at least 0.1 s and at most 5 s. After this pause, one
@@ -26,11 +29,12 @@ class Breaker:
     def __init__(self) -> None:
         self.failure = ""
         """Why the breaker is open. Empty while it is closed."""
+        self._bucket = ""
         self._ends_at = 0.0
         self._turn = threading.RLock()
 
-    def refusal(self) -> BufferUnavailable | None:
-        """None if this call may try Redis, else the error.
+    def refusal(self, bucket: str = "") -> BufferUnavailable | None:
+        """None if this call for a bucket may try Redis, else the error.
 
         The turn of a call ends by itself after 5 s, because an interrupt may end the call before it
         reports a result.
@@ -40,16 +44,16 @@ class Breaker:
             if wait_seconds == 0:
                 self._ends_at = time.monotonic() + LONGEST_PAUSE_SECONDS
                 return None
+        failure = self.failure.replace(f"bucket {self._bucket!r}", f"bucket {bucket!r}")
         return BufferUnavailable(
-            f"{self.failure} This was a moment ago. Redis is not tried again for "
-            f"{wait_seconds:.1f} s."
+            f"{failure} This was a moment ago. Redis is not tried again for {wait_seconds:.1f} s."
         )
 
-    def learn(self, error: BaseException, *, seconds: float) -> None:
+    def learn(self, error: BaseException, *, seconds: float, bucket: str = "") -> None:
         """Open or close the breaker after a call that ended with this error after `seconds`."""
         if isinstance(error, BufferUnavailable) and error.is_unreachable:
             pause = min(max(PAUSE_FACTOR * seconds, SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
-            self._ends_at = time.monotonic() + pause
+            self._ends_at, self._bucket = time.monotonic() + pause, bucket
             self.failure = str(error.__cause__ if isinstance(error, AppendUndecided) else error)
         elif isinstance(error, JSONBufferError) and getattr(error, "was_asked", True):
             self.close()  # a refusal is an answer
@@ -63,13 +67,26 @@ class Breaker:
 
 
 class _Breakers(dict[str, Breaker]):
-    """The breaker of each cache alias, for all threads of this process."""
+    """The breakers of this process, for all its threads: by the alias of a cache. For a cluster, by
+    the alias and the node."""
 
-    def __missing__(self, alias: str) -> Breaker:
-        return self.setdefault(alias, Breaker())
+    def __missing__(self, server: str) -> Breaker:
+        return self.setdefault(server, Breaker())
 
 
 breakers: Final = _Breakers()
+
+
+def breaker_of(cache: str, key: str) -> Breaker:
+    """The breaker of the server that has a key. In a cluster, this is the owner of its slot.
+
+    A cluster client that is not connected knows no owner. Then it is that of the alias.
+    """
+    client = clients.get(cache)
+    if client is None or not is_cluster(client) or not (node := owner_name(client, key)):
+        return breakers[cache]
+    return breakers[f"{cache} {node}"]
+
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=breakers.clear)

@@ -1,0 +1,189 @@
+"""The catalog, the commands, the admin and the checks, while a node of a cluster is down."""
+
+import json
+from collections.abc import Callable, Iterator
+from io import StringIO
+from typing import NamedTuple
+
+import pytest
+from django.core.checks import run_checks
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.urls import reverse
+
+from django_jsonbuffer import Bucket
+from django_jsonbuffer.catalog import histories, known_buckets, read_known, statuses
+from django_jsonbuffer.conf import configuration
+from django_jsonbuffer.exceptions import BufferUnavailable
+from django_jsonbuffer.states import State, read_states
+from django_jsonbuffer.store import redis_cluster
+from django_jsonbuffer.store.breakers import breakers
+from django_jsonbuffer.store.keys import catalog_key
+from django_jsonbuffer.store.status import BucketStatus
+from example_project.embedded_redis import EmbeddedRedis
+from tests.cluster import FACTORY, cluster, hung, names_on, node_with, port_of, url_of
+from tests.test_embedded_redis import client_of, wait_until
+
+OPTIONS = {"CONNECTION_FACTORY": FACTORY, "SOCKET_CONNECT_TIMEOUT": 0.3, "SOCKET_TIMEOUT": 0.3}
+
+pytestmark = pytest.mark.usefixtures("nothing_declared")
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[list[EmbeddedRedis]]:
+    args = ("--cluster-require-full-coverage", "no", "--cluster-node-timeout", "30000")
+    with cluster(*args, nodes=3) as nodes:
+        yield nodes
+
+
+@pytest.fixture(autouse=True)
+def alias(
+    nodes: list[EmbeddedRedis], use_cache: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    monkeypatch.setattr(redis_cluster, "_PAUSES_SECONDS", (0,))
+    yield use_cache([url_of(node) for node in nodes], OPTIONS=OPTIONS)
+    wait_until(lambda: not redis_cluster._lost)
+    breakers.clear()
+
+
+class Outage(NamedTuple):
+    """A node of a cluster that hangs."""
+
+    node: str
+    """Its host and port."""
+    lost: str
+    """The name of the only bucket on this node. It is not declared."""
+    others: list[str]
+    """The names of the other buckets. Each has one event, and only the first is declared."""
+
+
+def begin(nodes: list[EmbeddedRedis], *, of_catalog: bool) -> tuple[EmbeddedRedis, Outage]:
+    node = node_with(catalog_key(configuration().prefix), nodes)
+    if not of_catalog:
+        node = nodes[nodes.index(node) - 1]
+    names = [name for [name] in names_on(nodes)]
+    for name in names:
+        Bucket(name, batch_size=None).append(1)
+    lost = names.pop(nodes.index(node))
+    others = sorted(names)
+    Bucket(others[0]).processor(print)
+    return node, Outage(f"127.0.0.1:{port_of(node)}", lost, others)
+
+
+@pytest.fixture
+def outage(nodes: list[EmbeddedRedis]) -> Iterator[Outage]:
+    node, outage = begin(nodes, of_catalog=False)
+    with hung(node):
+        yield outage
+
+
+@pytest.fixture
+def outage_of_catalog(nodes: list[EmbeddedRedis]) -> Iterator[Outage]:
+    node, outage = begin(nodes, of_catalog=True)
+    with hung(node):
+        yield outage
+
+
+def shown(*args: str) -> tuple[int, str, str]:
+    """The exit code of show_buckets, its output, and its errors."""
+    out, err = StringIO(), StringIO()
+    try:
+        call_command("show_buckets", *args, stdout=out, stderr=err)
+    except CommandError as error:
+        return error.returncode, out.getvalue(), f"{err.getvalue()}{error}"
+    return 0, out.getvalue(), err.getvalue()
+
+
+class TestNodeThatHangs:
+    def test_statuses_of_the_others_are_read(self, outage: Outage) -> None:
+        buckets = known_buckets()
+        assert {bucket.name for bucket in buckets} == {outage.lost, *outage.others}
+        found = dict(zip([bucket.name for bucket in buckets], statuses(buckets), strict=True))
+        for name in outage.others:
+            status = found[name]
+            assert isinstance(status, BucketStatus)
+            assert status.pending == 1
+        error = found[outage.lost]
+        assert isinstance(error, BufferUnavailable)
+        assert error.node == outage.node
+        assert f"for bucket '{outage.lost}' at {outage.node}" in str(error)
+        assert histories(buckets) == [[], [], []]
+
+    def test_of_all_buckets_that_are_asked_for_is_an_error(self, outage: Outage) -> None:
+        with pytest.raises(BufferUnavailable, match=outage.node):
+            statuses([Bucket(outage.lost)])
+
+    def test_show_buckets_shows_the_others(self, outage: Outage) -> None:
+        code, out, err = shown()
+        assert code == 3
+        assert all(name in out for name in outage.others)
+        assert f"for bucket '{outage.lost}' at {outage.node}" in out
+        assert err == f"Cannot be read: {outage.lost}."
+        assert shown(*outage.others)[0] == 0
+        assert outage.node in shown(outage.lost)[2]
+
+    def test_admin_lists_the_others(self, outage: Outage, admin_client: Client) -> None:
+        response = admin_client.get(reverse("admin:django_jsonbuffer_bucket_changelist"))
+        assert response.status_code == 200
+        [lost] = [row for row in response.context["rows"] if row.figures is None]
+        assert lost.bucket_state.bucket.name == outage.lost
+        assert outage.node in response.text
+        assert response.context["listing"].gap is None
+
+    def test_states_are_unreadable(self, outage: Outage) -> None:
+        names = [outage.lost, *outage.others]
+        found = {each.bucket.name: each.state for each in read_states([*map(Bucket, names)])}
+        assert found.pop(outage.lost) is State.UNREADABLE
+        assert State.UNREADABLE not in found.values()
+
+    def test_check_names_the_node(self, outage: Outage) -> None:
+        Bucket(outage.lost).processor(print)
+        errors = [str(error) for error in run_checks(include_deployment_checks=True)]
+        assert any("E007" in error for error in errors)
+
+
+class TestNodeOfTheCatalogHangs:
+    def test_declared_buckets_are_known(
+        self, outage_of_catalog: Outage, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        known, gap = read_known()
+        assert [bucket.name for bucket in known] == outage_of_catalog.others[:1]
+        assert gap is not None
+        assert gap.node == outage_of_catalog.node
+        assert len(known_buckets()) == 1
+        assert "Only declared buckets are known" in caplog.text
+
+    def test_show_buckets_says_so(self, outage_of_catalog: Outage) -> None:
+        [name, *_] = outage_of_catalog.others
+        code, out, err = shown()
+        assert (code, name in out) == (3, True)
+        assert "Only declared buckets are shown" in err
+        assert outage_of_catalog.node in err
+        assert shown(name)[::2] == (0, "")
+        assert shown(f"{name}*")[0] == 3
+        code, out, _ = shown("--format", "json")
+        assert [row["bucket"] for row in json.loads(out)] == [name]
+
+    def test_admin_says_so(self, outage_of_catalog: Outage, admin_client: Client) -> None:
+        [name, other] = outage_of_catalog.others
+        response = admin_client.get(reverse("admin:django_jsonbuffer_bucket_changelist"))
+        assert response.status_code == 200
+        assert "Only declared buckets are listed." in response.text
+        assert [row.bucket_state.bucket.name for row in response.context["rows"]] == [name]
+        for page, status in ((name, 200), (other, 503)):
+            url = reverse("admin:django_jsonbuffer_bucket_change", args=[page])
+            assert admin_client.get(url).status_code == status
+
+
+class TestAllNodes:
+    def test_are_counted_for_each_check(self, nodes: list[EmbeddedRedis]) -> None:
+        Bucket("orders").append(1)
+        with client_of(nodes[2]) as plain:
+            plain.config_set("maxmemory-policy", "allkeys-lru")
+            plain.config_set("cluster-require-full-coverage", "yes")
+            found = {error.id for error in run_checks(include_deployment_checks=True)}
+            assert {"django_jsonbuffer.W006", "django_jsonbuffer.W016"} <= found
+            plain.config_set("maxmemory-policy", "noeviction")
+            plain.config_set("cluster-require-full-coverage", "no")
+        found = {error.id for error in run_checks(include_deployment_checks=True)}
+        assert not {"django_jsonbuffer.W006", "django_jsonbuffer.W016"} & found
