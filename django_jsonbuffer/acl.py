@@ -49,7 +49,7 @@ _DRAINER: Final = Role(
         scripts.STATUS,
         scripts.NOTE_COUNT,
     ),
-    ("SADD", "SMEMBERS", "SCRIPT|LOAD", "GETRANGE", "SUBSCRIBE"),
+    ("SADD", "SMEMBERS", "SCRIPT|LOAD", "GETRANGE", "PING", "SUBSCRIBE"),
 )
 _OPERATOR: Final = Role(
     tuple(value for value in vars(scripts).values() if isinstance(value, Script)),
@@ -60,9 +60,10 @@ ROLES: Final = {"producer": _PRODUCER, "drainer": _DRAINER, "operator": _OPERATO
 OF_CLUSTER: Final = ("+asking", "+cluster|slots", "+command")
 """The rules for what a cluster client of redis-py sends to find the node of a key."""
 
-DISPENSABLE: Final = frozenset({"CONFIG|GET", "SELECT", "PUBLISH", "SUBSCRIBE"})
+DISPENSABLE: Final = frozenset({"CONFIG|GET", "PING", "SELECT", "PUBLISH", "SUBSCRIBE"})
 """Commands without which each role works. Hosted servers have no CONFIG, and a client of database 0
-sends no SELECT. Without the messages of scripts, workers look for batches themselves."""
+sends no SELECT. Without the messages of scripts, workers look for batches themselves. PING only
+finds out sooner whether a silent server is there."""
 
 
 def channel_rules(prefix: str) -> list[str]:

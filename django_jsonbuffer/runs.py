@@ -6,6 +6,7 @@ from . import catalog
 from .buckets import Bucket
 from .conf import configuration
 from .declarations import declared
+from .draining.reachability import Reachability
 from .draining.report import DrainReport
 from .draining.rounds import Rounds
 from .draining.stop import Stop
@@ -54,9 +55,9 @@ def drain_all(
     busy = [drain for drain in drains if workers and workers.count(drain.bucket)]
     for drain in busy:
         drain.forwarding.forward()  # the living worker may be on another machine
-    with Rounds(
-        (each for each in drains if each not in busy), stop=stop, max_seconds=max_seconds
-    ) as rounds:
+    idle = [drain for drain in drains if drain not in busy]
+    reachability = Reachability.of(configuration(), stop.wake)
+    with Rounds(idle, stop=stop, reachability=reachability, max_seconds=max_seconds) as rounds:
         for _ in rounds:
             pass
     for error in rounds.broken.values():

@@ -166,6 +166,7 @@ TOLERATED = {
     "+select",  # of a database other than 0
     "+config|get",  # which hosted servers do not have
     "+publish",  # without it, workers look for themselves
+    "+ping",  # which only finds out sooner whether a silent server is there
 }
 
 WORK: dict[str, Callable[[Redis], None]] = {

@@ -86,7 +86,8 @@ class Acks:
                     raise
                 # An earlier ack was carried out. Or, which is rarer, another worker has the batch.
             except BufferUnavailable as error:
-                if not error.may_be_done or time.monotonic() >= deadline:
+                is_patient = self._store.patience_seconds is None
+                if not (error.may_be_done and is_patient) or time.monotonic() >= deadline:
                     raise
                 is_repeat = True
                 time.sleep(PAUSE_SECONDS)

@@ -5,6 +5,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
+from copy import copy
 from types import TracebackType
 from typing import Final, Self
 
@@ -50,8 +51,9 @@ class Drain:
         on_timeout: Callable[[], object] | None = None,
         skip_busy: bool = False,
     ) -> None:
-        configuration, self.options, self._store, _ = parts
-        self.bucket = self._store.name
+        configuration, self.options, store, _ = parts
+        self._store = copy(store)
+        self.bucket, self.key = store.name, store.keys.open
         self.report = DrainReport()
         self.next_seconds: float | None = 0.0
         """When the next step may find a batch, as far as the last step knows. None if it does not
@@ -79,6 +81,10 @@ class Drain:
     def is_failing(self) -> bool:
         """Whether a batch failed and has not succeeded since, or waits for the end of an outage."""
         return bool(self._failures.failing) or self._waits_for_outage
+
+    def wait_only(self, patience_seconds: Callable[[], float]) -> None:
+        """Let each call to Redis wait only so long until a reply begins."""
+        self._store.patience_seconds = patience_seconds
 
     def __enter__(self) -> Self:
         return self

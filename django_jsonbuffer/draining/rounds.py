@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Final, Self
 
 from django.db import close_old_connections
@@ -10,6 +11,7 @@ from django_jsonbuffer.exceptions import BufferUnavailable, JSONBufferError
 
 from .drain import Drain
 from .lookout import Lookout
+from .reachability import Reachability
 from .schedule import Schedule
 from .stop import Stop
 
@@ -32,6 +34,9 @@ class Rounds:
     ends when a limit is reached or when a stop is asked for. Without a lookout, it also ends when
     all buckets are drained. With a lookout, all drains must watch. If the lookout finds more
     buckets, `new_drain` makes their drains.
+
+    A bucket that cannot be read holds up no other. In a cluster this is also so for the buckets of
+    a node that does not answer, if there is a `reachability`.
     """
 
     def __init__(
@@ -40,25 +45,35 @@ class Rounds:
         *,
         stop: Stop,
         lookout: Lookout | None = None,
+        reachability: Reachability | None = None,
         new_drain: Callable[[str], Drain] | None = None,
         retry_seconds: float = 1,
         max_seconds: float | None = None,
         max_batches: int | None = None,
         complain: Callable[[str], object] = lambda line: None,
     ) -> None:
-        self.drains = {drain.bucket: drain for drain in drains}
+        self.drains: dict[str, Drain] = {}
         """By the name of the bucket."""
         self.broken: dict[Drain, JSONBufferError] = {}
         """Drains of buckets that could not be read although Redis answers, and why."""
         self._schedule = Schedule(lambda name: self.drains[name].options.priority)
         self._lookout = lookout
+        self._reachability = reachability
         self._new_drain = new_drain
         self._retry_seconds = retry_seconds
         self._batches_left = max_batches
         self._deadline = None if max_seconds is None else time.monotonic() + max_seconds
         self._stop = stop
         self._complain = complain
-        self._is_redis_away = False
+        self._complained: set[str] = set()
+        """The nodes that were reported as unavailable. Redis is one without a name."""
+        for drain in drains:
+            self._add(drain)
+
+    def _add(self, drain: Drain) -> None:
+        self.drains[drain.bucket] = drain
+        if self._reachability is not None:
+            drain.wait_only(partial(self._reachability.patience_seconds, drain.key))
 
     def __enter__(self) -> Self:
         return self
@@ -68,7 +83,11 @@ class Rounds:
             self._lookout.end()
         is_away = isinstance(error, BufferUnavailable)
         for drain in self.drains.values():
-            is_away = not drain.end(tells_redis=not is_away) or is_away
+            tells_redis = not is_away and self._why_away(drain) is None
+            ended = drain.end(tells_redis=tells_redis)
+            is_away = is_away or (not ended and self._reachability is None)
+        if self._reachability is not None:
+            self._reachability.end()
 
     def __iter__(self) -> Iterator[Drain]:
         now = time.monotonic()
@@ -99,9 +118,7 @@ class Rounds:
 
     def _seconds_to_wait(self) -> float:
         now = time.monotonic()
-        times = [self._schedule.seconds_to_wait(now)]
-        if self._lookout is not None:
-            times.append(self._lookout.seconds_to_wait())
+        times = [self._schedule.seconds_to_wait(now), _LONGEST_IDLE_SECONDS]
         if self._deadline is not None:
             times.append(max(0.0, self._deadline - now))
         return min(seconds for seconds in times if seconds is not None)
@@ -116,21 +133,24 @@ class Rounds:
                     self._schedule.hasten(sight.name, due, only_idle=not sight.is_certain)
         except BufferUnavailable as error:
             self._note_away(error)
-        else:
-            if len(lookout.names) > len(self.drains):
-                for name in lookout.names:
-                    self._drain_of(name)
+        if len(lookout.names) > len(self.drains):
+            for name in [*lookout.names]:
+                self._drain_of(name)
 
     def _drain_of(self, name: str) -> Drain | None:
         if (drain := self.drains.get(name)) is None and self._new_drain is not None:
-            drain = self.drains[name] = self._new_drain(name)
+            drain = self._new_drain(name)
+            self._add(drain)
             self._schedule.put(name, time.monotonic(), is_idle=True)
         return drain
 
     def _take_turn(self, drain: Drain) -> bool:
         """Process one batch of the bucket. Returns whether there was a batch."""
         began = time.monotonic()
-        found = self._step(drain)
+        if (error := self._why_away(drain)) is not None:
+            found = self._note_failure(drain, error)
+        else:
+            found = self._step(drain)
         now = time.monotonic()
         name, seconds, next_seconds = drain.bucket, now - began, drain.next_seconds
         if found and next_seconds == 0:
@@ -149,27 +169,40 @@ class Rounds:
         close_old_connections()
         try:
             found = drain.step()
-        except BufferUnavailable as error:
-            if self._lookout is None:
-                raise
-            self._note_away(error)
-            drain.next_seconds = self._retry_seconds
-            return False
         except JSONBufferError as error:
-            if drain not in self.broken:
-                self._complain(str(error))
-            self.broken[drain] = error
-            drain.next_seconds = None if self._lookout is None else self._retry_seconds
-            return False
-        if self._is_redis_away:
-            self._complain("Redis is back.")
-        self._is_redis_away = False
-        self.broken.pop(drain, None)
+            if isinstance(error, BufferUnavailable) and not error.node and self._lookout is None:
+                raise
+            return self._note_failure(drain, error)
+        self._note_success(drain)
         if found and self._batches_left is not None:
             self._batches_left -= 1
         return found
 
+    def _why_away(self, drain: Drain) -> BufferUnavailable | None:
+        return None if self._reachability is None else self._reachability.why_away(drain.key)
+
+    def _note_failure(self, drain: Drain, error: JSONBufferError) -> bool:
+        """Note that the bucket cannot be read, and when to try again. Returns False."""
+        drain.next_seconds = None if self._lookout is None else self._retry_seconds
+        if isinstance(error, BufferUnavailable) and self._reachability is not None:
+            self._reachability.note(error)
+        if isinstance(error, BufferUnavailable) and self._lookout is not None:
+            self._note_away(error)
+        else:
+            if drain not in self.broken:
+                self._complain(str(error))
+            self.broken[drain] = error
+        return False
+
     def _note_away(self, error: BufferUnavailable) -> None:
-        if not self._is_redis_away:
+        if error.node not in self._complained:
             self._complain(f"{error} Trying again every {self._retry_seconds:g} s.")
-        self._is_redis_away = True
+            self._complained.add(error.node)
+
+    def _note_success(self, drain: Drain) -> None:
+        self.broken.pop(drain, None)
+        if self._complained:
+            node = "" if self._reachability is None else self._reachability.node_of(drain.key)
+            if node in self._complained:
+                self._complained.discard(node)
+                self._complain(f"{node or 'Redis'} is back.")

@@ -18,6 +18,7 @@ from .coroutines import finish
 from .errors import PATIENCE, call, not_redis, pause_or_raise, pauses_of
 from .keys import Identity
 from .redis_blocking import execute_once
+from .redis_cluster import is_cluster
 from .redis_internals import AS_BYTES
 from .scripts import Script
 from .wire import Packed, packed
@@ -40,11 +41,27 @@ async def execute(bucket: Identity, *command: str, key: str, patience: timedelta
 
 
 def run(
-    bucket: Identity, script: Script, keys: Sequence[str], args: Sequence[bytes | str | int]
+    bucket: Identity,
+    script: Script,
+    keys: Sequence[str],
+    args: Sequence[bytes | str | int],
+    *,
+    within_seconds: float | None = None,
 ) -> Any:
-    """The reply of a script, as bytes even if the client decodes replies."""
+    """The reply of a script, as bytes even if the client decodes replies.
+
+    In a cluster, `within_seconds` is how long to wait until the reply begins.
+    """
     client = clients[bucket.cache]
     execute: Any = client.execute_command
+    if is_cluster(client):
+
+        def execute(*command: bytes | str | int, **options: Any) -> Any:
+            whole = packed(*command)
+            return redis_blocking.execute_once(
+                client, whole, key=keys[0], within_seconds=within_seconds
+            )
+
     rest = (len(keys), *keys, *args)
 
     def question() -> Any:

@@ -11,7 +11,7 @@ from redis.exceptions import AskError, NoScriptError, SlotNotCoveredError, TryAg
 
 from .clients import clients
 from .errors import DRIVER_ERRORS, PATIENCE, ask, pauses_of
-from .redis_blocking import execute_once
+from .redis_blocking import execute_all_once, execute_once
 from .redis_cluster import is_cluster, note_failure, owner
 from .redis_internals import AS_BYTES, may_wait
 from .scripts import Script
@@ -35,23 +35,31 @@ class Call(NamedTuple):
     command: tuple[str | int, ...]
 
 
-def replies(cache: str, calls: Sequence[Call], *, script: Script | None = None) -> list[Any]:
+def replies(
+    cache: str,
+    calls: Sequence[Call],
+    *,
+    script: Script | None = None,
+    within_seconds: float | None = None,
+) -> list[Any]:
     """The reply to each command as bytes, or its error of redis-py.
 
     If a node of a cluster does not answer, this is the error of its own commands only. The nodes
     are asked at the same time, so one that hangs delays the others by one timeout. Raises
     :class:`BufferUnavailable` if the only server is unreachable, or the cluster as a whole.
 
-    `script` is the script that the commands run. It is loaded if a server does not know it.
+    `script` is the script that the commands run. It is loaded if a server does not know it. In a
+    cluster, `within_seconds` is how long to wait until the replies of a node begin, if that is less
+    than the timeout of the client.
     """
     client = clients[cache]
     if not is_cluster(client):
-        return ask(cache, lambda one: [*_replies(one, calls, script)])
+        return ask(cache, lambda one: [*_replies(one, calls, script, None)])
     found = dict.fromkeys(range(len(calls)))
     by_node, uncovered = ask(cache, lambda cluster: _by_node(cluster, calls))
     found.update(uncovered)
     with ThreadPoolExecutor(min(len(by_node), _MOST_THREADS) or 1) as threads:
-        question = partial(_replies_of_node, client, calls, script)
+        question = partial(_replies_of_node, client, calls, script, within_seconds)
         for of_node in threads.map(question, by_node.values()):
             found.update(of_node)
     return [*found.values()]
@@ -79,13 +87,18 @@ def _by_node(client: Any, calls: Sequence[Call]) -> tuple[dict[str, OfNode], Fou
 
 
 def _replies_of_node(
-    client: Any, calls: Sequence[Call], script: Script | None, of_node: OfNode
+    client: Any,
+    calls: Sequence[Call],
+    script: Script | None,
+    within_seconds: float | None,
+    of_node: OfNode,
 ) -> Found:
     node, places = of_node
     asked, pauses = [calls[place] for place in places], pauses_of(PATIENCE)
     while True:
         try:
-            found = [*_replies(client.get_redis_connection(node), asked, script)]
+            its_client = client.get_redis_connection(node)
+            found = [*_replies(its_client, asked, script, within_seconds)]
             break
         except DRIVER_ERRORS as error:
             if may_wait(error) and (pause_seconds := next(pauses, None)) is not None:
@@ -101,17 +114,24 @@ def _replies_of_node(
     return dict(zip(places, found, strict=True))
 
 
-def _replies(client: "Redis", calls: Sequence[Call], script: Script | None) -> Iterator[Any]:
+def _replies(
+    client: "Redis", calls: Sequence[Call], script: Script | None, within_seconds: float | None
+) -> Iterator[Any]:
     for start in range(0, len(calls), MOST_CALLS):
         some = calls[start : start + MOST_CALLS]
-        found = _replies_at_once(client, some)
+        found = _replies_at_once(client, some, within_seconds)
         if script and any(isinstance(reply, NoScriptError) for reply in found):
             client.script_load(script.source)
-            found = _replies_at_once(client, some)
+            found = _replies_at_once(client, some, within_seconds)
         yield from found
 
 
-def _replies_at_once(client: "Redis", calls: Sequence[Call]) -> list[Any]:
+def _replies_at_once(
+    client: "Redis", calls: Sequence[Call], within_seconds: float | None
+) -> list[Any]:
+    if within_seconds is not None:
+        commands = [packed(*call.command) for call in calls]
+        return execute_all_once(client, commands, within_seconds=within_seconds)
     with client.pipeline(transaction=False) as pipeline:
         queue: Callable[..., Any] = pipeline.execute_command
         for call in calls:

@@ -6,13 +6,17 @@
 import os
 import select
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
+from threading import Thread
 from typing import Any, Final, NamedTuple
 
 from redis import Redis
 from redis.connection import BlockingConnectionPool, ConnectionPool
 from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .redis_cluster import Route, is_cluster, node_clients
 from .redis_internals import AS_BYTES, retries
@@ -38,22 +42,25 @@ class _Taken(NamedTuple):
     something."""
 
 
-def execute_once(client: Redis, *args: bytes | Packed, key: str) -> Any:
+def execute_once(
+    client: Redis, *args: bytes | Packed, key: str, within_seconds: float | None = None
+) -> Any:
     """Run a command on the node of `key`, without the retries of the client.
 
     The client must not retry, because the error of a retry does not say whether the first command
-    was carried out. The reply comes as bytes even if the client decodes replies.
+    was carried out. The reply comes as bytes even if the client decodes replies. `within_seconds`
+    is how long to wait until the reply begins, if that is less than the timeout of the client.
 
     Relies on ``connection_pool``, on ``release()`` of a pool, on ``send_packed_command()``,
-    ``read_response(disable_decoding=)`` and ``disconnect()`` of a connection, on ``connection`` of
-    a client that has only one.
+    ``read_response(disable_decoding=)``, ``can_read()`` and ``disconnect()`` of a connection, on
+    ``connection`` of a client that has only one.
     """
     pool = getattr(client, "connection_pool", None)
     if pool is None:
-        return _execute_in_cluster(client, args, key)
+        return _execute_in_cluster(client, args, key, within_seconds)
     if client.connection is not None and not retries(client):
         return _execute(client, args)
-    taken = _take_connection(pool)
+    taken = _take_connection_within(pool, within_seconds)
     connection = taken.connection
     try:
         if getattr(pool, "cache", None) is None:
@@ -62,6 +69,8 @@ def execute_once(client: Redis, *args: bytes | Packed, key: str) -> Any:
             # Before redis-py 8.1, a client with client-side caching takes the reply to a packed
             # command for the reply to the last command that it cached.
             connection.send_command(*unpacked(args))
+        if within_seconds is not None and not connection.can_read(timeout=within_seconds):
+            raise RedisTimeoutError(f"No reply within {within_seconds:g} s.")
         reply = connection.read_response(disable_decoding=True)
     except BaseException as error:
         if not isinstance(error, ResponseError):
@@ -72,6 +81,33 @@ def execute_once(client: Redis, *args: bytes | Packed, key: str) -> Any:
     return reply
 
 
+def execute_all_once(
+    client: Redis, commands: Sequence[Packed], *, within_seconds: float
+) -> list[Any]:
+    """The replies to commands for one server as bytes, or their errors, in one round trip.
+
+    Raises ``TimeoutError`` of redis-py if the first reply does not begin within this time.
+    """
+    pool = client.connection_pool
+    taken = _take_connection_within(pool, within_seconds)
+    connection, replies = taken.connection, list[Any]()
+    try:
+        connection.send_packed_command([b for each in commands for b in on_the_wire([each])])
+        if not connection.can_read(timeout=within_seconds):
+            raise RedisTimeoutError(f"No reply within {within_seconds:g} s.")
+        for _ in commands:
+            try:
+                replies.append(connection.read_response(disable_decoding=True))
+            except ResponseError as error:
+                replies.append(error)
+    except BaseException:
+        connection.disconnect()
+        pool.release(connection)
+        raise
+    _give_back(pool, taken)
+    return replies
+
+
 def execute(client: Redis, *command: str, key: str) -> Any:
     """Run a command with the retries of the client. In a cluster, run it on the node of `key`."""
     if is_cluster(client):
@@ -79,13 +115,15 @@ def execute(client: Redis, *command: str, key: str) -> Any:
     return client.execute_command(*command)  # type: ignore[no-untyped-call]
 
 
-def _execute_in_cluster(client: Any, args: Iterable[bytes | Packed], key: str) -> Any:
+def _execute_in_cluster(
+    client: Any, args: Iterable[bytes | Packed], key: str, within_seconds: float | None
+) -> Any:
     route = Route(client, key)
     while True:
         try:
             if route.is_asking:
                 return _execute_asking(route.client, args, key)
-            return execute_once(route.client, *args, key=key)
+            return execute_once(route.client, *args, key=key, within_seconds=within_seconds)
         except BaseException as error:  # noqa: BLE001  (raised again)
             time.sleep(route.follow(error))
 
@@ -120,6 +158,39 @@ def _take_connection(pool: Any) -> _Taken:
             return taken
     connection = pool.get_connection()
     return _Taken(connection, now, _staleness_of(connection))
+
+
+def _take_connection_within(pool: Any, seconds: float | None) -> _Taken:
+    """Take a connection. If it has to be made, this takes so long at most.
+
+    A server that hangs lets clients connect, and does not answer them. So a thread connects.
+
+    Relies on ``_available_connections`` of a pool, and on ``_sock`` of a connection.
+    """
+    idle = getattr(pool, "_available_connections", None)
+    if seconds is None or _KEPT in vars(pool) or (idle and idle[-1]._sock is not None):
+        return _take_connection(pool)
+    made = Future[_Taken]()
+
+    def connect() -> None:
+        try:
+            taken = _take_connection(pool)
+        except BaseException as error:  # noqa: BLE001  (raised in the other thread)
+            if made.set_running_or_notify_cancel():
+                made.set_exception(error)
+            return
+        if made.set_running_or_notify_cancel():
+            made.set_result(taken)
+        else:
+            pool.release(taken.connection)
+
+    Thread(target=connect, name="connects to Redis", daemon=True).start()
+    try:
+        return made.result(timeout=seconds)
+    except FutureTimeoutError:
+        if made.cancel():
+            raise RedisTimeoutError(f"No connection within {seconds:g} s.") from None
+        return made.result()
 
 
 def _staleness_of(connection: Any) -> Callable[[], object]:

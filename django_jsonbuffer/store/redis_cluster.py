@@ -87,6 +87,16 @@ def primaries(client: Cluster) -> Mapping[str, "Redis"]:
     return {name: client.get_redis_connection(nodes[name]) for name in sorted(nodes)}
 
 
+def answers(client: Cluster, name: str) -> bool:
+    """Whether the node with this host and port answers, or has left the cluster."""
+    node = client.nodes_manager.nodes_cache.get(name)
+    if node is None:
+        return True
+    with suppress(RedisError, OSError):
+        return bool(client.get_redis_connection(node).ping())
+    return False
+
+
 def node_clients(client: Cluster) -> Iterator["Redis"]:
     """The clients of single nodes that the cluster client has made."""
     manager: Any = vars(client).get("nodes_manager")

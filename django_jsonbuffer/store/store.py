@@ -1,6 +1,6 @@
 """The way of a batch through Redis: append, seal, claim, renew, ack or release, split, bury."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -43,6 +43,9 @@ class Store:
         self.groups_commits = configuration.group_commit
         """Whether appends that wait for a round trip leave together in the next one."""
         self._packed_limits: tuple[Limits, Packed] | None = None
+        self.patience_seconds: Callable[[], float] | None = None
+        """How long the drain of a bucket in a cluster waits until a reply begins, if it does not
+        want to wait for the timeout of the client."""
 
     def append(
         self, events: Sequence[bytes], stamp: Stamp, limits: Limits, *, is_spilled: bool = False
@@ -237,7 +240,8 @@ class Store:
 
     def run(self, script: Script, keys: list[str], *args: bytes | str | int) -> Any:
         """The reply of a script, as bytes even if the client decodes replies."""
-        return calls.run(self.identity, script, keys, args)
+        within = None if self.patience_seconds is None else self.patience_seconds()
+        return calls.run(self.identity, script, keys, args, within_seconds=within)
 
     def _run_held(
         self, script: Script, keys: list[str], claim: Claim, *args: bytes | str | int

@@ -3,21 +3,33 @@
 from collections.abc import Sequence
 from typing import Final
 
+from redis.exceptions import ResponseError
+
 from django_jsonbuffer.conf import Configuration
 
 from . import calls
+from .clients import clients
+from .errors import DRIVER_ERRORS
 from .keys import Identity, bucket_keys
+from .nodes import Call, replies
+from .redis_cluster import is_cluster
 from .scripts import WAITING
 
 MOST_ASKED: Final = 1000
 """Of so many buckets one call asks. It takes Redis about 0.3 ms."""
 
+_LONGEST_WAIT_SECONDS: Final = 0.5
+"""How long to wait for a node of a cluster."""
+
 
 def waiting(names: Sequence[str], configuration: Configuration) -> list[str]:
     """Those of the buckets that hold events: open, sealed or in flight.
 
-    Takes a round trip for each thousand buckets. Raises :class:`BufferUnavailable`.
+    Takes a round trip for each thousand buckets. In a cluster, the buckets of a node that does not
+    answer are left out. Raises :class:`BufferUnavailable`.
     """
+    if is_cluster(clients[configuration.cache]):
+        return _waiting_in_cluster(names, configuration)
     anybody = Identity(configuration.cache, configuration.prefix, "")
     found: list[str] = []
     for start in range(0, len(names), MOST_ASKED):
@@ -29,3 +41,18 @@ def waiting(names: Sequence[str], configuration: Configuration) -> list[str]:
         places = calls.run(anybody, WAITING, keys, ())
         found += [asked[place - 1] for place in places]
     return found
+
+
+def _waiting_in_cluster(names: Sequence[str], configuration: Configuration) -> list[str]:
+    """Ask each node with two commands for each bucket, because a script has keys of one slot."""
+    asked: list[Call] = []
+    for name in names:
+        its = bucket_keys(configuration.prefix, name)
+        asked += [Call(its.open, ("EXISTS", its.open)), Call(its.open, ("XLEN", its.batches))]
+    found = replies(configuration.cache, asked, within_seconds=_LONGEST_WAIT_SECONDS)
+    return [
+        name
+        for name, *counts in zip(names, found[::2], found[1::2], strict=True)
+        if any(not isinstance(count, DRIVER_ERRORS) and count for count in counts)
+        or any(isinstance(count, ResponseError) for count in counts)
+    ]

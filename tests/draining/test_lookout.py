@@ -55,6 +55,8 @@ def wait_until(happened: Callable[[], Any]) -> Any:
 
 def next_sight(lookout: Lookout, *, is_certain: bool) -> Sight:
     def look() -> Sight | None:
+        if not is_certain:
+            lookout.ask()
         return next((each for each in lookout.look() if each.is_certain == is_certain), None)
 
     sight: Sight = wait_until(look)
@@ -66,6 +68,7 @@ class TestQuestion:
 
     def test_finds_what_waits(self, looking: Callable[..., Lookout]) -> None:
         lookout = looking()
+        lookout.ask()
         assert [*lookout.look()] == []
         Bucket("orders").append(1)
         Bucket("views").append(1)
@@ -73,19 +76,23 @@ class TestQuestion:
         assert sight[:1] == ("orders",)
         assert not sight.lingers
 
-    def test_comes_once_in_the_interval(self, looking: Callable[..., Lookout]) -> None:
-        lookout = looking(interval=60)
-        assert [*lookout.look()] == []
+    def test_comes_again_after_the_interval(self, looking: Callable[..., Lookout]) -> None:
+        lookout = looking(listens=True)
+        lookout._wakeups.end()
+        wait_until(lambda: not lookout._wakeups.is_listening)
         Bucket("orders").append(1)
-        assert [*lookout.look()] == []
-        assert 50 < lookout.seconds_to_wait() <= 60
+
+        def sights() -> list[Sight]:
+            return [*lookout.look()]
+
+        assert [each.name for each in wait_until(sights)] == ["orders"]
 
     def test_finds_new_buckets_of_a_pattern(
         self, looking: Callable[..., Lookout], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "_CATALOG_SECONDS", 0.0)
         lookout = looking()
-        [*lookout.look()]
+        lookout.ask()
         assert [*lookout.names] == ["carts", "orders"]
         for name in ("tenant-7", "other-7"):
             Bucket(name).append(1)
@@ -113,14 +120,18 @@ class TestQuestion:
         private_server.execute_command("ACL", "SETUSER", "limited", *rules)
         path = private_server.get_connection_kwargs()["path"]
         use_cache(f"unix://limited:x@{path}?db=0")
-        assert [each.name for each in looking("orders", "carts").look()] == ["orders", "carts"]
+        lookout = looking("orders", "carts")
+        lookout.ask()
+        assert [each.name for each in lookout.look()] == ["orders", "carts"]
 
     def test_that_cannot_reach_redis(
         self, looking: Callable[..., Lookout], use_cache: Callable[..., str]
     ) -> None:
         use_cache("redis://127.0.0.1:1/0")
+        lookout = looking("orders")
+        lookout.ask()
         with pytest.raises(BufferUnavailable):
-            [*looking("orders").look()]
+            [*lookout.look()]
 
 
 @pytest.mark.real_server

@@ -94,9 +94,9 @@ class TestCluster:
     ) -> None:
         ask, asked = store_nodes._replies_at_once, []
 
-        def count(client: Any, calls: Sequence[Call]) -> list[Any]:
+        def count(client: Any, calls: Sequence[Call], within: float | None) -> list[Any]:
             asked.append(client)
-            return ask(client, calls)
+            return ask(client, calls, within)
 
         monkeypatch.setattr(store_nodes, "MOST_CALLS", 5)
         monkeypatch.setattr(store_nodes, "_replies_at_once", count)

@@ -12,8 +12,10 @@ from django_jsonbuffer import catalog
 from django_jsonbuffer.buckets import Bucket
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.draining.lookout import Lookout
+from django_jsonbuffer.draining.reachability import Reachability
 from django_jsonbuffer.draining.rounds import Rounds
 from django_jsonbuffer.draining.stop import Stop
+from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.management.arguments import positive_int, positive_seconds
 from django_jsonbuffer.management.command import BufferCommand
 from django_jsonbuffer.management.drain_processes import ChildArguments, is_final, raise_for
@@ -140,7 +142,9 @@ class Command(BufferCommand):
         if options["verbosity"] and not watch and self._process is None:
             self._report_rest(selection.buckets)
         if kept := [*_describe_kept(rounds, watch=watch)]:
-            raise CommandError("\n".join(kept), returncode=EVENTS_ARE_KEPT)
+            is_away = any(isinstance(each, BufferUnavailable) for each in rounds.broken.values())
+            code = MISCONFIGURED_OR_UNREACHABLE if is_away else EVENTS_ARE_KEPT
+            raise CommandError("\n".join(kept), returncode=code)
 
     def _rounds(self, selection: Selection, stop: Stop, options: dict[str, Any]) -> Rounds:
         watch, interval = options["watch"], options["interval"]
@@ -156,6 +160,7 @@ class Command(BufferCommand):
             map(open_drain, selection.buckets),
             stop=stop,
             lookout=lookout if watch else None,
+            reachability=Reachability.of(configuration(), stop.wake),
             new_drain=lambda name: open_drain(Bucket(name)),
             retry_seconds=interval,
             max_batches=options["max_batches"],
