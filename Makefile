@@ -22,7 +22,7 @@ help:
 	@echo "make test-browser       test the admin in a real Chromium: a minute"
 	@echo "make test-packages      test recordings of models that use other packages: a minute"
 	@echo "make screenshots        take the screenshots of the docs again"
-	@echo "make test-faults        try to break the promises, at full scale: forty minutes"
+	@echo "make test-faults        try to break the promises, at full scale: fifty minutes"
 	@echo "make test-wagtail [CHECKOUT=.]"
 	@echo "                        run Wagtail's own tests with every model recorded: a quarter of an hour"
 	@echo "make bench [QUICK=1]    measure the cost, compared with bare Redis and other projects:"

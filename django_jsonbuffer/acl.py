@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .store import scripts
+from .store.durability import COMMANDS
 from .store.keys import bucket_keys, catalog_key, registry_key, wake_channel
 from .store.script_files import commands_of
 from .store.scripts import Script
@@ -18,13 +19,19 @@ class Role:
     commands: tuple[str, ...]
     """Commands that the process sends outside of scripts."""
 
-    def permissions(self) -> list[str]:
-        """The rules of ACL SETUSER that allow the commands of this role, and deny all others."""
-        return ["-@all", *(f"+{command.lower()}" for command in sorted(self.all_commands()))]
+    def permissions(self, durabilities: Iterable[str] = ()) -> list[str]:
+        """The rules of ACL SETUSER that allow the commands of this role, and deny all others.
 
-    def all_commands(self) -> set[str]:
+        `durabilities` are those of the buckets. Only they need the commands that wait, and older
+        servers do not know these.
+        """
+        commands = sorted(self.all_commands(durabilities))
+        return ["-@all", *(f"+{command.lower()}" for command in commands)]
+
+    def all_commands(self, durabilities: Iterable[str] = ()) -> set[str]:
         """The commands of this role in upper case, a subcommand behind a bar."""
         used = {"EVAL", "EVALSHA", "SELECT", *self.commands}
+        used |= {COMMANDS[durability] for durability in durabilities}
         for script in self.scripts:
             used |= {*commands_of(script.source)}
         return used

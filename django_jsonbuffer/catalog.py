@@ -1,7 +1,8 @@
 """All known buckets, and what the admin, the commands and the checks read of them."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from .appending.spill_size import SpillSize, spill_size
@@ -88,6 +89,15 @@ def histories(buckets: Sequence[Bucket]) -> list[list[Sample]]:
 def options_of(bucket: Bucket) -> Options:
     """The options of the bucket, from its declaration and the settings."""
     return bucket._definition.parts.options
+
+
+def durabilities(buckets: Iterable[Bucket]) -> set[str]:
+    """The values of the option `durability`. Buckets with invalid options count as having none."""
+    found = set()
+    for bucket in buckets:
+        with suppress(JSONBufferError):
+            found.add(options_of(bucket).durability)
+    return {value for value in found if value is not None}
 
 
 def spilled(bucket: Bucket) -> SpillSize | None:

@@ -18,7 +18,10 @@ class JSONBufferError(Exception):
 
 
 class BufferMisconfigured(JSONBufferError, ImproperlyConfigured):
-    """A setting, an option of a bucket or cache alias is unusable. Nothing was sent to Redis."""
+    """A setting, an option of a bucket or cache alias is unusable. Nothing was sent to Redis.
+
+    One exception: if Redis can never confirm the `durability` of a bucket, the append is stored.
+    """
 
 
 class InvalidBucketName(JSONBufferError, ValueError):
@@ -77,7 +80,8 @@ class StampOvertaken(JSONBufferError):
 
 class AppendUndecided(BufferUnavailable):
     """It is not known whether an append was stored: its replies were lost for ``append_timeout``.
-    Or Redis, before 7.0, stopped its script in the middle: the Redis user may not run a command. Or
+    Or no replica, or not the disk, has confirmed it, as the `durability` of its bucket demands. Or
+    Redis, before 7.0, stopped its script in the middle: the Redis user may not run a command. Or
     another thread sends it, and has had no answer for ten seconds longer than ``append_timeout``.
 
     Redis holds all events of the append, or none. A second append of the same events may store them

@@ -34,6 +34,13 @@ _MOST: Final[Mapping[str, int]] = {
 }
 """The options that count something, and the largest value of each."""
 
+_CHOICES: Final[Mapping[str, tuple[str | None, ...]]] = {
+    "overflow": ("raise", "drop_newest", "drop_oldest"),
+    "on_unavailable": (None, "raise", "drop", "spill"),
+    "durability": (None, "replicated", "fsynced"),
+}
+"""The options that are one of a few words."""
+
 _MAY_BE_NONE: Final = {"batch_size", "max_pending", "max_pending_bytes", "max_dead", "dead_after"}
 _DURATIONS: Final = (
     *("linger", "lease", "append_timeout"),
@@ -51,6 +58,7 @@ class Limits:
     max_pending_bytes: int | None = None
     overflow: str = "raise"
     has_receipts: bool = False
+    durability: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +120,11 @@ class Options:
     timeout of the client, because otherwise there is no second try. With ``on_unavailable="spill"``
     an append is spilled at once, and not sent again."""
 
+    durability: str | None = None
+    """What an append waits for before it counts as done. None: Redis has the events in memory.
+    ``"replicated"``: a replica has them, too. ``"fsynced"``: the disk of Redis has them. Without
+    that, the append is undecided at the end of `append_timeout`, as after a lost reply."""
+
     on_unavailable: str | None = None
     """What happens to events while Redis is unavailable. ``"raise"``: the append raises an error.
     ``"drop"``: the events are lost, which is counted and logged. ``"spill"``: a file in `spill_dir`
@@ -154,11 +167,8 @@ class Options:
     def __post_init__(self) -> None:
         self._check_counts()
         self._check_durations()
-        self._check_unavailable()
-        if self.overflow not in ("raise", "drop_newest", "drop_oldest"):
-            raise BufferMisconfigured(
-                f"overflow must be 'raise', 'drop_newest' or 'drop_oldest', not {self.overflow!r}."
-            )
+        self._check_choices()
+        self._check_spill()
         if not isinstance(self.outage_errors, tuple) or not all(
             isinstance(kind, type) and issubclass(kind, BaseException)
             for kind in self.outage_errors
@@ -200,12 +210,15 @@ class Options:
                 f"processor_timeout must be None or a timedelta above 0, not {timeout!r}."
             )
 
-    def _check_unavailable(self) -> None:
-        if self.on_unavailable not in (None, "raise", "drop", "spill"):
-            raise BufferMisconfigured(
-                "on_unavailable must be None, 'raise', 'drop' or 'spill', not "
-                f"{self.on_unavailable!r}."
-            )
+    def _check_choices(self) -> None:
+        for option, choices in _CHOICES.items():
+            if (value := getattr(self, option)) not in choices:
+                *others, last = map(repr, choices)
+                raise BufferMisconfigured(
+                    f"{option} must be {', '.join(others)} or {last}, not {value!r}."
+                )
+
+    def _check_spill(self) -> None:
         if self.spill_dir is not None and not isinstance(self.spill_dir, str | os.PathLike):
             raise BufferMisconfigured(f"spill_dir must be a path, not {self.spill_dir!r}.")
         if self.on_unavailable == "spill" and not self.spill_dir:
@@ -224,6 +237,7 @@ class Options:
             max_pending_bytes=self.max_pending_bytes,
             overflow=self.overflow,
             has_receipts=self.receipts is not None,
+            durability=self.durability,
         )
 
 

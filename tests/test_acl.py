@@ -261,6 +261,27 @@ class TestCommand:
             f"ACL SETUSER jsonbuffer-producer reset on >PASSWORD ~{configuration().prefix}:buckets "
         )
 
+    def test_of_buckets_that_wait_has_the_command_that_waits(
+        self, configure: Callable[..., None]
+    ) -> None:
+        configure(BUCKETS={"orders": {"durability": "replicated"}})
+        for role in ROLES:
+            assert "+wait" in printed(role, "orders", "views").split()
+            assert "+wait" not in printed(role, "views").split()
+        configure(BUCKETS={"orders": {"durability": "fsynced"}})
+        assert "+waitaof" in printed("producer", "orders").split()
+
+    @pytest.mark.usefixtures("nothing_declared")
+    def test_of_all_buckets_looks_at_those_that_are_declared(
+        self, configure: Callable[..., None]
+    ) -> None:
+        configure(BUCKETS={"orders": {"durability": "replicated"}})
+        assert "+wait" not in printed("producer").split()
+        Bucket("orders").processor(print)
+        Bucket("broken").processor(print)
+        configure(BUCKETS={"orders": {"durability": "replicated"}, "broken": {"lease": 1}})
+        assert "+wait" in printed("producer").split()
+
     def test_bad_name(self) -> None:
         with pytest.raises(CommandError, match="cannot be the name"):
             printed("producer", "{x}")

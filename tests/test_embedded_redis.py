@@ -51,10 +51,10 @@ def is_running(pid: int | None) -> bool:
     return True
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+def wait_until(condition: Callable[[], bool], *, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "this did not come true within ten seconds"
+        assert time.monotonic() < deadline, f"this did not come true within {seconds:g} seconds"
         time.sleep(0.01)
 
 

@@ -42,6 +42,8 @@ def test_defaults() -> None:
         {"behind_after": timedelta(seconds=-1)},
         {"on_unavailable": "ignore"},
         {"on_unavailable": []},
+        {"durability": "nonsense"},
+        {"durability": True},
         {"max_attempts": 0},
         {"max_pending": 0},
         {"max_pending_bytes": "1"},
@@ -81,6 +83,8 @@ def test_no_batch_size_is_a_choice() -> None:
         {"dead_after": timedelta.max},
         {"on_unavailable": "raise"},
         {"on_unavailable": "drop"},
+        {"durability": "replicated"},
+        {"durability": "fsynced"},
     ],
     ids=str,
 )

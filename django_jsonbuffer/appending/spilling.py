@@ -40,7 +40,8 @@ async def report(store: Store, options: Options, link: Link) -> None:
 async def forward_some(store: Store, options: Options, link: Link) -> None:
     """Forward some spilled appends. A failure is logged, because the append itself is done."""
     key, limit, folder = store.keys.open, FORWARDED_BY_AN_APPEND, options.spill_dir or ""
-    send = partial(store.append, limits=options.limits, is_spilled=True)
+    limits, patience = options.limits, options.append_timeout
+    send = partial(store.append, limits=limits, patience=patience, is_spilled=True)
     try:
         from .spill import forward, spill  # imports SQLite, which only buckets that spill need
 

@@ -12,12 +12,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
-from django_jsonbuffer.exceptions import (
-    AppendUndecided,
-    BucketFull,
-    BufferUnavailable,
-    SpillFull,
-)
+from django_jsonbuffer.exceptions import AppendUndecided, BucketFull, BufferUnavailable, SpillFull
 from django_jsonbuffer.stamps import Stamp
 from django_jsonbuffer.store import reports
 from django_jsonbuffer.store.breakers import breaker_of
@@ -172,6 +167,8 @@ class Trip(Once):
         size, traces = self._size, self._traces
         if (since := self.places[0].waits_since) is not None:
             patience -= timedelta(seconds=time.monotonic() - since)
+        if limits.durability is not None:
+            patience -= timedelta(seconds=time.monotonic() - self.began)
         if len(self.places) > 1 and limits.overflow == "drop_newest":
             # It would drop the events of all callers. Alone, some of them may have room.
             limits = replace(limits, overflow="raise")

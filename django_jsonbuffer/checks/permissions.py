@@ -1,17 +1,14 @@
 """Checks of the permissions that the site's Redis user has."""
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
 
 from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
 
 from django_jsonbuffer import acl, catalog
 from django_jsonbuffer.conf import Configuration
+from django_jsonbuffer.declarations import declared
 from django_jsonbuffer.store.permissions import Refusals, read_refusals
-
-_NEEDED: Final = {role: acl.ROLES[role].all_commands() - acl.DISPENSABLE for role in acl.ROLES}
-_NEEDED["drainer"] -= {"SMEMBERS"}  # only needed to find the buckets that a pattern matches
 
 
 def check_permissions(configuration: Configuration) -> Iterator[CheckMessage]:
@@ -19,27 +16,36 @@ def check_permissions(configuration: Configuration) -> Iterator[CheckMessage]:
 
     Raises :class:`BufferUnavailable` if Redis is unavailable.
     """
-    names = [bucket.name for bucket in catalog.declared_buckets()]
-    refusals = read_refusals(configuration, _NEEDED["operator"], names)
-    yield from _check_commands(refusals.commands)
+    buckets = catalog.declared_buckets()
+    durabilities = catalog.durabilities(buckets)
+    needed = {
+        name: acl.ROLES[name].all_commands(durabilities) - acl.DISPENSABLE for name in acl.ROLES
+    }
+    if not declared.patterns:  # they need it to find their buckets
+        needed["drainer"] -= {"SMEMBERS"}
+    names = [bucket.name for bucket in buckets]
+    refusals = read_refusals(configuration, needed["operator"], names)
+    yield from _check_commands(refusals.commands, needed)
     yield from _check_keys(refusals, configuration.prefix)
 
 
-def _check_commands(refused: frozenset[str]) -> Iterator[CheckMessage]:
-    if to_append := refused & _NEEDED["producer"]:
+def _check_commands(
+    refused: frozenset[str], needed: Mapping[str, set[str]]
+) -> Iterator[CheckMessage]:
+    if to_append := refused & needed["producer"]:
         yield Error(
             f"The Redis user of this site cannot append: it may not use {_listed(to_append)}.",
             hint=_hint("producer"),
             id="django_jsonbuffer.E008",
         )
-    if to_drain := refused & (_NEEDED["drainer"] - _NEEDED["producer"]):
+    if to_drain := refused & (needed["drainer"] - needed["producer"]):
         yield CheckWarning(
             "The Redis user of this site cannot drain buckets, and not serve the admin and the "
             f"other commands: it may not use {_listed(to_drain)}.",
             hint=f"{_hint('drainer')} If this site only appends, silence this check.",
             id="django_jsonbuffer.W011",
         )
-    elif to_operate := refused & (_NEEDED["operator"] - _NEEDED["producer"]):
+    elif to_operate := refused & (needed["operator"] - needed["producer"]):
         yield CheckWarning(
             "The Redis user of this site cannot serve the admin, the other commands and all "
             f"methods of Bucket: it may not use {_listed(to_operate)}.",

@@ -6,6 +6,7 @@ from typing import Any
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
 
+from django_jsonbuffer import catalog
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.exceptions import BufferMisconfigured, JSONBufferError
 from django_jsonbuffer.store import server as redis_server
@@ -56,6 +57,8 @@ def _check_facts(server: ServerFacts) -> Iterator[CheckMessage]:
             "the node that is down are affected.",
             id="django_jsonbuffer.W016",
         )
+    yield from _check_replicas(server)
+    yield from _check_durability(server)
 
 
 def _check_version(server: ServerFacts) -> Iterator[CheckMessage]:
@@ -89,6 +92,51 @@ def _check_persistence(server: ServerFacts) -> Iterator[CheckMessage]:
             hint="Set appendonly to yes; appendfsync everysec risks a second of events at most.",
             id="django_jsonbuffer.W007",
         )
+
+
+def _check_replicas(server: ServerFacts) -> Iterator[CheckMessage]:
+    if server.replicas and not server.needs_replica:
+        yield CheckWarning(
+            "The buffer's Redis has replicas, but also accepts appends that none of them gets: a "
+            "failover loses these.",
+            hint="Set min-replicas-to-write to 1 and min-replicas-max-lag to a few seconds, on the "
+            "primary and on each replica.",
+            id="django_jsonbuffer.W014",
+        )
+
+
+def _check_durability(server: ServerFacts) -> Iterator[CheckMessage]:
+    for bucket in catalog.declared_buckets():
+        for durability in catalog.durabilities([bucket]):
+            if missing := _missing_for(durability, server):
+                yield Error(
+                    f"Bucket {bucket.name!r} has durability={durability!r}, but the buffer's Redis "
+                    f"{missing}: no append to the bucket is confirmed.",
+                    hint="Correct the configuration of Redis, or leave the option out.",
+                    obj=bucket,
+                    id="django_jsonbuffer.E011",
+                )
+            elif durability == "fsynced" and server.appendfsync == "everysec":
+                yield CheckWarning(
+                    f"Bucket {bucket.name!r} has durability='fsynced', but the buffer's Redis has "
+                    "appendfsync everysec. Many servers then confirm an append up to a second "
+                    "before it is on the disk.",
+                    hint="Set appendfsync to always. If you know that your server confirms in "
+                    "time, silence this check.",
+                    obj=bucket,
+                    id="django_jsonbuffer.W015",
+                )
+
+
+def _missing_for(durability: str, server: ServerFacts) -> str:
+    """What the server lacks. Empty if it lacks nothing."""
+    if durability == "replicated":
+        return "" if server.replicas else "has no replica"
+    if server.version < redis_server.OLDEST_THAT_FSYNCS:
+        return f"is older than {_dotted(redis_server.OLDEST_THAT_FSYNCS)}"
+    if not server.has_aof:
+        return "has no append-only file (appendonly no)"
+    return "never syncs its file (appendfsync no)" if server.appendfsync == "no" else ""
 
 
 def _dotted(version: tuple[int, ...]) -> str:

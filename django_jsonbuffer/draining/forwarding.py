@@ -17,7 +17,12 @@ class Forwarding:
     def __init__(self, store: Store, options: Options) -> None:
         self._store = store
         self._folder = options.spill_dir
-        self._limits = options.limits
+        self._send = partial(
+            store.append,
+            limits=options.limits,
+            patience=options.append_timeout,
+            is_spilled=True,
+        )
         self._has_tried = False
         self._failure: JSONBufferError | None = None
         """The last error, until all events are forwarded."""
@@ -33,9 +38,8 @@ class Forwarding:
         from django_jsonbuffer.appending.spill import forward  # only buckets that spill need SQLite
 
         self._has_tried = True
-        send = partial(self._store.append, limits=self._limits, is_spilled=True)
         try:
-            forward(self._folder, self._store.keys.open, send, bucket=self._store.name)
+            forward(self._folder, self._store.keys.open, self._send, bucket=self._store.name)
         except JSONBufferError as error:
             if isinstance(error, BufferUnavailable) and error.is_unreachable:
                 raise

@@ -35,7 +35,7 @@
 -- events (then the caller writes its name into the catalog again), 1 when a foreign value became a
 -- dead letter, events dropped}. The outcome is one of these:
 --   stored     the events are stored
---   repeated   this call was stored or dropped before; nothing was written
+--   repeated   this call was stored or dropped before; nothing was written but its stamp again
 --   overtaken  another call of the producer has this sequence number or a later one: a copy of the
 --              producer sent it, or this call arrives late; nothing was written
 --   dropped    the events are dropped, by drop_newest
@@ -130,7 +130,16 @@ end
 -- All reads come before the first write: a key of another type must fail here.
 last = redis.call('HGET', appends, producer) or redis.call('HGET', old, producer)
 local too_late = outcome_after(last) or earlier and outcome_after(redis.call('GET', earlier))
-if too_late then return too_late end
+if too_late then
+  -- A command behind this one may wait until a replica or the disk has the append. It waits for the last
+  -- write of its connection, and the append may have come on another one. So write the stamp again. The
+  -- first write needs no memory, so that a full Redis lets the script run to its end.
+  if too_late[1] == 'repeated' then
+    redis.call('PERSIST', open)
+    redis.call('HSET', appends, producer, last or stamp)
+  end
+  return too_late
+end
 
 local batch = look_open(open, appends)
 if batch.is_foreign then redis.call('XLEN', dead) end

@@ -117,6 +117,12 @@ class Outcome(NamedTuple):
     """Whether they are those of the append. Otherwise they were the oldest of the bucket."""
 
 
+def was_stored(reply: Any) -> bool:
+    """Whether a reply says that Redis has the append. Also if it had the append before."""
+    code = reply[0] if type(reply) is list and reply else reply
+    return code in _STORED
+
+
 def outcome(reply: Any, events: Sequence[bytes], name: str) -> Outcome:
     """What a reply other than ``stored`` means.
 

@@ -11,10 +11,11 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from . import redis_asyncio, redis_blocking
+from . import redis_asyncio, redis_blocking, redis_pairs
 from .async_clients import client_of_loop
 from .clients import clients
 from .coroutines import finish
+from .durability import confirmed, wait_of
 from .errors import PATIENCE, call, not_redis, pause_or_raise, pauses_of
 from .keys import Identity
 from .redis_blocking import execute_once
@@ -84,24 +85,32 @@ async def run_once(
     args: Sequence[bytes | Packed],
     *,
     patience: timedelta = PATIENCE,
+    durability: str | None = None,
 ) -> Any:
     """The reply of a script without the retries of the client. The caller must check the reply.
 
     The error of a retry would not say whether the first command was carried out. `patience` is how
-    long to wait for a connection.
+    long to wait for a connection. With `durability`, the script is the append, and `patience` is
+    also how long to wait for the confirmation. Without one, raises the errors of
+    :func:`.durability.confirmed`.
     """
     client, around, pauses = clients[bucket.cache], sys.exception(), None
+    execute: Any = execute_once
+    if durability is not None:
+        execute = partial(redis_pairs.execute_both, wait=wait_of(durability, patience))
     while True:
         # Not by call(), because its function calls are measurable in an append.
         try:
             try:
-                return execute_once(client, *_by_sha(script, keys, args), key=keys[0])
+                reply = execute(client, *_by_sha(script, keys, args), key=keys[0])
             except NoScriptError:
-                return execute_once(client, *_by_source(script, keys, args), key=keys[0])
+                reply = execute(client, *_by_source(script, keys, args), key=keys[0])
         except BaseException as error:  # noqa: BLE001  (raised again as an error of this app)
             pauses = pauses or pauses_of(patience)
             pause = pause_or_raise(error, pauses, client, bucket.cache, bucket.name, around=around)
             time.sleep(pause)
+        else:
+            return reply if durability is None else confirmed(reply, durability, bucket.name)
 
 
 async def arun_once(
@@ -111,26 +120,31 @@ async def arun_once(
     args: Sequence[bytes | Packed],
     *,
     patience: timedelta = PATIENCE,
+    durability: str | None = None,
 ) -> Any:
     """Like :func:`run_once`, for a task of the running event loop.
 
     If the client of the cache has no asyncio counterpart, a thread runs the script.
     """
     if (client := client_of_loop(bucket.cache)) is None:
-        reply = run_once(bucket, script, keys, args, patience=patience)
-        return await asyncio.to_thread(finish, reply)
+        call = run_once(bucket, script, keys, args, patience=patience, durability=durability)
+        return await asyncio.to_thread(finish, call)
     around, pauses = sys.exception(), None
-    execute = redis_asyncio.execute_once
+    execute: Any = redis_asyncio.execute_once
+    if durability is not None:
+        execute = partial(redis_pairs.aexecute_both, wait=wait_of(durability, patience))
     while True:
         try:
             try:
-                return await execute(client, *_by_sha(script, keys, args), key=keys[0])
+                reply = await execute(client, *_by_sha(script, keys, args), key=keys[0])
             except NoScriptError:
-                return await execute(client, *_by_source(script, keys, args), key=keys[0])
+                reply = await execute(client, *_by_source(script, keys, args), key=keys[0])
         except BaseException as error:  # noqa: BLE001  (raised again as an error of this app)
             pauses = pauses or pauses_of(patience)
             pause = pause_or_raise(error, pauses, None, bucket.cache, bucket.name, around=around)
             await asyncio.sleep(pause)
+        else:
+            return reply if durability is None else confirmed(reply, durability, bucket.name)
 
 
 async def aexecute(

@@ -16,7 +16,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from .redis_cluster import Route, owner_name
 from .wire import Packed, on_the_wire, packed
 
-_ASKING: Final = packed("ASKING")
+ASKING: Final = packed("ASKING")
 
 
 class AsyncCluster:
@@ -57,7 +57,7 @@ async def execute_once(client: AsyncClient, *args: bytes | Packed, key: str) -> 
             return await _execute_in_cluster(client, args, key)
         return await _execute(client.connection_pool, args)
     except RedisConnectionError as error:
-        _raise_innermost(error)
+        raise_innermost(error)
 
 
 async def execute(client: AsyncClient, *command: str, key: str) -> Any:
@@ -70,10 +70,10 @@ async def execute(client: AsyncClient, *command: str, key: str) -> Any:
     try:
         return await client.execute_command(*command)  # type: ignore[no-untyped-call]
     except RedisConnectionError as error:
-        _raise_innermost(error)
+        raise_innermost(error)
 
 
-def _raise_innermost(error: Exception) -> Never:
+def raise_innermost(error: Exception) -> Never:
     """Raise the error that redis-py has put into this one, if there is one.
 
     Relies on its ``__cause__``. Redis-py puts the refusal of a login on a unix socket into another
@@ -93,12 +93,12 @@ async def _execute(pool: Any, args: Sequence[bytes | Packed], *, is_asking: bool
     """Relies on ``get_connection()`` and ``release()`` of a pool, and on ``check_health()``."""
     connection = await pool.get_connection()
     try:
-        if _is_lost(connection):
+        if is_lost(connection):
             await connection.disconnect(nowait=True)
             await connection.connect()
         await connection.check_health()
         if is_asking:
-            await _reply(connection, on_the_wire([_ASKING]))
+            await _reply(connection, on_the_wire([ASKING]))
         return await _reply(connection, on_the_wire(args))
     except ResponseError:
         raise
@@ -109,7 +109,7 @@ async def _execute(pool: Any, args: Sequence[bytes | Packed], *, is_asking: bool
         await pool.release(connection)
 
 
-def _is_lost(connection: Any) -> bool:
+def is_lost(connection: Any) -> bool:
     """Whether the server has closed the connection meanwhile.
 
     A pool checks this itself, but since redis-py 8.0 not if the connection may get notifications of

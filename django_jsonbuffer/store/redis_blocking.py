@@ -77,7 +77,7 @@ def execute_once(
             connection.disconnect()
         pool.release(connection)
         raise
-    _give_back(pool, taken)
+    give_back(pool, taken)
     return reply
 
 
@@ -104,7 +104,7 @@ def execute_all_once(
         connection.disconnect()
         pool.release(connection)
         raise
-    _give_back(pool, taken)
+    give_back(pool, taken)
     return replies
 
 
@@ -135,7 +135,7 @@ def _execute_asking(client: Redis, args: Iterable[bytes | Packed], key: str) -> 
         return execute_once(one, *args, key=key)
 
 
-def _take_connection(pool: Any) -> _Taken:
+def take_connection(pool: Any) -> _Taken:
     """One connection is kept for a second after it was taken, because a pool needs a quarter of the
     time of an RPUSH to take a connection back and to hand out the next one. Small pools, and pools
     of other classes, get it back at once.
@@ -169,12 +169,12 @@ def _take_connection_within(pool: Any, seconds: float | None) -> _Taken:
     """
     idle = getattr(pool, "_available_connections", None)
     if seconds is None or _KEPT in vars(pool) or (idle and idle[-1]._sock is not None):
-        return _take_connection(pool)
+        return take_connection(pool)
     made = Future[_Taken]()
 
     def connect() -> None:
         try:
-            taken = _take_connection(pool)
+            taken = take_connection(pool)
         except BaseException as error:  # noqa: BLE001  (raised in the other thread)
             if made.set_running_or_notify_cancel():
                 made.set_exception(error)
@@ -207,7 +207,7 @@ def _staleness_of(connection: Any) -> Callable[[], object]:
     return lambda: connection._sock is not socket or poll.poll(0)
 
 
-def _give_back(pool: Any, taken: _Taken) -> None:
+def give_back(pool: Any, taken: _Taken) -> None:
     """Relies on ``max_connections`` of a pool."""
     may_keep = type(pool) is ConnectionPool and pool.max_connections >= _SMALLEST_THAT_KEEPS
     if not may_keep or vars(pool).setdefault(_KEPT, taken) is not taken:

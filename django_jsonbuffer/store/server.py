@@ -16,6 +16,9 @@ _NO_EVICTION: Final = "noeviction"
 OLDEST_VERSION: Final = (6, 2)
 """The first version with ``XPENDING … IDLE`` and with exclusive ranges of ids."""
 
+OLDEST_THAT_FSYNCS: Final = (7, 2)
+"""The first version with ``WAITAOF``."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServerFacts:
@@ -27,6 +30,14 @@ class ServerFacts:
     has_snapshots: bool
     stops_as_a_whole: bool
     """Whether it is a cluster all of whose nodes refuse commands while one has no primary."""
+
+    appendfsync: str
+    """Empty if the user may not read it."""
+
+    replicas: int
+
+    needs_replica: bool
+    """Whether the server refuses writes while no replica keeps up: ``min-replicas-to-write``."""
 
 
 def server_facts(configuration: Configuration) -> ServerFacts | None:
@@ -46,6 +57,9 @@ def server_facts(configuration: Configuration) -> ServerFacts | None:
         has_aof=all(each.has_aof for each in facts),
         has_snapshots=all(each.has_snapshots for each in facts),
         stops_as_a_whole=any(each.stops_as_a_whole for each in facts),
+        appendfsync=", ".join(sorted({each.appendfsync for each in facts})),
+        replicas=max(each.replicas for each in facts),
+        needs_replica=all(each.needs_replica for each in facts),
     )
 
 
@@ -59,6 +73,9 @@ def _facts(found: tuple[Any, Any] | None) -> ServerFacts | None:
             eviction_policy=info.get("maxmemory_policy", "noeviction"),
             has_aof=bool(info.get("aof_enabled")),
             has_snapshots=bool(settings.get("save")),
+            appendfsync=settings.get("appendfsync", ""),
+            replicas=int(info.get("connected_slaves", 0)),
+            needs_replica="min_slaves_good_slaves" in info,
             stops_as_a_whole=settings.get("cluster-require-full-coverage") == "yes",
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -78,7 +95,7 @@ def _info(client: Any) -> tuple[Any, Any] | None:
     except NoPermissionError:
         return None
     with suppress(ResponseError):  # hosted servers have no CONFIG
-        settings = client.config_get("save")
+        settings = {**client.config_get("save"), **client.config_get("appendfsync")}
         if info.get("cluster_enabled"):
             settings |= client.config_get("cluster-require-full-coverage")
         return info, settings

@@ -47,12 +47,9 @@ class Store:
         """How long the drain of a bucket in a cluster waits until a reply begins, if it does not
         want to wait for the timeout of the client."""
 
-    def append(
-        self, events: Sequence[bytes], stamp: Stamp, limits: Limits, *, is_spilled: bool = False
-    ) -> None:
+    def append(self, events: Sequence[bytes], stamp: Stamp, limits: Limits, **options: Any) -> None:
         """Append in this thread. See :meth:`append_by`."""
-        size = size_of(events)
-        append = self.append_by(BLOCKING, events, stamp, limits, size=size, is_spilled=is_spilled)
+        append = self.append_by(BLOCKING, events, stamp, limits, size=size_of(events), **options)
         if reported := finish(append):
             finish(reports.of_append(self.identity, reported, BLOCKING))
 
@@ -73,8 +70,8 @@ class Store:
         Returns what :func:`.reports.of_append` should report, if anything.
 
         `size` is the result of :func:`size_of`. `traces` are those of the events. `patience` is how
-        long to wait if all connections are in use. `is_spilled` says that an older version of this
-        app may have sent the append.
+        long to wait if all connections are in use, and for the `durability` of the limits.
+        `is_spilled` says that an older version of this app may have sent the append.
 
         Raises :class:`EventTooLarge` if the events are too large or fill too many batches for one
         call, :class:`BucketFull` if the bucket has no room, and :class:`StampOvertaken` if another
@@ -91,7 +88,10 @@ class Store:
         args = (known[1], *stamp_args(stamp), calls.new_token(), counts, *texts)
         if traces.runs:
             args += trace_args(traces, counts)
-        reply = await link.run_once(self.identity, scripts.APPEND, keys, args, patience=patience)
+        durability = limits.durability
+        reply = await link.run_once(
+            self.identity, scripts.APPEND, keys, args, patience=patience, durability=durability
+        )
         return None if reply == b"stored" else outcome(reply, events, self.name)
 
     def seal(self) -> tuple[str | None, int]:

@@ -24,8 +24,10 @@ def unpacked(args: Iterable[bytes | Packed]) -> Iterator[bytes | str | int]:
     return chain.from_iterable(arg.args if isinstance(arg, Packed) else (arg,) for arg in args)
 
 
-def on_the_wire(args: Iterable[bytes | Packed]) -> Sequence[bytes | memoryview]:
-    """A command as it is sent, in pieces."""
+def on_the_wire(
+    args: Iterable[bytes | Packed], behind: Packed | None = None
+) -> Sequence[bytes | memoryview]:
+    """A command as it is sent, in pieces. `behind` is a command that is sent with it."""
     count, parts = 0, [b""]
     for arg in args:
         if isinstance(arg, Packed):
@@ -35,6 +37,8 @@ def on_the_wire(args: Iterable[bytes | Packed]) -> Sequence[bytes | memoryview]:
             count += 1
             parts += (b"$%d\r\n" % len(arg), arg, b"\r\n")
     parts[0] = b"*%d\r\n" % count
+    if behind is not None:
+        parts.append(b"*%d\r\n%b" % (len(behind.args), behind.wire))
     command = b"".join(parts)
     if len(command) <= PIECE_BYTES:
         return [command]

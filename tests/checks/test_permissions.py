@@ -65,6 +65,16 @@ class TestCommands:
         assert messages["E008"].msg.endswith(f"may not use {missing}.")
         assert "redis_acl producer" in str(messages["E008"].hint)
 
+    def test_one_that_waits_is_needed_by_the_buckets_that_wait(
+        self, become: Become, configure: Callable[..., None]
+    ) -> None:
+        declare("orders")
+        become(*keys(), *ROLES["operator"].permissions())
+        configure(BUCKETS={"orders": {"durability": "replicated"}})
+        assert found(deploy=True)["E008"].msg.endswith("may not use wait.")
+        become(*keys(), *ROLES["operator"].permissions(["replicated"]))
+        assert "E008" not in found(deploy=True)
+
     @pytest.mark.parametrize("missing", ["xreadgroup", "xgroup|delconsumer", "script|load"])
     def test_one_that_workers_need_is_a_warning(self, become: Become, missing: str) -> None:
         become(*keys(), *ROLES["operator"].permissions(), f"-{missing}")

@@ -16,7 +16,10 @@ from tests.faults.sites import Start, site
 from tests.server import Redis
 from tests.test_embedded_redis import client_of
 
-_FULL_ONLY = ["test_clock.py", "test_database.py", "test_failing.py", "test_posting.py"]
+_FULL_ONLY = [
+    *("test_clock.py", "test_database.py", "test_failing.py", "test_posting.py"),
+    *("test_cluster_failover.py", "test_power_cuts.py"),
+]
 
 collect_ignore = [] if IS_FULL else _FULL_ONLY
 

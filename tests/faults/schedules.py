@@ -140,17 +140,13 @@ class Network(Store):
     def run(self, script: Script, keys: list[str], *args: Any) -> Any:
         return self.send(script, keys, *args)
 
-    def append(
-        self, events: Sequence[bytes], stamp: Stamp, limits: Limits, *, is_spilled: bool = False
-    ) -> None:
+    def append(self, events: Sequence[bytes], stamp: Stamp, limits: Limits, **options: Any) -> None:
         link = BLOCKING._replace(run_once=self._run_once)
         size = size_of(events)
         context = self._judge.contexts.of(int(events[0]))
         runs = (Run(context, 0, len(events)),) if context else ()
         traces = Traces(runs)
-        append = self.append_by(
-            link, events, stamp, limits, size=size, traces=traces, is_spilled=is_spilled
-        )
+        append = self.append_by(link, events, stamp, limits, size=size, traces=traces, **options)
         finish(append)
 
     async def _run_once(

@@ -2,6 +2,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from django_jsonbuffer import Bucket, catalog
 from django_jsonbuffer.acl import OF_CLUSTER, ROLES, channel_rules, key_patterns
 from django_jsonbuffer.conf import site_configuration
 from django_jsonbuffer.management.command import BufferCommand
@@ -40,7 +41,9 @@ class Command(BufferCommand):
         prefix = site_configuration().prefix
         keys = [*key_patterns(prefix, names), *channel_rules(prefix)]
         user = options["user"] or f"jsonbuffer-{role}"
-        rules = ["reset", "on", ">PASSWORD", *keys, *ROLES[role].permissions()]
+        buckets = map(Bucket, names) if names else catalog.declared_buckets()
+        commands = ROLES[role].permissions(catalog.durabilities(buckets))
+        rules = ["reset", "on", ">PASSWORD", *keys, *commands]
         rules += OF_CLUSTER if options["cluster"] else ()
         self.stdout.write(" ".join(["ACL SETUSER", user, *rules]))
         self.require_whole_output()

@@ -112,6 +112,7 @@ def info(data: Keyspace, *sections: bytes) -> bytes:
         b"redis_version:7.4.0\r\nredis_mode:standalone\r\nrole:master\r\n"
         b"master_replid:0000000000000000000000000000000000000000\r\n"
         b"maxmemory_policy:noeviction\r\naof_enabled:1\r\n"
+        b"connected_slaves:1\r\nmin_slaves_good_slaves:1\r\n"  # see wait()
     )
 
 
@@ -124,7 +125,18 @@ def publish(data: Keyspace, channel: bytes, message: bytes) -> int:
     return 0
 
 
+def wait(data: Keyspace, replicas: bytes, ms: bytes) -> int:
+    """As many replicas have all writes as the caller asks for."""
+    return integer(replicas)
+
+
+def waitaof(data: Keyspace, local: bytes, replicas: bytes, ms: bytes) -> list[int]:
+    """As many append-only files have all writes as the caller asks for."""
+    return [integer(local), integer(replicas)]
+
+
 COMMANDS: Final = (
     *(del_, unlink, exists, type_, rename, pexpire, expire, pttl, ttl, persist, keys, scan, dump),
     *(dbsize, flushdb, flushall, ping, time_, info, config_get, publish),
+    *(wait, waitaof),
 )
