@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -248,3 +248,80 @@ class TestDeclarations:
         own.add_processor("orders", PROCESSOR)
         assert own.rivals == {"orders": [PROCESSOR, *others]}
         assert own.processor_of("orders") == PROCESSOR
+
+
+@pytest.mark.usefixtures("nothing_declared")
+class TestPatterns:
+    def declare(self, monkeypatch: pytest.MonkeyPatch, **options: dict[str, Any]) -> None:
+        with monkeypatch.context() as loading:
+            loading.setattr(apps, "ready", False)
+            for name, its_options in options.items():
+                Bucket(name.replace("_", "-").replace("ANY", "*"), **its_options)
+
+    def test_options_hold_for_all_names_that_match(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.declare(monkeypatch, tenant_ANY={"batch_size": 5})
+        assert options_of(Bucket("tenant-42")).batch_size == 5
+        assert options_of(Bucket("other")).batch_size == 1000
+
+    def test_the_most_specific_wins_option_by_option(
+        self, monkeypatch: pytest.MonkeyPatch, configure: Callable[..., None]
+    ) -> None:
+        self.declare(
+            monkeypatch,
+            tenant_42={"batch_size": 1},
+            ANY={"batch_size": 4, "max_dead": 4, "priority": 4, "max_attempts": 4},
+            tenant_4ANY={"batch_size": 2, "max_dead": 2},
+            tenant_ANY={"batch_size": 3, "max_dead": 3, "priority": 3},
+        )
+        options = options_of(Bucket("tenant-42"))
+        found = (options.batch_size, options.max_dead, options.priority, options.max_attempts)
+        assert found == (1, 2, 3, 4)
+        of_all = {"batch_size": 8, "max_dead": 8}
+        configure(BUCKETS={"tenant-*": of_all, "tenant-42": {"max_dead": 9}})
+        options = options_of(Bucket("tenant-42"))
+        assert (options.batch_size, options.max_dead, options.priority) == (8, 9, 3)
+
+    def test_processor_of_the_most_specific_pattern(self) -> None:
+        got: list[tuple[str, str]] = []
+        for name in ("*", "tenant-*", "tenant-4*", "tenant-42"):
+            Bucket(name).processor(lambda batch, name=name: got.append((name, batch.bucket)))
+        names = ["tenant-42", "tenant-43", "tenant-5", "other"]
+        for name in names:
+            Bucket(name).append(1)
+            Bucket(name).drain()
+        assert got == [*zip(["tenant-42", "tenant-4*", "tenant-*", "*"], names, strict=True)]
+        assert declared.patterns == ["*", "tenant-*", "tenant-4*"]
+
+    def test_has_no_events(self) -> None:
+        for use in (
+            lambda: Bucket("tenant-*").append(1),
+            lambda: Bucket("tenant-*").drain(),
+            lambda: Bucket("tenant-*").status(),
+            lambda: Bucket("tenant-*").key,
+        ):
+            with pytest.raises(BufferMisconfigured, match=r"is a pattern.*Bucket\('tenant-42'\)"):
+                use()
+
+    def test_wrong_options_are_an_error_at_once(self) -> None:
+        with pytest.raises(BufferMisconfigured, match="'tenant-\\*' has no option 'batchsize'"):
+            Bucket("tenant-*", batchsize=5)
+
+    @pytest.mark.parametrize("name", ["a b*", "{*}", "-*", "*" + "x" * 100])
+    def test_wrong_name(self, name: str) -> None:
+        with pytest.raises(InvalidBucketName):
+            Bucket(name)
+
+    def test_ten_thousand_declarations_are_found_fast(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each declaration is looked at once, and not once for each bucket."""
+        looked: list[str] = []
+
+        def look(patterns: Iterable[str], name: str) -> list[str]:
+            looked.extend(patterns)
+            return []
+
+        monkeypatch.setattr("django_jsonbuffer.declarations.matching", look)
+        self.declare(monkeypatch, **{f"b{number}": {"batch_size": 1} for number in range(10_000)})
+        assert options_of(Bucket("b9999")).batch_size == 1
+        assert looked == []

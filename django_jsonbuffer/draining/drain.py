@@ -73,14 +73,15 @@ class Drain:
         self.forwarding = Forwarding(self._store, self.options)
         self._retention = Retention(self._store, self.options)
         self._process_id = os.getpid()
-        self._waits_for_outage = False
+        self.waits_for_outage = False
+        """Whether the last step has found that the pause of an outage is not over."""
         self._has_sealed = False
         self._cursor = Cursor(watch=watch)
 
     @property
     def is_failing(self) -> bool:
         """Whether a batch failed and has not succeeded since, or waits for the end of an outage."""
-        return bool(self._failures.failing) or self._waits_for_outage
+        return bool(self._failures.failing) or self.waits_for_outage
 
     def wait_only(self, patience_seconds: Callable[[], float]) -> None:
         """Let each call to Redis wait only so long until a reply begins."""
@@ -175,7 +176,7 @@ class Drain:
         if beats:
             self._lease.note_heartbeat()
         self.report.buried += found.foreign
-        self._waits_for_outage = found.reason == "outage"
+        self.waits_for_outage = found.reason == "outage"
         self._note_next(found)
         if (claim := found.claim) is not None:
             self._cursor.note_claim(claim, is_probe=self._failures.keeps_probe)

@@ -67,11 +67,15 @@ class Rounds:
         self._complain = complain
         self._complained: set[str] = set()
         """The nodes that were reported as unavailable. Redis is one without a name."""
+        self._spilling: list[Drain] = []
+        """The drains of buckets that may have spilled events."""
         for drain in drains:
             self._add(drain)
 
     def _add(self, drain: Drain) -> None:
         self.drains[drain.bucket] = drain
+        if drain.options.spill_dir is not None:
+            self._spilling.append(drain)
         if self._reachability is not None:
             drain.wait_only(partial(self._reachability.patience_seconds, drain.key))
 
@@ -118,7 +122,8 @@ class Rounds:
 
     def _seconds_to_wait(self) -> float:
         now = time.monotonic()
-        times = [self._schedule.seconds_to_wait(now), _LONGEST_IDLE_SECONDS]
+        longest = self._retry_seconds if self._spilling else _LONGEST_IDLE_SECONDS
+        times = [self._schedule.seconds_to_wait(now), longest]
         if self._deadline is not None:
             times.append(max(0.0, self._deadline - now))
         return min(seconds for seconds in times if seconds is not None)
@@ -133,6 +138,9 @@ class Rounds:
                     self._schedule.hasten(sight.name, due, only_idle=not sight.is_certain)
         except BufferUnavailable as error:
             self._note_away(error)
+        for drain in self._spilling:
+            if drain.forwarding.has_spilled():
+                self._schedule.hasten(drain.bucket, time.monotonic(), only_idle=True)
         if len(lookout.names) > len(self.drains):
             for name in [*lookout.names]:
                 self._drain_of(name)
@@ -157,7 +165,9 @@ class Rounds:
             self._schedule.put_backlog(name, seconds=seconds)
         elif next_seconds is not None:
             due = now + max(next_seconds, _SHORTEST_WAIT_SECONDS)
-            self._schedule.put(name, due, seconds=seconds)
+            # A new batch would not help: in an outage, no worker may claim one.
+            is_firm = drain.waits_for_outage or error is not None
+            self._schedule.put(name, due, seconds=seconds, is_firm=is_firm)
         elif self._lookout is not None:
             idle_seconds = max(_LONGEST_IDLE_SECONDS, len(self.drains) / _MOST_IDLE_PER_SECOND)
             self._schedule.put(name, now + idle_seconds, seconds=seconds, is_idle=True)

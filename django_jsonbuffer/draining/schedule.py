@@ -22,6 +22,7 @@ class _Wait(NamedTuple):
     number: int
     """That of its entry in the heap. An entry with another number is outdated."""
     is_idle: bool
+    is_firm: bool
 
 
 class Schedule:
@@ -55,14 +56,23 @@ class Schedule:
         """Whether there is any bucket, beside the one that is served at this moment."""
         return bool(self._waits or self._fresh or self._backlog)
 
-    def put(self, name: str, due: float, *, seconds: float = 0.0, is_idle: bool = False) -> None:
-        """Serve a bucket at this time. `is_idle`: as far as is known, it has nothing.
+    def put(
+        self,
+        name: str,
+        due: float,
+        *,
+        seconds: float = 0.0,
+        is_idle: bool = False,
+        is_firm: bool = False,
+    ) -> None:
+        """Serve a bucket at this time.
 
+        `is_idle`: as far as is known, it has nothing. `is_firm`: it would be in vain earlier.
         `seconds` is how long its turn has taken that has just ended.
         """
         self._spend(seconds, on_backlog=self._is_of_backlog)
         number = next(self._numbers)
-        self._waits[name] = _Wait(due, number, is_idle)
+        self._waits[name] = _Wait(due, number, is_idle, is_firm)
         heappush(self._dues, (due, number, name))
 
     def put_backlog(self, name: str, *, seconds: float) -> None:
@@ -79,8 +89,9 @@ class Schedule:
         With `only_idle`, leave a bucket alone of which it is known that it has something, and when.
         """
         wait = self._waits.get(name)
-        if wait is not None and wait.due > due and (wait.is_idle or not only_idle):
-            self.put(name, due)
+        if wait is None or wait.due <= due or wait.is_firm or (only_idle and not wait.is_idle):
+            return
+        self.put(name, due)
 
     def pop(self, now: float) -> str | None:
         """The bucket to serve next. None if no bucket is due."""

@@ -1,10 +1,13 @@
 """The lookout: what a watching worker learns of its buckets, and how soon."""
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from django_jsonbuffer import Bucket
 from django_jsonbuffer.conf import configuration
@@ -13,6 +16,8 @@ from django_jsonbuffer.draining.lookout import Lookout, Sight
 from django_jsonbuffer.draining.presence import Presence
 from django_jsonbuffer.draining.wakeups import Wakeups
 from django_jsonbuffer.exceptions import BufferUnavailable
+from django_jsonbuffer.store import messages
+from django_jsonbuffer.store.messages import Messages
 from django_jsonbuffer.store.patterns import Names
 from tests.prepared import store_of
 from tests.server import Redis
@@ -85,7 +90,7 @@ class TestQuestion:
         def sights() -> list[Sight]:
             return [*lookout.look()]
 
-        assert [each.name for each in wait_until(sights)] == ["orders"]
+        assert {each.name for each in wait_until(sights)} == {"orders"}
 
     def test_finds_new_buckets_of_a_pattern(
         self, looking: Callable[..., Lookout], monkeypatch: pytest.MonkeyPatch
@@ -209,6 +214,47 @@ class TestMessage:
         wait_until(lambda: lookout._wakeups.is_listening)
         Bucket("orders").append(1)
         assert next_sight(lookout, is_certain=True).name == "orders"
+
+
+@pytest.mark.real_server
+class TestSilence:
+    """A server that says nothing is asked whether it is there."""
+
+    @pytest.fixture(autouse=True)
+    def _short(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(messages, "_LONGEST_SILENCE_SECONDS", 0.01)
+        monkeypatch.setattr(messages, "_LONGEST_READ_SECONDS", 0.02)
+
+    def test_is_no_reason_to_connect_again(self) -> None:
+        with Messages(configuration()) as its:
+            assert [its.read() for _ in range(20)] == [""] * 20
+            Bucket("orders").append(1)
+            wait_until(lambda: its.read() == "oorders")
+
+    def test_of_a_server_that_refuses_the_question(
+        self, private_server: Redis, use_cache: Callable[..., str]
+    ) -> None:
+        rules = ["on", ">x", "allkeys", "allchannels", "+@all", "-ping"]
+        private_server.execute_command("ACL", "SETUSER", "limited", *rules)
+        path = private_server.get_connection_kwargs()["path"]
+        use_cache(f"unix://limited:x@{path}?db=0")
+        self.test_is_no_reason_to_connect_again()
+
+    def test_of_a_server_that_hangs_is_noticed(
+        self, private_server: Redis, use_cache: Callable[..., str]
+    ) -> None:
+        path = private_server.get_connection_kwargs()["path"]
+        use_cache(f"unix://{path}?db=0")
+        process = private_server.info("server")["process_id"]
+        with Messages(configuration()) as its:
+            its.read()
+            os.kill(process, signal.SIGSTOP)
+            try:
+                with pytest.raises(RedisTimeoutError):
+                    for _ in range(100):
+                        its.read()
+            finally:
+                os.kill(process, signal.SIGCONT)
 
 
 class TestPresence:

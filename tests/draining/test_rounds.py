@@ -1,15 +1,18 @@
 import signal
 import threading
 import time
+from collections.abc import Callable
 from io import StringIO
 from typing import Any
 
 import pytest
 
+from django_jsonbuffer.appending.spill import Spill
 from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.store.store import Store
 from tests.declaring.buckets import page_views, scripted
 from tests.server import Redis
+from tests.spilling import put
 from tests.test_drain_buckets import drain, exit_code, run_command, seen
 
 # The command renews database connections before each batch.
@@ -101,6 +104,16 @@ class TestWatch:
         began = time.monotonic()
         drain("--watch", "--interval", "20", "--max-batches", "2", "--max-seconds", "25")
         assert time.monotonic() - began < 10
+
+    def test_forwards_what_is_spilled_meanwhile(
+        self, spilling: Spill, configure: Callable[..., None], client_of_server: Redis
+    ) -> None:
+        configure(BUCKETS={"page-views": {"spill_dir": spilling.path.parent}})
+        spiller = threading.Timer(0.3, lambda: put(spilling, b"1", bucket=page_views.key))
+        spiller.start()
+        drain("--watch", "--interval", "0.05", "--max-batches", "1", "--max-seconds", "60")
+        spiller.join()
+        assert seen(client_of_server) == [1]
 
     def test_quiet(self) -> None:
         assert drain("--watch", "--interval", "0.02", "--max-seconds", "0.1", verbosity=0) == ""

@@ -43,6 +43,13 @@ class TestWait:
             schedule.hasten(name, 5, only_idle=True)
         assert [schedule.pop(5), schedule.pop(5)] == ["idle", None]
 
+    def test_that_is_firm_is_not_shortened(self) -> None:
+        schedule = Schedule()
+        schedule.put("in an outage", 100, is_firm=True)
+        schedule.hasten("in an outage", 5)
+        assert schedule.pop(99) is None
+        assert schedule.pop(100) == "in an outage"
+
     @pytest.mark.parametrize("name", ["unknown", "orders"])
     def test_only_of_a_bucket_that_waits_is_shortened(self, name: str) -> None:
         schedule = Schedule()
