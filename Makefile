@@ -75,6 +75,7 @@ test-faults: $(VENV)/.installed-test $(VENV)/.installed-postgres $(VENV)/.instal
 	@sort .faults-report
 	@SUITE_AS=acl $(BIN)/python -m pytest --ignore=tests/faults --ignore=tests/differential
 	@SUITE_AS=acl $(BIN)/python -m pytest tests/programs
+	@SUITE_AS=cluster $(BIN)/python -m pytest tests/store tests/appending tests/draining tests/contrib
 	@SUITE_AS=tls REDIS_SERVER=redis-server $(BIN)/python -m pytest --ignore=tests/faults --ignore=tests/differential
 	@SUITE_AS=tls REDIS_SERVER=redis-server $(BIN)/python -m pytest tests/programs
 

@@ -8,15 +8,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
 from redis.crc import key_slot
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from example_project.embedded_redis import EmbeddedRedis, EmbeddedRedisError
+from tests.server import FACTORY as FACTORY
 from tests.server import Redis
 from tests.test_embedded_redis import client_of, wait_until
 
 SLOTS: Final = 16384
-
-FACTORY: Final = "django_jsonbuffer.contrib.cluster.ClusterConnectionFactory"
 
 
 @contextmanager
@@ -150,13 +149,24 @@ def migrating(
         slot = old.execute_command("CLUSTER", "KEYSLOT", key)
         ids = [client.execute_command("CLUSTER", "MYID") for client in (old, new)]
         to = ("127.0.0.1", port_of(target), "", 0, 5000, "KEYS")
-        new.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[0])
-        old.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
+        set_slot(new, slot, "IMPORTING", ids[0])
+        set_slot(old, slot, "MIGRATING", ids[1])
         yield lambda *keys: old.execute_command("MIGRATE", *to, *keys)
         while keys := old.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 3):
             old.execute_command("MIGRATE", *to, *keys)
         for client in (new, old):
-            client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[1])
+            set_slot(client, slot, "NODE", ids[1])
+
+
+def set_slot(client: Redis, slot: int, state: str, node_id: bytes) -> None:
+    """Valkey waits two seconds for the replicas, which may be too short on a busy machine."""
+    while True:
+        try:
+            client.execute_command("CLUSTER", "SETSLOT", slot, state, node_id)
+            return
+        except ResponseError as error:
+            if "NOREPLICAS" not in str(error):
+                raise
 
 
 def move_slot(key: str, source: EmbeddedRedis, target: EmbeddedRedis) -> None:

@@ -34,11 +34,13 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("suite")
 
 
+_OPTIONS = {"SOCKET_CONNECT_TIMEOUT": 10, "SOCKET_TIMEOUT": 30}
+
 _REAL_SERVERS = {"clock", "private_server", "restarting", "unreachable", "use_cache"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for mark in (server.both_servers, server.real_server):
+    for mark in (server.both_servers, server.real_server, server.one_server):
         config.addinivalue_line("markers", f"{mark.name}: see tests/server.py")
 
 
@@ -53,6 +55,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     # A run with another real server need not test the one in memory again.
     if "both_servers" in marks and not is_real and "REDIS_SERVER" not in os.environ:
         metafunc.parametrize("server_kind", ["redis", "memory"], indirect=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if server.SUITE_AS == "cluster":
+        items[:] = [item for item in items if item.get_closest_marker("one_server") is None]
 
 
 def pytest_collection_finish() -> None:
@@ -80,7 +87,7 @@ def client_of_server(server_kind: str) -> Iterator[Redis]:
     if memory := isolation.server_of(configuration().cache):
         yield client_of(memory)
         return
-    with redis.Redis.from_url(server.URL) as plain:
+    with server.connected() as plain:
         yield plain
 
 
@@ -95,7 +102,7 @@ def prefix(settings: Settings, server_kind: str) -> Iterator[str]:
     declared.processors = processors
     if server_kind == "memory":
         return
-    with redis.Redis.from_url(server.URL) as plain:
+    with server.connected() as plain:
         if keys := list(plain.scan_iter(match=f"{prefix}:*", count=1000)):
             plain.delete(*keys)
 
@@ -136,12 +143,14 @@ def use_cache(settings: Settings, configure: Callable[..., None]) -> Callable[..
 
     def use_cache(location: str | list[str], **config: Any) -> str:
         alias = f"cache-{secrets.token_hex(4)}"
+        is_of_suite = str(location).startswith(server.APP_URL)
+        options = server.APP_OPTIONS if is_of_suite else _OPTIONS
         settings.CACHES = {
             **settings.CACHES,
             alias: {
                 "BACKEND": "django_redis.cache.RedisCache",
                 "LOCATION": location,
-                "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": 10, "SOCKET_TIMEOUT": 30},
+                "OPTIONS": options,
                 **config,
             },
         }

@@ -1,13 +1,15 @@
 """The server of the tests in this process: a private one, or that of REDIS_URL.
 
 ``SUITE_AS`` changes how the buffer connects. With ``acl``, its user has the permissions of
-`redis_acl operator` and no others. With ``tls``, it uses TLS.
+`redis_acl operator` and no others. With ``tls``, it uses TLS. With ``cluster``, its server is a
+cluster of three primaries and three replicas, except in tests with a server of their own.
 """
 
 import atexit
 import os
 import socket
 import tempfile
+from contextlib import ExitStack
 from typing import Any, TypeAlias
 
 import pytest
@@ -23,12 +25,21 @@ SUITE_AS = os.environ.get("SUITE_AS", "")
 USER = {"acl": "operator", "tls": "site"}.get(SUITE_AS, "default")
 """The Redis user of the buffer."""
 
+FACTORY = "django_jsonbuffer.contrib.cluster.ClusterConnectionFactory"
+
+APP_OPTIONS: dict[str, Any] = {"SOCKET_CONNECT_TIMEOUT": 10, "SOCKET_TIMEOUT": 30}
+"""OPTIONS of the buffer's cache."""
+
 
 both_servers = pytest.mark.both_servers
 """Runs tests on a real server, and on the Redis in memory that tests of a project use."""
 
 real_server = pytest.mark.real_server
 """Runs a test on a real server alone, because it needs what only a real server has."""
+
+
+one_server = pytest.mark.one_server
+"""Leaves a test out with ``SUITE_AS=cluster``, because it needs a server that is no cluster."""
 
 
 def appends(client: Redis) -> int:
@@ -79,13 +90,35 @@ def _with_tls() -> tuple[EmbeddedRedis, str]:
     return embedded, f"rediss://{USER}:s3cret@127.0.0.1:{port}/0?ssl_ca_certs={folder}/ca.pem"
 
 
+def connected() -> Redis:
+    """A client of the server, or the cluster, that the buffer uses. With all permissions."""
+    if SUITE_AS == "cluster":
+        return redis.RedisCluster.from_url(APP_URL)
+    return redis.Redis.from_url(URL)
+
+
 def _started() -> tuple[str, str]:
     embedded, app_url = start()
     atexit.register(embedded.stop)
+    if SUITE_AS == "cluster":
+        app_url = _started_cluster()
     return embedded.url, app_url
+
+
+def _started_cluster() -> str:
+    from tests.cluster import cluster, url_of
+
+    stack = ExitStack()
+    nodes = stack.enter_context(cluster(nodes=3, replicas=True))
+    atexit.register(stack.close)
+    return url_of(nodes[0])
 
 
 if url := os.environ.get("REDIS_URL"):
     URL, APP_URL = url, os.environ.get("REDIS_APP_URL", url)
 else:
     URL, APP_URL = _started()
+
+# A program that a test starts may use a server of its own, on a socket.
+if SUITE_AS == "cluster" and not APP_URL.startswith("unix:"):
+    APP_OPTIONS["CONNECTION_FACTORY"] = FACTORY

@@ -53,7 +53,7 @@ CACHES: dict[str, Any] = {
     "jsonbuffer": {
         "BACKEND": "django_redis.cache.RedisCache",
         "LOCATION": server.APP_URL,
-        "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": 10, "SOCKET_TIMEOUT": 30},
+        "OPTIONS": server.APP_OPTIONS,
     },
 }
 JSONBUFFER: dict[str, Any] = {

@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 from django_jsonbuffer import Bucket
 from django_jsonbuffer.acl import OF_CLUSTER
 from django_jsonbuffer.conf import configuration
+from django_jsonbuffer.contrib.cluster import ClusterConnectionFactory
 from django_jsonbuffer.exceptions import JSONBufferError
 from django_jsonbuffer.store.clients import clients
 from django_jsonbuffer.store.keys import catalog_key
@@ -39,8 +40,11 @@ Become = Callable[..., None]
 
 
 @pytest.fixture
-def become(nodes: list[EmbeddedRedis], use_cache: Callable[..., str]) -> Iterator[Become]:
+def become(
+    nodes: list[EmbeddedRedis], use_cache: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Become]:
     """Creates the user of the printed command, and lets the buffer connect as that user."""
+    monkeypatch.setattr(ClusterConnectionFactory, "_clients", {})
 
     def become(*args: str, without: str = "") -> None:
         command = printed(*args, "--cluster", "--user", "app").replace("PASSWORD", "s3cret")

@@ -8,8 +8,6 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.core.signals import setting_changed
-from django.dispatch import receiver
 from django_redis.pool import ConnectionFactory
 
 from django_jsonbuffer.store.redis_internals import parts_of_url
@@ -61,8 +59,3 @@ def _require_no_database(url: str) -> None:
             "A Redis Cluster has only database 0, and no unix socket. Let LOCATION be "
             "'redis://HOST:PORT', or a list of such URLs."
         )
-
-
-@receiver(setting_changed)
-def _forget_clients(**kwargs: object) -> None:
-    ClusterConnectionFactory._clients.clear()

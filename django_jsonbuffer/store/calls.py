@@ -19,8 +19,6 @@ from .durability import confirmed, wait_of
 from .errors import PATIENCE, call, not_redis, pause_or_raise, pauses_of
 from .keys import Identity
 from .redis_blocking import execute_once
-from .redis_cluster import is_cluster
-from .redis_internals import AS_BYTES
 from .scripts import Script
 from .wire import Packed, packed
 
@@ -54,22 +52,14 @@ def run(
     In a cluster, `within_seconds` is how long to wait until the reply begins.
     """
     client = clients[bucket.cache]
-    execute: Any = client.execute_command
-    if is_cluster(client):
-
-        def execute(*command: bytes | str | int, **options: Any) -> Any:
-            whole = packed(*command)
-            return redis_blocking.execute_once(
-                client, whole, key=keys[0], within_seconds=within_seconds
-            )
-
+    execute = partial(redis_blocking.execute, client, key=keys[0], within_seconds=within_seconds)
     rest = (len(keys), *keys, *args)
 
     def question() -> Any:
         try:
-            return execute("EVALSHA", script.sha, *rest, **AS_BYTES)
+            return execute("EVALSHA", script.sha, *rest)
         except NoScriptError:
-            return execute("EVAL", script.source, *rest, **AS_BYTES)
+            return execute("EVAL", script.source, *rest)
 
     reply = call(question, client, bucket.cache, bucket.name)
     shape = tuple(map(type, reply)) if type(reply) is list else type(reply)

@@ -18,7 +18,7 @@ from django_jsonbuffer.exceptions import (
     KeyOccupied,
 )
 
-from . import redis_blocking, redis_internals
+from . import redis_connections, redis_internals
 from .clients import clients, misconfigured_option, pool_option, pool_size
 from .redis_cluster import node_of_error
 
@@ -114,7 +114,7 @@ def pause_or_raise(
     """
     if redis_internals.may_wait(error) and (pause_seconds := next(pauses, None)) is not None:
         if client is not None:
-            redis_blocking.give_back_kept(client)
+            redis_connections.give_back_kept(client)
         return pause_seconds
     if isinstance(error, Exception):
         ours = _ours(error, client, cache, name, key=key, around=around)
@@ -122,7 +122,7 @@ def pause_or_raise(
     # The interrupt may have come before the reply to a command was read. The next user of the
     # connection would read this old reply.
     if client is not None:
-        redis_blocking.close_idle(client)
+        redis_connections.close_idle(client)
     raise error
 
 
@@ -168,7 +168,7 @@ def _ours(
     # Another thread has closed the connection, or the reply has no known form. The next user of the
     # connection would read what is left of the reply.
     if client is not None:
-        redis_blocking.close_idle(client)
+        redis_connections.close_idle(client)
     return _unknown_failure(error, name)
 
 

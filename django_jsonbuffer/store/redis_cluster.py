@@ -236,8 +236,12 @@ def _note_slots(client: Cluster, rows: Sequence[Any], asked: ClusterNode) -> Non
             node.server_type = REPLICA if place else PRIMARY
         table |= dict.fromkeys(range(first, last + 1), nodes)
     manager = client.nodes_manager
+    before = manager.nodes_cache
     manager.nodes_cache = {node.name: node for nodes in table.values() for node in nodes}
     manager.slots_cache = table
+    for name in before.keys() - manager.nodes_cache.keys():
+        if (gone := before[name].redis_connection) is not None:
+            gone.connection_pool.disconnect()
 
 
 def _text(host: bytes | str | None) -> str:

@@ -13,8 +13,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from .redis_asyncio import ASKING, AsyncClient, AsyncCluster, is_lost, raise_innermost
-from .redis_blocking import give_back, take_connection
 from .redis_cluster import Route, is_cluster
+from .redis_connections import give_back, take_connection
 from .wire import Packed, on_the_wire, unpacked
 
 if TYPE_CHECKING:

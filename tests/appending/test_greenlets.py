@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from django_jsonbuffer import Bucket
-from tests.server import Redis
+from tests.server import Redis, one_server
 from tests.test_drain_buckets import environment
 
 GREENLETS = 50
@@ -58,6 +58,7 @@ print(json.dumps(confirmed))
 """
 
 
+@one_server  # it looks into the only pool
 @pytest.mark.parametrize("groups", [True, False], ids=["together", "alone"])
 def test_greenlet_that_is_killed_strands_no_other(client_of_server: Redis, groups: bool) -> None:
     """Every fifth is killed while it appends. Its last event is stored or not."""

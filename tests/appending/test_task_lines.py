@@ -74,6 +74,7 @@ class TestTogether:
 
     def test_uses_no_thread(self, client_of_server: Redis) -> None:
         bucket = Bucket("orders")
+        bucket.append(-1)  # connects a client of a cluster
 
         async def main() -> set[threading.Thread]:
             before = {*threading.enumerate()}
@@ -83,7 +84,7 @@ class TestTogether:
             return {*threading.enumerate()} - before
 
         assert asyncio.run(main()) == set()
-        assert bucket.take() == [*range(51)]
+        assert bucket.take() == [*range(-1, 51)]
 
     def test_each_loop_has_connections_of_its_own(self, client_of_server: Redis) -> None:
         bucket = Bucket("orders")

@@ -32,7 +32,7 @@ from django_jsonbuffer.exceptions import (
     KeyOccupied,
     SpillFull,
 )
-from django_jsonbuffer.store.breakers import breakers
+from django_jsonbuffer.store.breakers import breaker_of
 from django_jsonbuffer.store.coroutines import finish
 from django_jsonbuffer.store.links import BLOCKING
 from django_jsonbuffer.store.store import Store
@@ -429,7 +429,8 @@ class TestInterrupt:
             interrupt_after_storing(patch)
             with pytest.raises(Interrupt):
                 finish(trip.make(BLOCKING))
-        breaker = breakers[trip.places[0].group[0].store.cache]
+        store = trip.places[0].group[0].store
+        breaker = breaker_of(store.cache, store.keys.open)
         breaker.failure, breaker._ends_at = "Redis is away.", time.monotonic() + 60
         finish(trip.make(BLOCKING))
         breaker.close()

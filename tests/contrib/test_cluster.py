@@ -14,6 +14,7 @@ from django_jsonbuffer import Bucket
 from django_jsonbuffer.contrib.cluster import ClusterConnectionFactory
 from django_jsonbuffer.exceptions import BufferMisconfigured, BufferUnavailable
 from django_jsonbuffer.store.clients import clients
+from django_jsonbuffer.store.redis_lazy_cluster import LazyCluster
 from example_project.embedded_redis import EmbeddedRedis
 from tests.cluster import FACTORY, cluster, names_on, url_of
 from tests.test_embedded_redis import client_of
@@ -41,9 +42,11 @@ def names(nodes: list[EmbeddedRedis]) -> list[str]:
 
 
 @pytest.fixture
-def closing() -> Iterator[None]:
+def closing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    made: dict[object, LazyCluster] = {}
+    monkeypatch.setattr(ClusterConnectionFactory, "_clients", made)
     yield
-    for client in ClusterConnectionFactory._clients.values():
+    for client in made.values():
         client.close()
 
 

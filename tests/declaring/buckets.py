@@ -4,8 +4,6 @@ import json
 import time
 from datetime import timedelta
 
-import redis
-
 from django_jsonbuffer import Batch, Bucket
 from django_jsonbuffer.conf import configuration
 from tests import server
@@ -23,7 +21,7 @@ def done_key() -> str:
 
 @page_views.processor
 def receive(batch: Batch) -> None:
-    with redis.Redis.from_url(server.URL) as plain:
+    with server.connected() as plain:
         plain.rpush(done_key(), *(json.dumps(event) for event in batch))
 
 

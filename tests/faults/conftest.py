@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pytest
 
 from django_jsonbuffer.store.clients import clients
-from django_jsonbuffer.store.redis_blocking import close_idle
+from django_jsonbuffer.store.redis_connections import close_idle
 from example_project.embedded_redis import EmbeddedRedis
 from tests.cluster import cluster
 from tests.faults.clients import OPTIONS

@@ -136,7 +136,8 @@ class TestNames:
     ) -> None:
         # django-redis has one pool for each URL.
         url = f"{server.APP_URL}{'&' if '?' in server.APP_URL else '?'}protocol={2 + decode}"
-        use_cache(url, OPTIONS={"CONNECTION_POOL_KWARGS": {"decode_responses": decode}})
+        options = {"CONNECTION_POOL_KWARGS": {"decode_responses": decode}}
+        use_cache(url, OPTIONS=server.APP_OPTIONS | options)
         assert clients.decodes(configuration().cache) == decode
         append(Store("orders", configuration()), 1)
         assert catalog_entries.names(configuration()) == {"orders"}

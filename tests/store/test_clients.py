@@ -46,6 +46,7 @@ class TestClient:
         assert len({id(client) for client in found}) == 1
 
 
+@server.one_server
 @pytest.mark.usefixtures("clients_may_cache")
 def test_client_that_caches_is_not_confused(
     use_cache: Callable[..., str], prefix: str, client_of_server: server.Redis

@@ -45,6 +45,7 @@ class TestAsk:
         client_of_server.sadd(f"{prefix}:buckets", "orders")
         assert ask(OURS, lambda client: client.smembers(f"{prefix}:buckets")) == {b"orders"}
 
+    @server.one_server
     def test_keeps_the_error_of_the_driver_as_the_cause(self) -> None:
         error = raised_by("GET")
         assert isinstance(error, BufferUnavailable)
@@ -149,6 +150,7 @@ class TestMayBeDone:
         assert isinstance(error, BufferUnavailable)
         return error
 
+    @server.one_server
     def test_is_false_of_a_refused_command(self) -> None:
         error = raised_by("GET")
         assert isinstance(error, BufferUnavailable)

@@ -8,7 +8,7 @@ import redis
 from redis.cluster import ClusterNode
 
 from django_jsonbuffer.store import redis_cluster
-from django_jsonbuffer.store.redis_blocking import close_idle, execute_once, give_back_kept
+from django_jsonbuffer.store.redis_blocking import execute, execute_once
 from django_jsonbuffer.store.redis_cluster import (
     Route,
     is_cluster,
@@ -19,6 +19,7 @@ from django_jsonbuffer.store.redis_cluster import (
     primaries,
     read_slots,
 )
+from django_jsonbuffer.store.redis_connections import close_idle, give_back_kept
 from django_jsonbuffer.store.wire import packed
 from example_project.embedded_redis import EmbeddedRedis
 from tests.cluster import (
@@ -32,6 +33,7 @@ from tests.cluster import (
     port_of,
     url_of,
 )
+from tests.faults.proxy import Cut, Proxy, at_first
 from tests.server import Redis
 from tests.test_embedded_redis import client_of, wait_until
 
@@ -167,6 +169,42 @@ class TestRoute:
         threads_end(client)
 
 
+def increment(client: Any, key: str = "key") -> Any:
+    return execute(client, "INCR", key, key=key)
+
+
+class TestExecute:
+    def test_is_repeated_once_after_a_lost_connection(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(redis_cluster, "_PAUSES_SECONDS", (0,))
+        with cluster() as [node], Proxy(node.url) as proxy, client_of(node) as plain:
+            plain.config_set("cluster-announce-port", proxy.port)
+            with redis.RedisCluster.from_url(f"redis://127.0.0.1:{proxy.port}") as client:
+                assert increment(client) == 1
+                with proxy.under(at_first(Cut("reply")), commands=["INCR"]) as course:
+                    assert increment(client) == 3
+                assert course.seen == 2
+                with (
+                    proxy.under(lambda number: Cut("reply"), commands=["INCR"]) as course,
+                    pytest.raises(redis.ConnectionError),
+                ):
+                    increment(client)
+                assert course.seen == 2
+                threads_end(client)
+
+    def test_is_not_repeated_after_a_timeout(
+        self, client: Redis, nodes: list[EmbeddedRedis], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(redis_cluster, "_PAUSES_SECONDS", (0,))
+        key = keys_on(nodes)[1]
+        number = increment(client, key)
+        with hung(nodes[1]), pytest.raises(redis.TimeoutError):
+            increment(client, key)
+        assert increment(client, key) == number + 2
+        threads_end(client)
+
+
 class TestConnections:
     def test_one_of_each_node_is_kept_and_given_back(
         self, client: Redis, nodes: list[EmbeddedRedis]
@@ -193,7 +231,7 @@ class TestTableOfSlots:
     ) -> None:
         key = key_that_moves(nodes, 4)
         move_slot(key, nodes[0], nodes[1])
-        lost = ClusterNode("127.0.0.1", 1)
+        lost = ClusterNode("127.0.0.1", 1, redis_connection=redis.Redis(port=1))
         client.nodes_manager.nodes_cache = {lost.name: lost, **client.nodes_manager.nodes_cache}
         assert read_slots(client, {lost.name})
         assert len(client.nodes_manager.slots_cache) == SLOTS

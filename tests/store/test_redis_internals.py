@@ -14,8 +14,9 @@ from redis.cluster import ClusterNode
 from redis.connection import BlockingConnectionPool
 from redis.retry import Retry
 
-from django_jsonbuffer.store import redis_blocking
-from django_jsonbuffer.store.redis_blocking import close_idle, execute_once
+from django_jsonbuffer.store import redis_connections
+from django_jsonbuffer.store.redis_blocking import execute_once
+from django_jsonbuffer.store.redis_connections import close_idle
 from django_jsonbuffer.store.redis_internals import (
     decodes,
     has_timeout,
@@ -223,7 +224,7 @@ class TestExecuteOnce:
         has_poll: bool,
     ) -> None:
         if not has_poll:
-            monkeypatch.setattr(redis_blocking, "select", object())
+            monkeypatch.setattr(redis_connections, "select", object())
         client = connect()
         before = execute_once(client, packed("CLIENT", "ID"), key="")
         kept = vars(client.connection_pool)["_jsonbuffer_connection"]
