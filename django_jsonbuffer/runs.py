@@ -10,7 +10,7 @@ from .draining.reachability import Reachability
 from .draining.report import DrainReport
 from .draining.rounds import Rounds
 from .draining.stop import Stop
-from .exceptions import NoProcessor
+from .exceptions import BufferUnavailable, JSONBufferError, NoProcessor
 from .store.registry import Workers
 
 MAX_SECONDS: Final = 50
@@ -53,13 +53,19 @@ def drain_all(
     ]
     workers = Workers.read(configuration()) if skip_busy else None
     busy = [drain for drain in drains if workers and workers.count(drain.bucket)]
+    failures: list[JSONBufferError] = []
     for drain in busy:
-        drain.forwarding.forward()  # the living worker may be on another machine
+        try:
+            drain.forwarding.forward()  # the living worker may be on another machine
+        except BufferUnavailable as error:
+            if not error.node:
+                raise
+            failures.append(error)
     idle = [drain for drain in drains if drain not in busy]
     reachability = Reachability.of(configuration(), stop.wake)
     with Rounds(idle, stop=stop, reachability=reachability, max_seconds=max_seconds) as rounds:
         for _ in rounds:
             pass
-    for error in rounds.broken.values():
-        raise error
+    if failures := [*failures, *rounds.broken.values()]:
+        raise failures[0]
     return {drain.bucket: drain.report for drain in drains}

@@ -62,7 +62,7 @@ def start() -> tuple[EmbeddedRedis, str]:
 def _as_operator(embedded: EmbeddedRedis) -> str:
     from django_jsonbuffer.acl import ROLES
 
-    rules = ["on", ">s3cret", "~*", *ROLES["operator"].permissions()]
+    rules = ["on", ">s3cret", "~*", "&*", *ROLES["operator"].permissions()]
     with redis.Redis.from_url(embedded.url) as plain:
         plain.execute_command("ACL", "SETUSER", USER, *rules)
     return embedded.url.replace("unix://", f"unix://{USER}:s3cret@")

@@ -122,7 +122,7 @@ def drain(plain: Redis) -> None:
     held.retire("another", lease=NOW)
     assert [*register("worker", Names(["orders"]), configuration())] == ["worker"]
     register("worker", None, configuration())
-    assert waiting(["orders"], configuration()) == ["orders"]
+    assert waiting(["orders"], configuration()) == {"orders": True}
     plain.delete(key)
     assert catalog_entries.names(configuration()) <= {"orders"}
     with Messages(configuration()) as messages:

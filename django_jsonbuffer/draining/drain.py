@@ -61,7 +61,8 @@ class Drain:
         self._watch = watch
         self._skips_busy = skip_busy
         self._worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        self._lease = Lease(self._store, self._worker, duration=self.options.lease)
+        # Not with the short patience of the other calls: a lease that was only renewed late stays.
+        self._lease = Lease(store, self._worker, duration=self.options.lease)
         logs_messages = configuration.logs_messages(self.options)
         self._failures = Failures(
             self._store, self.options, self.report, logs_messages=logs_messages
@@ -73,15 +74,15 @@ class Drain:
         self.forwarding = Forwarding(self._store, self.options)
         self._retention = Retention(self._store, self.options)
         self._process_id = os.getpid()
-        self.waits_for_outage = False
-        """Whether the last step has found that the pause of an outage is not over."""
+        self.reason = ""
+        """Why the last step has claimed nothing: see :class:`~.store.claims.Found`."""
         self._has_sealed = False
         self._cursor = Cursor(watch=watch)
 
     @property
     def is_failing(self) -> bool:
         """Whether a batch failed and has not succeeded since, or waits for the end of an outage."""
-        return bool(self._failures.failing) or self.waits_for_outage
+        return bool(self._failures.failing) or self.reason == "outage"
 
     def wait_only(self, patience_seconds: Callable[[], float]) -> None:
         """Let each call to Redis wait only so long until a reply begins."""
@@ -176,7 +177,7 @@ class Drain:
         if beats:
             self._lease.note_heartbeat()
         self.report.buried += found.foreign
-        self.waits_for_outage = found.reason == "outage"
+        self.reason = found.reason
         self._note_next(found)
         if (claim := found.claim) is not None:
             self._cursor.note_claim(claim, is_probe=self._failures.keeps_probe)
@@ -192,9 +193,7 @@ class Drain:
         """
         seconds = None if found.wait is None else found.wait.total_seconds()
         if self._watch:
-            if found.reason == "paused":
-                seconds = self._lease.period_seconds
-            elif found.reason == "held" and seconds is not None:
+            if found.reason == "held" and seconds is not None:
                 seconds = min(seconds, self._lease.period_seconds)
         elif found.claim is not None:
             seconds = 0.0

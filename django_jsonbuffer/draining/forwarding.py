@@ -1,7 +1,10 @@
 """Forwarding: a worker sends the spilled events of its machine to Redis."""
 
 import logging
+import time
+from datetime import timedelta
 from functools import partial
+from typing import Final
 
 from django_jsonbuffer.appending.spill_size import spill_size
 from django_jsonbuffer.exceptions import BufferUnavailable, JSONBufferError, SpillUnavailable
@@ -9,6 +12,14 @@ from django_jsonbuffer.options import Options
 from django_jsonbuffer.store.store import Store
 
 logger = logging.getLogger("django_jsonbuffer")
+
+_LONGEST_PATIENCE: Final = timedelta(seconds=1)
+"""How long to wait for a connection, and for the `durability` of the bucket."""
+
+_PAUSE_FACTOR: Final = 10
+"""After a failure that took a while, a worker does not try again for so many times as long."""
+
+_SHORT_SECONDS: Final = 0.05
 
 
 class Forwarding:
@@ -20,10 +31,12 @@ class Forwarding:
         self._send = partial(
             store.append,
             limits=options.limits,
-            patience=options.append_timeout,
+            patience=min(options.append_timeout, _LONGEST_PATIENCE),
             is_spilled=True,
         )
         self._has_tried = False
+        self._resumes_at = 0.0
+        """When to try again after a failure, on the monotonic clock."""
         self._failure: JSONBufferError | None = None
         """The last error, until all events are forwarded."""
 
@@ -33,11 +46,12 @@ class Forwarding:
         Raises only if Redis is unreachable, because another failure does not stop the drain. A
         failure is logged when it begins and when it is over, however often this is called.
         """
-        if self._folder is None:
+        if self._folder is None or time.monotonic() < self._resumes_at:
             return
         from django_jsonbuffer.appending.spill import forward  # only buckets that spill need SQLite
 
         self._has_tried = True
+        began = time.monotonic()
         try:
             forward(self._folder, self._store.keys.open, self._send, bucket=self._store.name)
         except JSONBufferError as error:
@@ -47,6 +61,9 @@ class Forwarding:
                 text = "Bucket %s: spilled events still wait in the spill. %s"
                 logger.warning(text, self._store.name, error, extra={"bucket": self._store.name})
             self._failure = error
+            if (seconds := time.monotonic() - began) > _SHORT_SECONDS:
+                # The other buckets of the worker must not wait for this one most of the time.
+                self._resumes_at = time.monotonic() + _PAUSE_FACTOR * seconds
             return
         # For a second after a failure, forward() may take a file that it cannot read for empty.
         if self._failure is not None and not self.describe_stuck():

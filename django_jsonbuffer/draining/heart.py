@@ -9,6 +9,9 @@ from typing import Final, Protocol
 _SLOWEST_SECONDS: Final = 10.0
 """How often the thread looks at least."""
 
+_LONGEST_RENEWAL_SECONDS: Final = 10.0
+"""How long to wait for a renewal, which may never end if the client has no timeout."""
+
 
 class Beating(Protocol):
     """Something that has to show regularly that it lives."""
@@ -35,6 +38,8 @@ class Heart:
         self._hurry = threading.Event()
         self._look_seconds = _SLOWEST_SECONDS
         self._thread: threading.Thread | None = None
+        self._renewing: Beating | None = None
+        self._is_renewed = threading.Event()
 
     def start(self, each: Beating) -> None:
         """Let the thread run. Raises ``RuntimeError`` if the system gives no thread."""
@@ -49,24 +54,40 @@ class Heart:
                 self._hurry.set()
 
     def end(self, each: Beating) -> None:
+        """Renew it no more. A renewal that is under way ends before."""
         self.discard(each)
         self._started.discard(each)
+        if self._renewing is each and threading.current_thread() is not self._thread:
+            self._is_renewed.wait(_LONGEST_RENEWAL_SECONDS)
 
     def add(self, each: Beating) -> None:
-        self._due[each] = time.monotonic() + each.period_seconds
+        with self._lock:
+            self._due[each] = time.monotonic() + each.period_seconds
 
     def discard(self, each: Beating) -> None:
-        self._due.pop(each, None)
+        with self._lock:
+            self._due.pop(each, None)
 
     def _run(self) -> None:
         while self._goes_on():
             self._hurry.wait(self._look_seconds)
             self._hurry.clear()
             for each, due in [*self._due.items()]:
-                if time.monotonic() >= due - self._look_seconds / 2 and each in self._due:
-                    each.renew()
-                    if each in self._due:
-                        self.add(each)
+                if time.monotonic() >= due - self._look_seconds / 2:
+                    self._renew(each)
+
+    def _renew(self, each: Beating) -> None:
+        self._is_renewed.clear()
+        self._renewing = each
+        try:
+            if each in self._due:
+                each.renew()
+        finally:
+            self._renewing = None
+            self._is_renewed.set()
+        with self._lock:
+            if each in self._due:
+                self._due[each] = time.monotonic() + each.period_seconds
 
     def _goes_on(self) -> bool:
         """Whether anyone may beat. If not, the next `start` makes another thread."""

@@ -102,10 +102,10 @@ class Lease:
         """
         claim = self.claim
         try:
-            self._store.beat(self._worker, lease=self._duration)
-            self.note_heartbeat()
             if claim is not None and self._is_renewed:
                 self._store.renew(claim)
+            self._store.beat(self._worker, lease=self._duration)
+            self.note_heartbeat()
         except LeaseLost as lost:
             if self.claim is claim:
                 self.claim = None

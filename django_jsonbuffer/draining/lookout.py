@@ -16,6 +16,7 @@ from django_jsonbuffer.store.waiting import MOST_ASKED, waiting
 from django_jsonbuffer.summaries import is_ours, summary_of
 
 from .presence import Presence
+from .schedule import Kind
 from .wakeups import Wakeups
 
 logger = logging.getLogger("django_jsonbuffer")
@@ -23,7 +24,7 @@ logger = logging.getLogger("django_jsonbuffer")
 _CATALOG_SECONDS: Final = 10.0
 """How often to look for new buckets that a pattern matches."""
 
-_SECOND_SECONDS: Final = 0.25
+_OTHERS_LATER_SECONDS: Final = 0.25
 """How much later than the first of several workers the others look at a bucket."""
 
 
@@ -38,9 +39,8 @@ class Sight(NamedTuple):
     lingers: bool
     """Whether it is an open batch that has just begun."""
 
-    is_certain: bool
-    """Whether there is something that was not there before. Otherwise there is something, which the
-    worker may know."""
+    ends: Kind
+    """The firmest wait that the bucket should not go on with."""
 
 
 class Lookout:
@@ -75,10 +75,12 @@ class Lookout:
         self._had_messages = False
         """Whether messages came since before the last question. Then none was lost."""
         self._unasked: list[str] = []
+        self._rumours: dict[str, None] = {}
+        """Names of which only a message is known. It may be of another database of the server."""
         self._reads_catalog_at = 0.0
-        self._found: SimpleQueue[list[str] | BufferUnavailable] = SimpleQueue()
-        """The answers, and the failures to ask."""
-        self._ended = threading.Event()
+        self._found: SimpleQueue[dict[str, bool] | BufferUnavailable] = SimpleQueue()
+        """The answer, or the failure to ask."""
+        self._ended, self._hurry = threading.Event(), threading.Event()
 
     def begin(self) -> None:
         """Raises ``RuntimeError`` if the system gives no thread."""
@@ -88,6 +90,7 @@ class Lookout:
 
     def end(self) -> None:
         self._ended.set()
+        self._hurry.set()
         self._wakeups.end()
         self._presence.end()
 
@@ -97,22 +100,30 @@ class Lookout:
         Raises :class:`BufferUnavailable` if Redis could not be asked.
         """
         for name, wakeup in self._wakeups.taken().items():
-            if self._knows(name):
+            if name in self.names:
                 since = wakeup.heard_at + self._delay_seconds(name)
-                yield Sight(name, since, lingers=not wakeup.is_sealed, is_certain=True)
+                yield Sight(name, since, lingers=not wakeup.is_sealed, ends=Kind.HELD)
+            elif self._may_serve(name):
+                self._rumours[name] = None
+                self._hurry.set()
         while not self._found.empty():
             found = self._found.get()
             if isinstance(found, BufferUnavailable):
                 raise found
             now = time.monotonic()
-            for name in found:
-                since = now + self._delay_seconds(name)
-                yield Sight(name, since, lingers=False, is_certain=False)
+            for name, has_entries in found.items():
+                ends = Kind.LINGERS if has_entries else Kind.IDLE
+                yield Sight(name, now + self._delay_seconds(name), lingers=False, ends=ends)
 
     def ask(self) -> None:
-        """Ask Redis which of the next buckets have something. `look` has the answer."""
+        """Ask Redis which of the next buckets have something. `look` has the answer.
+
+        Does not ask again before the answer was taken.
+        """
+        if not self._found.empty():
+            return
         try:
-            found: list[str] | BufferUnavailable = self._waiting()
+            found: dict[str, bool] | BufferUnavailable = self._waiting()
         except BufferUnavailable as error:
             found = error
         if found:
@@ -124,36 +135,37 @@ class Lookout:
             try:
                 self.ask()
             except Exception as error:  # noqa: BLE001  (no error may end the thread)
-                text = "The buckets could not be looked at: %s"
-                logger.error(text, summary_of(error, with_message=is_ours(error)))
-            self._ended.wait(self._interval_seconds)
+                logger.error(
+                    "The buckets could not be looked at: %s",
+                    summary_of(error, with_message=is_ours(error)),
+                )
+            self._hurry.wait(self._interval_seconds)
+            self._hurry.clear()
 
-    def _waiting(self) -> list[str]:
+    def _waiting(self) -> dict[str, bool]:
         now = time.monotonic()
         if self._has_patterns and now >= self._reads_catalog_at:
             self._reads_catalog_at = now + _CATALOG_SECONDS
-            for name in names_in_catalog(self._configuration):
-                self._knows(name)
-        names = self._next_to_ask()
+            found = names_in_catalog(self._configuration)
+            self.names |= dict.fromkeys(filter(self._may_serve, found))
+        rumours, self._rumours = self._rumours, {}
+        names = [*rumours] or self._next_to_ask()
         try:
-            return waiting(names, self._configuration)
+            its_buckets = waiting(names, self._configuration)
         except BufferUnavailable as error:
             if error.is_unreachable:
                 raise
             # This user of Redis may not use all these buckets: the worker must look at each.
-            return names
+            its_buckets = dict.fromkeys([name for name in names if name not in rumours], True)
+        self.names |= dict.fromkeys(its_buckets)
+        return its_buckets
 
-    def _knows(self, name: str) -> bool:
-        """Whether the worker serves this bucket. If so, it is known from here on."""
-        if name in self.names:
-            return True
-        if not (self._has_patterns and is_valid_name(name) and self._accepts(name)):
-            return False
-        self.names[name] = None
-        return True
+    def _may_serve(self, name: str) -> bool:
+        """Whether the worker serves a bucket with this name, if there is one."""
+        return self._has_patterns and is_valid_name(name) and bool(self._accepts(name))
 
     def _delay_seconds(self, name: str) -> float:
-        return 0.0 if self._presence.is_first(name) else _SECOND_SECONDS
+        return 0.0 if self._presence.is_first(name) else _OTHERS_LATER_SECONDS
 
     def _next_to_ask(self) -> list[str]:
         had_messages, self._had_messages = self._had_messages, self._wakeups.is_listening

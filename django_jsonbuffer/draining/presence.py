@@ -8,9 +8,9 @@ from typing import Final
 from zlib import crc32
 
 from django_jsonbuffer.conf import Configuration
-from django_jsonbuffer.exceptions import JSONBufferError
 from django_jsonbuffer.store.patterns import Names
 from django_jsonbuffer.store.registry import register
+from django_jsonbuffer.summaries import is_ours, summary_of
 
 from .heart import HEART
 
@@ -55,8 +55,11 @@ class Presence:
     def _register(self, serves: Names | None) -> None:
         try:
             living = register(self._worker, serves, self._configuration)
-        except JSONBufferError as error:
-            logger.debug("This worker could not be registered: %s", error)
+        except Exception as error:  # noqa: BLE001  (no error may end the thread of the heart)
+            logger.debug(
+                "This worker could not be registered: %s",
+                summary_of(error, with_message=is_ours(error)),
+            )
             return
         living.pop(self._worker, None)
         self._others = living

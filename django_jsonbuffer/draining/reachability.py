@@ -54,7 +54,11 @@ class Reachability:
         if not (node and error.is_unreachable) or node in self._away:
             return
         self._away[node] = error
-        threading.Thread(target=self._try, args=[node], name=f"tries {node}", daemon=True).start()
+        thread = threading.Thread(target=self._try, args=[node], name=f"tries {node}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads: the next call tries the node
+            del self._away[node]
 
     def end(self) -> None:
         """Try no node any more."""

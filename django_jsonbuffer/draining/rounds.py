@@ -12,7 +12,7 @@ from django_jsonbuffer.exceptions import BufferUnavailable, JSONBufferError
 from .drain import Drain
 from .lookout import Lookout
 from .reachability import Reachability
-from .schedule import Schedule
+from .schedule import Kind, Schedule
 from .stop import Stop
 
 _LONGEST_IDLE_SECONDS: Final = 10.0
@@ -69,6 +69,9 @@ class Rounds:
         """The nodes that were reported as unavailable. Redis is one without a name."""
         self._spilling: list[Drain] = []
         """The drains of buckets that may have spilled events."""
+        self._looks_at_spills = 0.0
+        self._refused: set[str] = set()
+        """Buckets that were found, and cannot be drained."""
         for drain in drains:
             self._add(drain)
 
@@ -85,11 +88,12 @@ class Rounds:
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if self._lookout is not None:
             self._lookout.end()
-        is_away = isinstance(error, BufferUnavailable)
+        away: set[str] = {""} if isinstance(error, BufferUnavailable) else set()
         for drain in self.drains.values():
-            tells_redis = not is_away and self._why_away(drain) is None
-            ended = drain.end(tells_redis=tells_redis)
-            is_away = is_away or (not ended and self._reachability is None)
+            node = self._node_of(drain)
+            tells_redis = away.isdisjoint(("", node)) and self._why_away(drain) is None
+            if not drain.end(tells_redis=tells_redis):
+                away.add(node)
         if self._reachability is not None:
             self._reachability.end()
 
@@ -98,7 +102,7 @@ class Rounds:
         for place, drain in enumerate(self.drains.values()):
             late = max(0, place - _MOST_AT_START) if self._lookout else 0
             due = now + late / _MOST_IDLE_PER_SECOND
-            self._schedule.put(drain.bucket, due, is_idle=bool(late))
+            self._schedule.put(drain.bucket, due, kind=Kind.IDLE)
         if self._lookout is not None:
             self._lookout.begin()
         while not self._is_over():
@@ -135,21 +139,29 @@ class Rounds:
                 if (drain := self._drain_of(sight.name)) is not None:
                     linger = drain.options.linger.total_seconds() if sight.lingers else 0.0
                     due = sight.since + linger
-                    self._schedule.hasten(sight.name, due, only_idle=not sight.is_certain)
+                    self._schedule.hasten(sight.name, due, up_to=sight.ends)
         except BufferUnavailable as error:
             self._note_away(error)
-        for drain in self._spilling:
-            if drain.forwarding.has_spilled():
-                self._schedule.hasten(drain.bucket, time.monotonic(), only_idle=True)
-        if len(lookout.names) > len(self.drains):
+        if self._spilling and (now := time.monotonic()) >= self._looks_at_spills:
+            self._looks_at_spills = now + self._retry_seconds
+            for drain in self._spilling:
+                if drain.forwarding.has_spilled():
+                    self._schedule.hasten(drain.bucket, now, up_to=Kind.LINGERS)
+        if len(lookout.names) > len(self.drains) + len(self._refused):
             for name in [*lookout.names]:
                 self._drain_of(name)
 
     def _drain_of(self, name: str) -> Drain | None:
         if (drain := self.drains.get(name)) is None and self._new_drain is not None:
-            drain = self._new_drain(name)
+            try:
+                drain = self._new_drain(name)
+            except JSONBufferError as error:
+                if name not in self._refused:
+                    self._complain(str(error))
+                self._refused.add(name)
+                return None
             self._add(drain)
-            self._schedule.put(name, time.monotonic(), is_idle=True)
+            self._schedule.put(name, time.monotonic(), kind=Kind.IDLE)
         return drain
 
     def _take_turn(self, drain: Drain) -> bool:
@@ -163,14 +175,12 @@ class Rounds:
         name, seconds, next_seconds = drain.bucket, now - began, drain.next_seconds
         if found and next_seconds == 0:
             self._schedule.put_backlog(name, seconds=seconds)
-        elif next_seconds is not None:
-            due = now + max(next_seconds, _SHORTEST_WAIT_SECONDS)
-            # A new batch would not help: in an outage, no worker may claim one.
-            is_firm = drain.waits_for_outage or error is not None
-            self._schedule.put(name, due, seconds=seconds, is_firm=is_firm)
-        elif self._lookout is not None:
-            idle_seconds = max(_LONGEST_IDLE_SECONDS, len(self.drains) / _MOST_IDLE_PER_SECOND)
-            self._schedule.put(name, now + idle_seconds, seconds=seconds, is_idle=True)
+        elif next_seconds is not None or self._lookout is not None:
+            # In any case it is looked at from time to time, because a message may be lost.
+            longest = max(_LONGEST_IDLE_SECONDS, len(self.drains) / _MOST_IDLE_PER_SECOND)
+            wait_seconds = longest if next_seconds is None else min(next_seconds, longest)
+            due = now + max(wait_seconds, _SHORTEST_WAIT_SECONDS)
+            self._schedule.put(name, due, kind=_kind_of(drain, error), seconds=seconds)
         else:
             drain.end()
         return found
@@ -211,8 +221,19 @@ class Rounds:
 
     def _note_success(self, drain: Drain) -> None:
         self.broken.pop(drain, None)
-        if self._complained:
-            node = "" if self._reachability is None else self._reachability.node_of(drain.key)
-            if node in self._complained:
-                self._complained.discard(node)
-                self._complain(f"{node or 'Redis'} is back.")
+        for node in self._complained & {"", self._node_of(drain)} if self._complained else ():
+            self._complained.discard(node)
+            self._complain(f"{node or 'Redis'} is back.")
+
+    def _node_of(self, drain: Drain) -> str:
+        """The node of a cluster that has the bucket. Empty if Redis is a single server."""
+        return "" if self._reachability is None else self._reachability.node_of(drain.key)
+
+
+def _kind_of(drain: Drain, error: BufferUnavailable | None) -> Kind:
+    """What the bucket waits for after its turn."""
+    if error is not None or drain.reason == "outage":
+        return Kind.FIRM  # a new batch would not help
+    if drain.reason in ("held", "paused", "doubt"):
+        return Kind.HELD
+    return Kind.LINGERS if drain.reason == "open" else Kind.IDLE

@@ -1,7 +1,8 @@
 """The schedule: which of many buckets a worker serves next."""
 
 from collections.abc import Callable
-from heapq import heappop, heappush
+from enum import IntEnum
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Final, NamedTuple
 
@@ -11,8 +12,27 @@ BACKLOG_SHARE: Final = 0.7
 _HEAD_START_SECONDS: Final = 0.5
 """By how much the other buckets may exceed their share for a moment, after a time without any."""
 
+_MOST_OUTDATED: Final = 1000
+"""So many outdated entries of the heap are kept, and as many again as there are buckets."""
+
 _MOST_WAIT_SECONDS: Final = 1.0
 """Among buckets without a backlog, one with priority 1 should be served after this time."""
+
+
+class Kind(IntEnum):
+    """What a bucket waits for. The larger, the less can end the wait before its time."""
+
+    IDLE = 0
+    """As far as is known, it has nothing."""
+
+    LINGERS = 1
+    """Its open batch lingers, and there is no other."""
+
+    HELD = 2
+    """Workers hold its batches, or it is paused."""
+
+    FIRM = 3
+    """It would be in vain to look earlier."""
 
 
 class _Wait(NamedTuple):
@@ -21,8 +41,7 @@ class _Wait(NamedTuple):
     due: float
     number: int
     """That of its entry in the heap. An entry with another number is outdated."""
-    is_idle: bool
-    is_firm: bool
+    kind: "Kind"
 
 
 class Schedule:
@@ -61,19 +80,17 @@ class Schedule:
         name: str,
         due: float,
         *,
+        kind: Kind = Kind.LINGERS,
         seconds: float = 0.0,
-        is_idle: bool = False,
-        is_firm: bool = False,
     ) -> None:
-        """Serve a bucket at this time.
-
-        `is_idle`: as far as is known, it has nothing. `is_firm`: it would be in vain earlier.
-        `seconds` is how long its turn has taken that has just ended.
-        """
+        """Serve a bucket at this time. `seconds` is how long the turn took that has just ended."""
         self._spend(seconds, on_backlog=self._is_of_backlog)
         number = next(self._numbers)
-        self._waits[name] = _Wait(due, number, is_idle, is_firm)
+        self._waits[name] = _Wait(due, number, kind)
         heappush(self._dues, (due, number, name))
+        if len(self._dues) > 2 * len(self._waits) + _MOST_OUTDATED:
+            self._dues = [(its.due, its.number, each) for each, its in self._waits.items()]
+            heapify(self._dues)
 
     def put_backlog(self, name: str, *, seconds: float) -> None:
         """Serve a bucket again, in turn with others. `seconds` is how long its turn has taken."""
@@ -83,15 +100,11 @@ class Schedule:
         until = self._reached + seconds / self._priority_of(name)
         heappush(self._backlog, (until, next(self._numbers), name))
 
-    def hasten(self, name: str, due: float, *, only_idle: bool = False) -> None:
-        """If a bucket waits, serve it at this time at the latest.
-
-        With `only_idle`, leave a bucket alone of which it is known that it has something, and when.
-        """
+    def hasten(self, name: str, due: float, *, up_to: Kind = Kind.HELD) -> None:
+        """If a bucket waits, serve it at this time at the latest. `up_to` is the firmest wait."""
         wait = self._waits.get(name)
-        if wait is None or wait.due <= due or wait.is_firm or (only_idle and not wait.is_idle):
-            return
-        self.put(name, due)
+        if wait is not None and wait.due > due and wait.kind <= up_to:
+            self.put(name, due, kind=wait.kind)
 
     def pop(self, now: float) -> str | None:
         """The bucket to serve next. None if no bucket is due."""

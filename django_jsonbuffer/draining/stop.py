@@ -21,7 +21,8 @@ class Stop:
 
     def wake(self) -> None:
         """Let `wait` return, without a stop."""
-        self._wake.put(None)
+        if self._wake.empty():
+            self._wake.put(None)
 
     def wait(self, seconds: float) -> None:
         """Return after that time, or as soon as a stop is asked for, or `wake` is called."""

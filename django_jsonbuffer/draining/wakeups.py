@@ -63,7 +63,8 @@ class Wakeups:
             with suppress(Exception), Messages(self._configuration) as messages:
                 while not self._ended.is_set():
                     self._note(messages.read())
-                    self.is_listening, pause_seconds = True, _SHORTEST_PAUSE_SECONDS
+                    if messages.is_subscribed and not self.is_listening:
+                        self.is_listening, pause_seconds = True, _SHORTEST_PAUSE_SECONDS
             self.is_listening = False
             self._ended.wait(pause_seconds)
             pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)

@@ -4,8 +4,9 @@
 --
 -- KEYS[1…]  keys  of each bucket: STRING, the open batch; and STREAM of sealed batches
 --
--- Returns the places of the buckets that hold events, counted from 1. A key of another type counts as
--- events, so that a worker looks at it and reports the error.
+-- Returns the places of the buckets that hold events, counted from 1. The place is negative when the
+-- bucket has sealed batches, or batches in flight. A key of another type counts as events, so that a
+-- worker looks at it and reports the error.
 
 local FIRST_KEYS = 1
 local KEYS_OF_A_BUCKET = 2
@@ -13,8 +14,11 @@ local KEYS_OF_A_BUCKET = 2
 local waiting = {}
 for at = FIRST_KEYS, #KEYS, KEYS_OF_A_BUCKET do
   local open, batches = KEYS[at], KEYS[at + 1]
-  if redis.pcall('XLEN', batches) ~= 0 or redis.pcall('GETRANGE', open, 0, 0) ~= '' then
-    table.insert(waiting, (at + 1) / KEYS_OF_A_BUCKET)
+  local place = (at + 1) / KEYS_OF_A_BUCKET
+  if redis.pcall('XLEN', batches) ~= 0 then
+    table.insert(waiting, -place)
+  elseif redis.pcall('GETRANGE', open, 0, 0) ~= '' then
+    table.insert(waiting, place)
   end
 end
 return waiting

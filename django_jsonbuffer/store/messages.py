@@ -33,6 +33,8 @@ class Messages:
         self._subscription = client.pubsub()
         self._heard_at = time.monotonic()
         self._is_asked = False
+        self.is_subscribed = False
+        """Whether no message is lost any more."""
         self._channel = wake_channel(configuration.prefix)
 
     def __enter__(self) -> Self:
@@ -56,12 +58,16 @@ class Messages:
         try:
             message = self._subscription.get_message(timeout=_LONGEST_READ_SECONDS)
         except ResponseError:
-            message = None  # the user may not send PING; but the server is there
+            if not self._is_asked:
+                raise  # the user may not subscribe
+            message = None  # the user may not send PING, but the server is there
             self._note_life()
         if message is None:
             self._doubt_silence()
             return ""
         self._note_life()
+        if message["type"] == "subscribe":
+            self.is_subscribed = True
         if message["type"] != "message":
             return ""
         data = message["data"]

@@ -1,5 +1,5 @@
 """Each part of redis-py that this app uses beyond its documented commands, and why: its errors and
-its options. See ``redis_blocking``, ``redis_connections`` and ``redis_asyncio`` for what sends commands.
+its options. The other modules ``redis_…`` have what sends commands.
 
 ``tests/store/test_redis_internals.py`` has a test for each, which fails when that part is gone.
 """

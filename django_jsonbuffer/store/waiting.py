@@ -1,7 +1,7 @@
 """Which of many buckets hold events."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
@@ -22,8 +22,8 @@ _LONGEST_WAIT_SECONDS: Final = 0.5
 """How long to wait for a node of a cluster."""
 
 
-def waiting(names: Sequence[str], configuration: Configuration) -> list[str]:
-    """Those of the buckets that hold events: open, sealed or in flight.
+def waiting(names: Sequence[str], configuration: Configuration) -> dict[str, bool]:
+    """Those of the buckets that hold events, and whether they hold more than an open batch.
 
     Takes a round trip for each thousand buckets. In a cluster, the buckets of a node that does not
     answer are left out. Raises :class:`BufferUnavailable`.
@@ -31,7 +31,7 @@ def waiting(names: Sequence[str], configuration: Configuration) -> list[str]:
     if is_cluster(clients[configuration.cache]):
         return _waiting_in_cluster(names, configuration)
     anybody = Identity(configuration.cache, configuration.prefix, "")
-    found: list[str] = []
+    found: dict[str, bool] = {}
     for start in range(0, len(names), MOST_ASKED):
         asked = names[start : start + MOST_ASKED]
         keys: list[str] = []
@@ -39,20 +39,28 @@ def waiting(names: Sequence[str], configuration: Configuration) -> list[str]:
             its = bucket_keys(configuration.prefix, name)
             keys += (its.open, its.batches)
         places = calls.run(anybody, WAITING, keys, ())
-        found += [asked[place - 1] for place in places]
+        found |= {asked[abs(place) - 1]: place < 0 for place in places}
     return found
 
 
-def _waiting_in_cluster(names: Sequence[str], configuration: Configuration) -> list[str]:
+def _waiting_in_cluster(names: Sequence[str], configuration: Configuration) -> dict[str, bool]:
     """Ask each node with two commands for each bucket, because a script has keys of one slot."""
     asked: list[Call] = []
     for name in names:
         its = bucket_keys(configuration.prefix, name)
-        asked += [Call(its.open, ("EXISTS", its.open)), Call(its.open, ("XLEN", its.batches))]
+        asked += [
+            Call(its.open, ("GETRANGE", its.open, 0, 0)),
+            Call(its.open, ("XLEN", its.batches)),
+        ]
     found = replies(configuration.cache, asked, within_seconds=_LONGEST_WAIT_SECONDS)
-    return [
-        name
-        for name, *counts in zip(names, found[::2], found[1::2], strict=True)
-        if any(not isinstance(count, DRIVER_ERRORS) and count for count in counts)
-        or any(isinstance(count, ResponseError) for count in counts)
-    ]
+    return {
+        name: _is_something(entries)
+        for name, first, entries in zip(names, found[::2], found[1::2], strict=True)
+        if _is_something(first) or _is_something(entries)
+    }
+
+
+def _is_something(reply: Any) -> bool:
+    """Also for a key of another type. Not for a node that does not answer."""
+    is_error = isinstance(reply, DRIVER_ERRORS)
+    return isinstance(reply, ResponseError) if is_error else bool(reply)

@@ -1,9 +1,12 @@
 """Drains while a node of a cluster hangs or is dead: only its own buckets wait."""
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +15,14 @@ from django.core.management import CommandError, call_command
 from django_jsonbuffer import Batch, Bucket, drain_all
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.draining.reachability import Reachability
+from django_jsonbuffer.draining.rounds import Rounds
+from django_jsonbuffer.draining.stop import Stop
 from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.store import redis_cluster
 from django_jsonbuffer.store.breakers import breakers
+from django_jsonbuffer.store.patterns import Names
+from django_jsonbuffer.store.registry import register
+from django_jsonbuffer.store.store import Store
 from django_jsonbuffer.store.waiting import waiting
 from example_project.embedded_redis import EmbeddedRedis
 from tests.cluster import FACTORY, cluster, hung, names_on, port_of, url_of
@@ -84,6 +92,22 @@ class TestNodeThatHangs:
         assert sorted(done) == sorted([first, last])
         assert drain_all()[lost] == report(processed=1, batches=1)
 
+    def test_run_that_leaves_busy_buckets_alone_drains_the_others(
+        self,
+        nodes: list[EmbeddedRedis],
+        done: list[str],
+        tmp_path: Path,
+        configure: Callable[..., None],
+    ) -> None:
+        first, lost, last = names(nodes)
+        configure(BUCKETS={lost: {"spill_dir": tmp_path, "on_unavailable": "spill"}})
+        register("a worker", Names([lost]), configuration())
+        with hung(nodes[1]):
+            Bucket(lost).append(2)
+            with pytest.raises(BufferUnavailable, match=lost):
+                drain_all(skip_busy=True)
+        assert sorted(done) == sorted([first, last])
+
     def test_watch_goes_on_with_the_others_and_comes_back(self, nodes: list[EmbeddedRedis]) -> None:
         first, lost, last = names(nodes)
         ages: dict[str, list[float]] = {first: [], lost: [], last: []}
@@ -116,13 +140,36 @@ class TestNodeThatHangs:
         assert max(ages[first] + ages[last]) < 5
         assert err.getvalue().count("Trying again") == err.getvalue().count("is back") == 1
 
+    def test_worker_that_ends_does_not_wait_for_each_of_its_buckets(
+        self, nodes: list[EmbeddedRedis], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        many = [name for its in names_on(nodes, per_node=10) for name in its]
+        stop, retired = Stop(), list[str]()
+        retire = Store.retire
+
+        def count(store: Store, *args: Any, **options: Any) -> None:
+            retired.append(store.name)
+            retire(store, *args, **options)
+
+        monkeypatch.setattr(Store, "retire", count)
+        for name in many:
+            Bucket(name).processor(lambda batch: None)
+        drains = [Bucket(name).drain_steps(watch=True) for name in many]
+        reachability = Reachability.of(configuration(), stop.wake)
+        with Rounds(drains, stop=stop, reachability=reachability):
+            for drain in drains:
+                drain.step()
+            os.kill(nodes[1].pid or 0, signal.SIGSTOP)
+        os.kill(nodes[1].pid or 0, signal.SIGCONT)
+        assert len(retired) == 10 + 1 + 10
+
     def test_question_leaves_its_buckets_out(
         self, nodes: list[EmbeddedRedis], done: list[str]
     ) -> None:
         first, _, last = all_names = names(nodes)
-        assert waiting(all_names, configuration()) == all_names
+        assert waiting(all_names, configuration()) == dict.fromkeys(all_names, False)
         with hung(nodes[1]):
-            assert waiting(all_names, configuration()) == [first, last]
+            assert [*waiting(all_names, configuration())] == [first, last]
 
 
 class TestReachability:

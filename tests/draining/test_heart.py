@@ -85,3 +85,35 @@ def test_thread_ends_with_the_last_that_has_started(heart: Heart) -> None:
     heart.add(one)
     wait_until(lambda: one.beats > 1)
     heart.end(one)
+
+
+def test_end_waits_for_the_renewal_that_is_under_way(heart: Heart) -> None:
+    began, goes_on, order = threading.Event(), threading.Event(), list[str]()
+
+    class Slow(Patient):
+        def renew(self) -> None:
+            began.set()
+            goes_on.wait(10)
+            order.append("renewed")
+
+    slow = Slow()
+    heart.start(slow)
+    heart.add(slow)
+    assert began.wait(10)
+    threading.Timer(0.1, goes_on.set).start()
+    heart.end(slow)
+    order.append("ended")
+    assert order == ["renewed", "ended"]
+
+
+def test_one_that_ends_in_its_renewal_does_not_wait_for_itself(heart: Heart) -> None:
+    class Ending(Patient):
+        def renew(self) -> None:
+            heart.end(self)
+            self.beats += 1
+
+    ending = Ending()
+    heart.start(ending)
+    heart.add(ending)
+    wait_until(lambda: ending.beats)
+    wait_until(lambda: not heart._due)

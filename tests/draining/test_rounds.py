@@ -2,12 +2,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
 
 from django_jsonbuffer.appending.spill import Spill
+from django_jsonbuffer.draining.wakeups import Wakeups
 from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.store.store import Store
 from tests.declaring.buckets import page_views, scripted
@@ -114,6 +116,20 @@ class TestWatch:
         drain("--watch", "--interval", "0.05", "--max-batches", "1", "--max-seconds", "60")
         spiller.join()
         assert seen(client_of_server) == [1]
+
+    def test_batch_is_found_without_a_message_although_the_open_one_lingers(
+        self, configure: Callable[..., None], client_of_server: Redis
+    ) -> None:
+        """As with producers that may not publish, or an older version of this app."""
+        configure(BUCKETS={"page-views": {"linger": timedelta(hours=1)}})
+        page_views.append(1)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Wakeups, "taken", lambda wakeups: {})
+            writer = threading.Timer(0.5, lambda: page_views.extend(range(99)))
+            writer.start()
+            drain("--watch", "--interval", "0.05", "--max-batches", "1", "--max-seconds", "60")
+            writer.join()
+        assert len(seen(client_of_server)) == 100
 
     def test_quiet(self) -> None:
         assert drain("--watch", "--interval", "0.02", "--max-seconds", "0.1", verbosity=0) == ""

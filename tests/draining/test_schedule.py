@@ -1,6 +1,6 @@
 import pytest
 
-from django_jsonbuffer.draining.schedule import BACKLOG_SHARE, Schedule
+from django_jsonbuffer.draining.schedule import BACKLOG_SHARE, Kind, Schedule
 
 
 def served(schedule: Schedule, *, turns: int, seconds: dict[str, float]) -> dict[str, float]:
@@ -35,20 +35,22 @@ class TestWait:
         schedule.hasten("orders", 100)
         assert schedule.pop(5) == "orders"
 
-    def test_whose_reason_is_known_is_not_shortened_by_a_guess(self) -> None:
+    @pytest.mark.parametrize("up_to", [Kind.IDLE, Kind.LINGERS, Kind.HELD])
+    def test_that_is_firmer_is_not_shortened(self, up_to: Kind) -> None:
         schedule = Schedule()
-        schedule.put("held", 100)
-        schedule.put("idle", 100, is_idle=True)
-        for name in ("held", "idle"):
-            schedule.hasten(name, 5, only_idle=True)
-        assert [schedule.pop(5), schedule.pop(5)] == ["idle", None]
+        for kind in Kind:
+            schedule.put(kind.name, 100, kind=kind)
+            schedule.hasten(kind.name, 5, up_to=up_to)
+        names = [schedule.pop(5) for _ in range(up_to + 2)]
+        assert names == [*(kind.name for kind in Kind if kind <= up_to), None]
 
-    def test_that_is_firm_is_not_shortened(self) -> None:
+    def test_that_was_shortened_often_takes_no_more_memory(self) -> None:
         schedule = Schedule()
-        schedule.put("in an outage", 100, is_firm=True)
-        schedule.hasten("in an outage", 5)
-        assert schedule.pop(99) is None
-        assert schedule.pop(100) == "in an outage"
+        for turn in range(20_000):
+            schedule.put("orders", 10**6 + turn)
+        assert len(schedule._dues) < 2000
+        assert schedule.pop(10**7) == "orders"
+        assert schedule.pop(10**7) is None
 
     @pytest.mark.parametrize("name", ["unknown", "orders"])
     def test_only_of_a_bucket_that_waits_is_shortened(self, name: str) -> None:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
+from django_jsonbuffer.store import redis_cluster
 from django_jsonbuffer.store.clients import clients
 from django_jsonbuffer.store.redis_connections import close_idle
 from example_project.embedded_redis import EmbeddedRedis
@@ -14,7 +15,7 @@ from tests.faults.proxy import Proxy
 from tests.faults.scale import IS_FULL
 from tests.faults.sites import Start, site
 from tests.server import Redis
-from tests.test_embedded_redis import client_of
+from tests.test_embedded_redis import client_of, wait_until
 
 _FULL_ONLY = [
     *("test_clock.py", "test_database.py", "test_failing.py", "test_posting.py"),
@@ -56,6 +57,7 @@ def proxied(
         )
         yield Proxied(request.param, proxy, plain)
         client = clients[alias]
+        wait_until(lambda: not redis_cluster._lost)  # a thread may connect to the proxy
         close_idle(client)
         client.close()
 

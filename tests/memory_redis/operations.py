@@ -18,6 +18,7 @@ from django_jsonbuffer.store import (
     history,
     pending,
     permissions,
+    registry,
     reports,
     status,
 )
@@ -25,8 +26,10 @@ from django_jsonbuffer.store.appends import size_of
 from django_jsonbuffer.store.claims import Burial, Claim, Reason
 from django_jsonbuffer.store.coroutines import finish
 from django_jsonbuffer.store.links import BLOCKING
+from django_jsonbuffer.store.patterns import Names
 from django_jsonbuffer.store.store import Store
 from django_jsonbuffer.store.traces import Run, Traces
+from django_jsonbuffer.store.waiting import waiting
 
 NOW: Final = timedelta(0)
 SECOND: Final = timedelta(seconds=1)
@@ -170,6 +173,14 @@ class Operations:
 
     def beat(self) -> None:
         self.store.beat(self._worker(), lease=self._chance.choice(LEASES))
+
+    def register(self) -> None:
+        serves = self._chance.choice([None, Names(["orders"]), Names(["orders", "tenant-*"])])
+        living = registry.register(self._worker(), serves, self._configuration)
+        self._tell(f"{[(worker, names.all) for worker, names in living.items()]}")
+
+    def look(self) -> None:
+        self._tell(f"{waiting(['views', 'orders'], self._configuration)}")
 
     def retire(self) -> None:
         self.store.retire(self._worker(), lease=self._chance.choice(LEASES))

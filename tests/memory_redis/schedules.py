@@ -25,10 +25,10 @@ ALIAS: Final = "both servers"
 
 OPERATIONS: Final = Counter(
     **dict.fromkeys(["take", "purge", "peek", "pause", "set_aside", "lose", "catalog"], 1),
-    **dict.fromkeys(["deliveries", "refusals", "discard", "expire"], 1),
+    **dict.fromkeys(["deliveries", "refusals", "discard", "expire", "register"], 1),
     **dict.fromkeys(["seal", "renew", "retire", "list_dead", "replay"], 2),
     **dict.fromkeys(["bury", "resume", "status"], 3),
-    **dict.fromkeys(["split", "beat"], 4),
+    **dict.fromkeys(["split", "beat", "look"], 4),
     **dict.fromkeys(["ack", "release"], 6),
     claim=8,
     append=16,
