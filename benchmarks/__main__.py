@@ -24,6 +24,8 @@ SUITES: Final = (
     "sinks",
     "end_to_end",
     "many_buckets",
+    "processes",
+    "sizing",
     "recording",
     "memory",
     "starting",

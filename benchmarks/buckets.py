@@ -1,3 +1,5 @@
+import time
+
 from benchmarks.handlers import handle, store
 from benchmarks.log import note
 from django_jsonbuffer import Batch, Bucket
@@ -17,5 +19,8 @@ stored = Bucket("stored")
 def store_batch(batch: Batch) -> None:
     store(batch)
 
+
+Bucket("ignored*", processor=lambda batch: None)
+Bucket("waiting", processor=lambda batch: time.sleep(0.01))
 
 Bucket("tenant-*", processor=note)

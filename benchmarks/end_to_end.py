@@ -1,7 +1,7 @@
 """Measure an event until a worker has handled it, and until it is a row in a database."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from benchmarks.enqueuing import (
 from benchmarks.events import page_view
 from benchmarks.models import PageView
 from benchmarks.rounds import Comparison, Measure, Ratio, Scale, microseconds
+from benchmarks.servers import append_only_file
 from benchmarks.tasks import store_in_celery
 from benchmarks.workers import Worker, started
 
@@ -65,8 +66,9 @@ def comparisons(scale: Scale) -> Iterator[Comparison]:
             name: stack.enter_context(started(*command)) for name, command in WORKERS.items()
         }
         yield _to_handled(scale, workers)
+    # This is a fair comparison: a created row is on disk when its request is answered.
     with (
-        _append_only_file(),
+        append_only_file(get_redis_connection("jsonbuffer")),
         started(*WATCH, stored.name) as ours,
         started(*BATCHES_WORKER) as celery_batches,
     ):
@@ -77,18 +79,6 @@ def comparisons(scale: Scale) -> Iterator[Comparison]:
         to_row = partial(_to_row, scale, ours, celery_batches)
         yield to_row("one by one", put_one_by_one, store_in_celery.delay)
         yield to_row("20 in a transaction", put_in_transactions, _store_in_celery)
-
-
-@contextmanager
-def _append_only_file() -> Iterator[None]:
-    """Let Redis write to disk within a second, as it should where events become rows.
-
-    This is a fair comparison: a created row is on disk when its request is answered.
-    """
-    client = get_redis_connection("jsonbuffer")
-    client.config_set("appendonly", "yes")
-    yield
-    client.config_set("appendonly", "no")
 
 
 def _to_handled(scale: Scale, workers: Mapping[str, Worker]) -> Comparison:

@@ -2,11 +2,13 @@
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import django
+import redis
 from django.core.management import call_command
 
 from example_project.embedded_redis import EmbeddedRedis
@@ -30,3 +32,14 @@ def project() -> Iterator[None]:
         django.setup()
         call_command("migrate", verbosity=0)
         yield
+
+
+@contextmanager
+def append_only_file(client: redis.Redis) -> Iterator[None]:
+    """Let Redis write to disk within a second, as it should in production."""
+    client.config_set("auto-aof-rewrite-percentage", 0)
+    client.config_set("appendonly", "yes")
+    while client.info("persistence")["aof_rewrite_in_progress"]:
+        time.sleep(0.01)
+    yield
+    client.config_set("appendonly", "no")
