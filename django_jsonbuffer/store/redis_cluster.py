@@ -40,6 +40,8 @@ Cluster: TypeAlias = Any
 """A ``RedisCluster``. Any, because its types do not say what its tables hold."""
 
 _MOST_REDIRECTIONS: Final = 16
+_QUICK_REDIRECTIONS: Final = 3
+"""Behind these comes a pause: for a moment, two nodes may send each command to each other."""
 _TRY_AGAIN_SECONDS: Final = 5
 _TRY_AGAIN_PAUSE_SECONDS: Final = 0.02
 
@@ -139,7 +141,7 @@ class Route:
         if isinstance(error, AskError) and self._redirections <= _MOST_REDIRECTIONS:
             self.node = _redirected(self._client, error, self.node)
             self.is_asking = not isinstance(error, MovedError)
-            return 0
+            return 0 if self._redirections <= _QUICK_REDIRECTIONS else _TRY_AGAIN_PAUSE_SECONDS
         if isinstance(error, TryAgainError) and self._may_wait():
             self.node, self._redirections = owner(self._client, self._key), 0
             return _TRY_AGAIN_PAUSE_SECONDS
