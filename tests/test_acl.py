@@ -128,8 +128,7 @@ def drain(plain: Redis) -> None:
     with Messages(configuration()) as messages:
         messages.read()
         Bucket("orders").append(1)
-        heard = [messages.read() for _ in range(2)]
-    assert "oorders" in heard
+        assert any(messages.read() == "oorders" for _ in range(20))
     bucket.status()
     bucket.drain()
     assert expire(held, max_dead=1, dead_after=NOW) > 0

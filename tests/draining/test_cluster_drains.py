@@ -127,6 +127,7 @@ class TestNodeThatHangs:
         watch.start()
         wait_until(lambda: all(ages.values()))
         Bucket(lost).append(time.time())  # lingers, and is due when the node hangs
+        time.sleep(0.3)  # the node must pass the message on before
         with hung(nodes[1]):
             for _ in range(20):
                 for name in (first, last):
