@@ -27,6 +27,8 @@ from tests.test_embedded_redis import client_of, wait_until
 OPTIONS = {"CONNECTION_FACTORY": FACTORY, "SOCKET_CONNECT_TIMEOUT": 0.3, "SOCKET_TIMEOUT": 0.3}
 
 pytestmark = pytest.mark.usefixtures("nothing_declared")
+# Since Django 6.1, the checks look into the database.
+checks_databases = pytest.mark.django_db(transaction=True, databases="__all__")
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +138,7 @@ class TestNodeThatHangs:
         assert found.pop(outage.lost) is State.UNREADABLE
         assert State.UNREADABLE not in found.values()
 
+    @checks_databases
     def test_check_names_the_node(self, outage: Outage) -> None:
         Bucket(outage.lost).processor(print)
         errors = [str(error) for error in run_checks(include_deployment_checks=True)]
@@ -176,6 +179,7 @@ class TestNodeOfTheCatalogHangs:
 
 
 class TestAllNodes:
+    @checks_databases
     def test_are_counted_for_each_check(self, nodes: list[EmbeddedRedis]) -> None:
         Bucket("orders").append(1)
         with client_of(nodes[2]) as plain:

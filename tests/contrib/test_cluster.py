@@ -184,6 +184,7 @@ def test_forked_child_has_its_own_connections(
     assert sorted(found[1:]) == sorted([*range(50)] * 2)
 
 
+@pytest.mark.django_db(databases="__all__")
 @pytest.mark.parametrize("location", [NOBODY, [NOBODY, f"{NOBODY}1"]])
 def test_plain_check_does_not_connect(use_cache: UseCache, location: Any) -> None:
     alias = use_cache(location, OPTIONS=OPTIONS)
