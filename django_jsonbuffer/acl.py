@@ -6,7 +6,7 @@ from typing import Final
 
 from .store import scripts
 from .store.durability import COMMANDS
-from .store.keys import bucket_keys, catalog_key, registry_key, wake_channel
+from .store.keys import catalog_key, registry_key, shard_patterns, shards_key, wake_channel
 from .store.script_files import commands_of
 from .store.scripts import Script
 
@@ -82,7 +82,6 @@ def key_patterns(prefix: str, names: Iterable[str]) -> list[str]:
     """The rules that allow the keys of these buckets, or of all buckets if none is named."""
     if not (names := [*names]):
         return [f"~{prefix}:*"]
-    # Two patterns, because `key*` would allow too much: the other keys begin with `key:`.
-    keys = [bucket_keys(prefix, name).open for name in names]
-    patterns = [catalog_key(prefix), registry_key(prefix), *keys, *(f"{key}:*" for key in keys)]
-    return [f"~{pattern}" for pattern in patterns]
+    shared = [catalog_key(prefix), shards_key(prefix), registry_key(prefix)]
+    own = [pattern for name in names for pattern in shard_patterns(prefix, name)]
+    return [f"~{pattern}" for pattern in (*shared, *own)]

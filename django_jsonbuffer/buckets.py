@@ -8,29 +8,26 @@ from django.apps import apps
 from django.db.models import Model
 from django.dispatch import Signal
 
-from . import pending_events
 from .appending import intake
+from .appending.sharding import OrderingKey
 from .async_methods import asynchronous
-from .dead_letters import DeadLetters
+from .contents import Contents
 from .declarations import Definition, Processor, declared
 from .draining.batches import Batch
 from .draining.drain import Drain
 from .draining.report import DrainReport
-from .encoding import is_single_event
-from .exceptions import InvalidEvent
+from .draining.turns import Turns, drains_of
 from .recording import bulk, hooks, registry
 from .recording.destination import Destination
 from .recording.events import ACTIONS
 from .recording.presentation import Mask
-from .store import pending
-from .store.registry import Workers
-from .store.status import BucketStatus, read_status
+from .shards import stores_of
 
 P = TypeVar("P", bound=Callable[[Batch], object])
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Bucket:
+class Bucket(Contents):
     """A handle of the bucket with this name.
 
     All handles with one name refer to the same bucket. In an app's ``buckets.py``, the call
@@ -63,32 +60,65 @@ class Bucket:
         """The key of the open batch, for clients that append to it or take it themselves."""
         return self._definition.parts.store.keys.open
 
-    def append(self, event: Any, *, using: str | None = None, now: bool = False) -> None:
+    def append(
+        self,
+        event: Any,
+        *,
+        using: str | None = None,
+        now: bool = False,
+        ordering_key: OrderingKey = None,
+    ) -> None:
         """Append one event: any JSON value.
 
         Within ``atomic()`` the event waits for the commit, and a rollback drops it. `using` names
         the database; by default it is the one whose transaction is open. Within ``gathered()`` the
         event waits for the end. With `now`, or outside of both, the event goes to Redis at once.
 
+        If the bucket has several shards, events with the same `ordering_key` stay in order. The
+        others go to any shard.
+
         Raises :class:`InvalidEvent` if the event cannot be stored as JSON, is too large, or the
         schema refuses it. An event that goes at once raises :class:`BufferUnavailable` if Redis is
         unavailable, unless ``on_unavailable`` is ``"spill"`` or ``"drop"``.
         """
-        intake.append(self._definition.parts, (event,), using=using, now=now)
+        how = intake.How(using, now, ordering_key)
+        intake.append(self._definition.parts, (event,), how)
 
-    def extend(self, events: Iterable[Any], *, using: str | None = None, now: bool = False) -> None:
+    def extend(
+        self,
+        events: Iterable[Any],
+        *,
+        using: str | None = None,
+        now: bool = False,
+        ordering_key: OrderingKey = None,
+    ) -> None:
         """Append events in their order, all or none, in one round trip. Otherwise like append."""
-        intake.append(self._definition.parts, _several(events), using=using, now=now)
+        how = intake.How(using, now, ordering_key)
+        intake.append(self._definition.parts, intake.several(events), how)
 
-    async def aappend(self, event: Any, *, using: str | None = None, now: bool = False) -> None:
+    async def aappend(
+        self,
+        event: Any,
+        *,
+        using: str | None = None,
+        now: bool = False,
+        ordering_key: OrderingKey = None,
+    ) -> None:
         """Like :meth:`append`, in async code: it waits for Redis in the event loop."""
-        await intake.aappend(self._definition.parts, (event,), using=using, now=now)
+        how = intake.How(using, now, ordering_key)
+        await intake.aappend(self._definition.parts, (event,), how)
 
     async def aextend(
-        self, events: Iterable[Any], *, using: str | None = None, now: bool = False
+        self,
+        events: Iterable[Any],
+        *,
+        using: str | None = None,
+        now: bool = False,
+        ordering_key: OrderingKey = None,
     ) -> None:
         """Like :meth:`extend`, in async code: it waits for Redis in the event loop."""
-        await intake.aappend(self._definition.parts, _several(events), using=using, now=now)
+        how = intake.How(using, now, ordering_key)
+        await intake.aappend(self._definition.parts, intake.several(events), how)
 
     def record(
         self,
@@ -184,9 +214,10 @@ class Bucket:
 
         Batches that wait for their next attempt stay. Exceptions of the processor are logged and
         counted in the report, not raised. In an outage, this tries a few times within about seven
-        seconds. Raises :class:`NoProcessor`, and :class:`BufferUnavailable` if Redis is
-        unavailable. Does nothing if the bucket is paused. Do not call it within ``atomic()``: a
-        batch is acknowledged before its rows are committed, so a rollback would lose them.
+        seconds. Shards take turns, batch by batch. Raises :class:`NoProcessor`, and
+        :class:`BufferUnavailable` if Redis is unavailable. Does nothing if the bucket is paused. Do
+        not call it within ``atomic()``: a batch is acknowledged before its rows are committed, so a
+        rollback would lose them.
         """
         with self.drain_steps() as drain:
             while drain.step() or drain.wait():
@@ -199,7 +230,7 @@ class Bucket:
         watch: bool = False,
         on_timeout: Callable[[], object] | None = None,
         skip_busy: bool = False,
-    ) -> Drain:
+    ) -> Drain | Turns:
         """A drain whose ``step()`` processes one batch, for callers that stop in between.
 
         With `watch`, it never ends: it also takes later batches, and open ones after ``linger``.
@@ -207,61 +238,8 @@ class Bucket:
         With `skip_busy`, it processes nothing if another worker of the bucket is alive.
         """
         parts, processor = self._definition.parts, declared.processor_of(self.name)
-        return Drain(parts, processor, watch=watch, on_timeout=on_timeout, skip_busy=skip_busy)
-
-    @property
-    def dead(self) -> DeadLetters:
-        """The dead letters, to look at, replay or discard."""
-        _, options, store, encoder = self._definition.parts
-        return DeadLetters(store, options, encoder.decode)
-
-    def status(self) -> BucketStatus:
-        """Events pending, in flight and dead, batches, bytes and age, all at one moment."""
-        current, _, store, _ = self._definition.parts
-        return read_status(store).with_workers(Workers.read(current).count(self.name))
-
-    def pause(self) -> bool:
-        """Let no worker claim a batch until :meth:`resume`. Appends go on.
-
-        Workers finish the batches that they hold. Returns False if the bucket was paused before.
-        """
-        return pending.pause(self._definition.parts.store)
-
-    def resume(self) -> bool:
-        """Let workers drain the bucket again. Returns False if it was not paused."""
-        return pending.resume(self._definition.parts.store)
-
-    def peek(self, limit: int = 10) -> list[Any]:
-        """The oldest pending events, at most `limit` of them. They stay where they are."""
-        _, _, store, encoder = self._definition.parts
-        return pending_events.peek(store, encoder.decode, limit)
-
-    def take(self) -> list[Any]:
-        """Remove everything pending in one atomic step, and return it, oldest first.
-
-        If the caller dies after this, the events are gone. With a processor they would not be.
-        Batches that a worker holds are not taken.
-        """
-        _, _, store, encoder = self._definition.parts
-        return pending_events.take(store, encoder.decode)
-
-    def purge(self) -> int:
-        """Discard everything pending, and return how many events there were.
-
-        Batches that a worker holds and dead letters stay.
-        """
-        return pending.purge(self._definition.parts.store)
+        options = {"watch": watch, "on_timeout": on_timeout, "skip_busy": skip_busy}
+        drains = drains_of(parts, processor, stores_of(parts), **options)
+        return Turns(drains, watch=watch) if len(drains) > 1 else drains[0]
 
     adrain = asynchronous(drain, uses_database=True)
-    astatus = asynchronous(status)
-    apause = asynchronous(pause)
-    aresume = asynchronous(resume)
-    apeek = asynchronous(peek)
-    atake = asynchronous(take)
-    apurge = asynchronous(purge)
-
-
-def _several(events: Iterable[Any]) -> list[Any]:
-    if is_single_event(events):
-        raise InvalidEvent("extend() takes several events. For a single one use append().")
-    return [*events]

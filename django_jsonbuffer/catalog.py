@@ -5,19 +5,21 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from .appending.spill_size import SpillSize, spill_size
+from .appending.spill_size import SpillSize, spill_sizes
 from .buckets import Bucket
 from .conf import configuration
 from .declarations import declared
 from .exceptions import BufferUnavailable, JSONBufferError
 from .options import Options
 from .pending_events import peek_raw
-from .store import catalog_entries, history, status
-from .store.deliveries import Deliveries, read_deliveries
+from .shards import stores_of
+from .store import catalog_entries, history
+from .store.deliveries import Deliveries, merged, read_deliveries
 from .store.history import Sample
 from .store.keys import is_valid_name
 from .store.links import ASYNCIO
 from .store.status import BucketStatus
+from .store.statuses import statuses as read_statuses
 
 logger = logging.getLogger("django_jsonbuffer")
 
@@ -78,12 +80,24 @@ async def probe(bucket: Bucket) -> None:
 
 def statuses(buckets: Sequence[Bucket]) -> list[BucketStatus | JSONBufferError]:
     """The status of each bucket, or the error if it cannot be read, in one round trip for 500."""
-    return status.statuses([bucket.name for bucket in buckets], configuration())
+    return read_statuses([bucket.name for bucket in buckets], configuration(), _counts(buckets))
 
 
 def histories(buckets: Sequence[Bucket]) -> list[list[Sample]]:
     """The samples of each bucket, oldest first, in one round trip for 500."""
-    return history.histories([bucket.name for bucket in buckets], configuration())
+    names = [bucket.name for bucket in buckets]
+    return history.histories(names, configuration(), _counts(buckets))
+
+
+def _counts(buckets: Sequence[Bucket]) -> dict[str, int]:
+    return {bucket.name: shards_of(bucket) for bucket in buckets}
+
+
+def shards_of(bucket: Bucket) -> int:
+    """The option `shards`. 1 if the options are invalid, which a check reports."""
+    with suppress(JSONBufferError):
+        return options_of(bucket).shards
+    return 1
 
 
 def options_of(bucket: Bucket) -> Options:
@@ -106,7 +120,10 @@ def spilled(bucket: Bucket) -> SpillSize | None:
     Does not ask Redis. Raises :class:`SpillUnavailable` if the file cannot be read.
     """
     folder = options_of(bucket).spill_dir
-    return spill_size(folder, bucket.key) if folder else None
+    if not folder:
+        return None
+    sizes = spill_sizes(folder, bucket.key).values()
+    return SpillSize(sum(size.appends for size in sizes), sum(size.bytes for size in sizes))
 
 
 def has_processor(bucket: Bucket) -> bool:
@@ -115,12 +132,13 @@ def has_processor(bucket: Bucket) -> bool:
 
 def deliveries(bucket: Bucket, limit: int = 100) -> Deliveries:
     """The workers, and the oldest batches that they hold or have released."""
-    return read_deliveries(bucket._definition.parts.store, limit)
+    stores = stores_of(bucket._definition.parts)
+    return merged([read_deliveries(store, limit) for store in stores], limit)
 
 
 def leading_events(bucket: Bucket, limit: int, *, most_bytes: int) -> list[tuple[bytes, bool]]:
     """The oldest pending events as JSON, and whether each is whole. The events stay."""
-    return peek_raw(bucket._definition.parts.store, limit, most_bytes=most_bytes)
+    return peek_raw(stores_of(bucket._definition.parts), limit, most_bytes=most_bytes)
 
 
 def redacted(bucket: Bucket, raw: bytes) -> bytes:

@@ -8,15 +8,8 @@ from functools import cached_property
 from typing import Any, Final
 
 from .exceptions import BufferMisconfigured
+from .limits import MAX_APPEND_BYTES, Limits
 from .suggestions import suggest
-
-MAX_APPEND_BYTES: Final = 256 * 1024 * 1024
-"""Most bytes of the events of one call to Redis, with a comma for each event. A string in Redis has
-at most 512 MiB. This is half of it, so that the events fit into an open batch beside others."""
-
-MAX_APPEND_BATCHES: Final = 10_000
-"""Most batches that the events of one call to Redis may fill, so that no call blocks Redis for
-long."""
 
 _MOST_COUNTED: Final = 10**14
 """Largest value of a limit. It is well below 2⁵³, up to which the numbers of Lua are exact."""
@@ -31,6 +24,7 @@ _MOST: Final[Mapping[str, int]] = {
     "max_pending_bytes": _MOST_COUNTED,
     "max_dead": _MOST_COUNTED,
     "priority": 1000,
+    "shards": 1000,
 }
 """The options that count something, and the largest value of each."""
 
@@ -46,19 +40,6 @@ _DURATIONS: Final = (
     *("linger", "lease", "append_timeout"),
     *("behind_after", "dead_after", "receipts_kept"),
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """The options that an append has to respect. See :class:`Options` for their meaning."""
-
-    batch_size: int | None
-    batch_bytes: int
-    max_pending: int | None = None
-    max_pending_bytes: int | None = None
-    overflow: str = "raise"
-    has_receipts: bool = False
-    durability: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +124,11 @@ class Options:
     schema: Callable[[Any], object] | None = None
     """Called with each event before it is appended. The result is appended in place of the event.
     An exception refuses the event. You can use the ``model_validate`` of a pydantic model."""
+
+    shards: int = 1
+    """Over how many parts the events are spread. In a cluster, the parts are on different nodes.
+    Order holds within a shard: see the argument `ordering_key` of :meth:`Bucket.append`. The limits
+    hold for each shard: `max_pending`, `max_pending_bytes`, `max_dead` and `max_spill_bytes`."""
 
     priority: int = 1
     """Share of a worker's time, relative to the other buckets that have a backlog. A bucket with

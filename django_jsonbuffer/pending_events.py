@@ -1,11 +1,11 @@
 """Peek and take: pending events as Python values."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, islice
 from typing import Any
 
-from .exceptions import JSONBufferError
+from .exceptions import BufferUnavailable, JSONBufferError
 from .json_arrays import leading_events
 from .store import pending
 from .store.store import Store
@@ -15,25 +15,54 @@ logger = logging.getLogger("django_jsonbuffer")
 Decode = Callable[[bytes], list[Any]]
 
 
-def peek(store: Store, decode: Decode, limit: int) -> list[Any]:
-    """The oldest pending events, at most `limit` of them."""
-    if limit < 1:
-        return []
-    events, _ = _decoded(pending.peek(store, limit), decode)
-    return events[:limit]
+def peek(stores: Sequence[Store], decode: Decode, limit: int) -> list[Any]:
+    """The oldest pending events, at most `limit` of them, shard by shard."""
+    found: list[Any] = []
+    for store in stores:
+        if (left := limit - len(found)) < 1:
+            break
+        events, _ = _decoded(pending.peek(store, left), decode)
+        found += events[:left]
+    return found
 
 
-def peek_raw(store: Store, limit: int, *, most_bytes: int) -> list[tuple[bytes, bool]]:
-    """The oldest pending events as JSON, and whether each is whole."""
-    arrays = pending.peek(store, limit, most_bytes=most_bytes)
+def peek_raw(stores: Sequence[Store], limit: int, *, most_bytes: int) -> list[tuple[bytes, bool]]:
+    """The oldest pending events as JSON, shard by shard, and whether each is whole."""
+    arrays = (
+        array for store in stores for array in pending.peek(store, limit, most_bytes=most_bytes)
+    )
     return [*islice(chain.from_iterable(map(leading_events, arrays)), limit)]
 
 
-def take(store: Store, decode: Decode) -> list[Any]:
-    """Remove everything pending and return it, oldest first.
+def take(stores: Sequence[Store], decode: Decode) -> list[Any]:
+    """Remove everything pending and return it, oldest first, shard by shard.
 
-    Values that are not JSON arrays of events become dead letters.
+    Values that are not JSON arrays of events become dead letters. A shard that fails does not stop
+    the others. The caller must get the events that were taken, so its error is raised only if there
+    are none, and logged otherwise.
     """
+    taken, errors = list[Any](), list[JSONBufferError]()
+    away = set[str]()
+    for store in stores:
+        if store.node in away:
+            continue
+        try:
+            taken += _take(store, decode)
+        except JSONBufferError as error:
+            errors.append(error)
+            if isinstance(error, BufferUnavailable):
+                if not error.node:
+                    break
+                away.add(error.node)
+    if errors and not taken:
+        raise errors[0]
+    for failure in errors:
+        text = "Bucket %s: not all of its events were taken. %s"
+        logger.error(text, stores[0].name, failure, extra={"bucket": stores[0].name})
+    return taken
+
+
+def _take(store: Store, decode: Decode) -> list[Any]:
     events, unreadable = _decoded(pending.take(store), decode)
     if unreadable:
         try:

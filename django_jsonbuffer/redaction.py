@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 
 from . import catalog
 from .buckets import Bucket
-from .dead_letters import DeadLetter
+from .letters import DeadLetter
 
 MOST_BYTES: Final = 64 * 1024
 """Most bytes that are read of an event to be shown to people."""

@@ -1,17 +1,23 @@
 """Runs: an engine such as Celery drains all buckets, for a limited time."""
 
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
 
 from . import catalog
 from .buckets import Bucket
 from .conf import configuration
 from .declarations import declared
+from .draining.drain import Drain
 from .draining.reachability import Reachability
 from .draining.report import DrainReport
 from .draining.rounds import Rounds
 from .draining.stop import Stop
+from .draining.turns import drains_of
 from .exceptions import BufferUnavailable, JSONBufferError, NoProcessor
+from .shards import stores_of
+from .store.keys import split_shard
 from .store.registry import Workers
+from .store.shards import UsedShards
 
 MAX_SECONDS: Final = 50
 """How long a run of an engine claims batches, by default."""
@@ -31,6 +37,26 @@ def names_with_processor() -> list[str]:
     return [bucket.name for bucket in catalog.buckets_with_processor()]
 
 
+def open_drains(buckets: Iterable[Bucket], **options: Any) -> list[Drain]:
+    """A drain for each shard of the buckets. Those of one bucket have one report.
+
+    Raises :class:`NoProcessor`, and :class:`BufferUnavailable` if Redis is unavailable.
+    """
+    used = UsedShards.read(configuration())
+    found: list[Drain] = []
+    for bucket in buckets:
+        parts, processor = bucket._definition.parts, declared.processor_of(bucket.name)
+        found += drains_of(parts, processor, stores_of(parts, used), **options)
+    return found
+
+
+def open_drain(name: str, report: DrainReport, **options: Any) -> Drain:
+    """The drain of a shard with this name. Raises :class:`NoProcessor`."""
+    bucket, shard = split_shard(name)
+    parts, processor = Bucket(bucket)._definition.parts, declared.processor_of(bucket)
+    return Drain(parts, processor, shard=shard, report=report, **options)
+
+
 def drain_all(
     *names: str, max_seconds: float | None = None, skip_busy: bool = False
 ) -> dict[str, DrainReport]:
@@ -46,11 +72,9 @@ def drain_all(
     it within ``atomic()``: see :meth:`Bucket.drain`.
     """
     stop = Stop()
-    drains = [
-        # After a timeout, the run ends as soon as the processor that hangs returns.
-        Bucket(name).drain_steps(on_timeout=stop.set, skip_busy=skip_busy)
-        for name in dict.fromkeys(names or names_with_processor())
-    ]
+    buckets = [Bucket(name) for name in dict.fromkeys(names or names_with_processor())]
+    # After a timeout, the run ends as soon as the processor that hangs returns.
+    drains = open_drains(buckets, on_timeout=stop.set, skip_busy=skip_busy)
     workers = Workers.read(configuration()) if skip_busy else None
     busy = [drain for drain in drains if workers and workers.count(drain.bucket)]
     failures: list[JSONBufferError] = []

@@ -7,6 +7,8 @@ from typing import Any
 
 from django_jsonbuffer import Batch, Bucket
 from django_jsonbuffer.conf import configuration
+from django_jsonbuffer.draining.drain import Drain
+from django_jsonbuffer.runs import open_drains
 from django_jsonbuffer.store.keys import Keys, bucket_keys
 from django_jsonbuffer.store.store import Store
 from tests.server import Redis
@@ -15,6 +17,12 @@ from tests.server import Redis
 def store_of(name: str) -> Store:
     """The store of a bucket, for the single steps of a worker."""
     return Store(name, configuration())
+
+
+def drain_of(bucket: Bucket, **options: Any) -> Drain:
+    """The drain of the only shard of a bucket."""
+    [drain] = open_drains([bucket], **options)
+    return drain
 
 
 def keys_of(name: str) -> Keys:

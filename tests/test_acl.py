@@ -14,7 +14,7 @@ from django_jsonbuffer.acl import ROLES
 from django_jsonbuffer.catalog import deliveries, histories, known_buckets, statuses
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.exceptions import BucketFull, BufferUnavailable
-from django_jsonbuffer.options import Limits
+from django_jsonbuffer.limits import Limits
 from django_jsonbuffer.states import State, read_states
 from django_jsonbuffer.store import catalog_entries, pending
 from django_jsonbuffer.store.claims import Reason
@@ -191,6 +191,31 @@ class TestRole:
         for name in ("order", "orders2", "orders:batches"):
             with pytest.raises(BufferUnavailable, match=r"(?i)permission|access"):
                 Store(name, configuration()).seal()
+
+    def test_may_use_the_shards_of_its_bucket(
+        self, become: Callable[..., None], private_server: Redis, role: str
+    ) -> None:
+        become(role, "orders")
+        bucket = Bucket("orders", shards=4)
+        for key in range(20):
+            bucket.append(1, ordering_key=key)
+        if role == "drainer":
+            bucket.processor(lambda batch: None)
+            assert Bucket("orders").drain().processed == 20
+        if role == "operator":
+            assert Bucket("orders").status().pending == 20
+        with pytest.raises(BufferUnavailable, match=r"(?i)permission|access"):
+            Bucket("order", shards=4).append(1, ordering_key=1)
+
+    def test_that_may_not_read_the_shards_does_its_work_without_them(
+        self, become: Callable[..., None], private_server: Redis, role: str
+    ) -> None:
+        """A user that an earlier version of this app has printed."""
+        become(role, "orders")
+        own = [f"~{keys_of('orders').open}", f"~{keys_of('orders').open}:*"]
+        shared = [f"~{configuration().prefix}:{name}" for name in ("buckets", "workers")]
+        private_server.execute_command("ACL", "SETUSER", "app", "resetkeys", *own, *shared)
+        WORK[role](private_server)
 
     def test_may_do_nothing_else(
         self, become: Callable[..., None], private_server: Redis, role: str

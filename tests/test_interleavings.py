@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from django_jsonbuffer.conf import Configuration
 from django_jsonbuffer.exceptions import LeaseLost
 from django_jsonbuffer.json_arrays import spans
-from django_jsonbuffer.options import Limits
+from django_jsonbuffer.limits import Limits
 from django_jsonbuffer.store import pending
 from django_jsonbuffer.store.claims import Claim
 from django_jsonbuffer.store.status import read_status

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from django_jsonbuffer.exceptions import BufferMisconfigured
-from django_jsonbuffer.options import MAX_APPEND_BYTES, Options, checked_options
+from django_jsonbuffer.limits import MAX_APPEND_BYTES
+from django_jsonbuffer.options import Options, checked_options
 
 
 def test_defaults() -> None:

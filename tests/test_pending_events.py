@@ -75,27 +75,27 @@ class TestPeek:
 
     def test_returns_the_oldest_and_leaves_them(self, store: Store) -> None:
         for _ in range(2):
-            assert peek(store, json.loads, 3) == [1, [2], "three"]
-        assert len(peek(store, json.loads, 100)) == 5
+            assert peek([store], json.loads, 3) == [1, [2], "three"]
+        assert len(peek([store], json.loads, 100)) == 5
 
     @pytest.mark.usefixtures("unreachable")
     @pytest.mark.parametrize("limit", [0, -1])
     def test_of_no_event_asks_nobody(self, limit: int) -> None:
-        assert peek(Store("orders", configuration()), json.loads, limit) == []
+        assert peek([Store("orders", configuration())], json.loads, limit) == []
 
     def test_raw_are_the_bytes_that_were_appended(self, store: Store) -> None:
         events = [b"1", b"[2]", b'"three"', b'{"four":4}']
-        assert peek_raw(store, 4, most_bytes=1000) == [(event, True) for event in events]
+        assert peek_raw([store], 4, most_bytes=1000) == [(event, True) for event in events]
 
     def test_raw_says_which_event_is_cut(self, store: Store) -> None:
-        found = peek_raw(store, 9, most_bytes=len('[1,[2]]["th'))
+        found = peek_raw([store], 9, most_bytes=len('[1,[2]]["th'))
         assert found == [(b"1", True), (b"[2]", True), (b'"th', False)]
 
     def test_raw_does_not_decode(self, store: Store, client_of_server: Redis) -> None:
         batch: dict[Any, Any] = {"events": "[ NaN , \t]", "count": 2, "opened": 1}
         client_of_server.xadd(store.keys.batches, batch)
         store.seal()
-        found = dict(peek_raw(store, 9, most_bytes=1000))
+        found = dict(peek_raw([store], 9, most_bytes=1000))
         assert (found[b"NaN"], found[b""]) == (True, True)
 
 
@@ -103,8 +103,8 @@ class TestTake:
     def test_returns_all_and_removes_it(self, bucket: Bucket) -> None:
         bucket.extend([1, 2, 3])
         store = bucket._definition.parts.store
-        assert take(store, json.loads) == [1, 2, 3]
-        assert take(store, json.loads) == []
+        assert take([store], json.loads) == [1, 2, 3]
+        assert take([store], json.loads) == []
 
     @pytest.mark.parametrize("error", [ValueError, KeyError, RecursionError])
     def test_keeps_what_the_encoder_cannot_decode(
@@ -117,7 +117,7 @@ class TestTake:
 
         bucket.extend([1, 2, 3, 4, 5])
         store = bucket._definition.parts.store
-        assert peek(store, decode, 9) == [1, 2, 5]
-        assert take(store, decode) == [1, 2, 5]
+        assert peek([store], decode, 9) == [1, 2, 5]
+        assert take([store], decode) == [1, 2, 5]
         assert [letter.raw for letter in bucket.dead] == [b"[3,4]"]
         assert bucket.status().pending == 0

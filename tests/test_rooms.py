@@ -75,9 +75,11 @@ def test_circle_is_found() -> None:
 
 
 def test_options_do_not_know_redis() -> None:
-    known = {f"{PACKAGE}.exceptions", f"{PACKAGE}.suggestions"}
+    known = {f"{PACKAGE}.{name}" for name in ("exceptions", "limits", "suggestions")}
     assert imported_modules(f"{PACKAGE}.options") == known
-    assert imported_modules(f"{PACKAGE}.suggestions") == set()
+    assert (
+        imported_modules(f"{PACKAGE}.limits") == imported_modules(f"{PACKAGE}.suggestions") == set()
+    )
 
 
 def test_admin_and_commands_reach_redis_through_bucket_and_catalog_only() -> None:
@@ -94,7 +96,7 @@ def test_django_redis_is_known_in_two_places() -> None:
 
 
 def test_bucket_has_only_its_documented_names() -> None:
-    assert {name for name in vars(Bucket) if not name.startswith("_")} == {
+    assert {name for name in dir(Bucket) if not name.startswith("_")} == {
         *("name", "key", "append", "extend", "aappend", "aextend"),
         *("record", "unrecord", "record_bulk", "hook", "processor", "drain", "drain_steps"),
         *("status", "peek", "take", "purge", "pause", "resume", "dead"),

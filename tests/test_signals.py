@@ -25,6 +25,7 @@ from django_jsonbuffer.signals import (
     is_receiving,
 )
 from tests.draining.drains import drain_all, impatient, refuse, refuse_all
+from tests.prepared import drain_of
 from tests.server import Redis
 from tests.signals import Heard, listening, receivers_are_temporary
 from tests.threads import at_once
@@ -201,7 +202,7 @@ class TestEventsBuried:
 
         bucket.processor(kill)
         while bucket.status().batches:
-            drain = bucket.drain_steps(watch=True)
+            drain = drain_of(bucket, watch=True)
             with suppress(KeyboardInterrupt):
                 while drain.step():
                     pass

@@ -13,6 +13,7 @@ from django.utils.translation import ngettext
 from django_jsonbuffer.buckets import Bucket
 from django_jsonbuffer.draining.drain import Drain
 from django_jsonbuffer.draining.report import DrainReport
+from django_jsonbuffer.draining.turns import Turns
 from django_jsonbuffer.exceptions import InvalidEvent, JSONBufferError, NoProcessor
 from django_jsonbuffer.figures import format_count
 from django_jsonbuffer.store.status import BucketStatus
@@ -65,7 +66,7 @@ def _drain(bucket: Bucket, request: HttpRequest) -> Outcome:
     return Outcome(" ".join(sentences), messages.SUCCESS if is_fine else messages.WARNING)
 
 
-def _drain_for_a_while(drain: Drain) -> None:
+def _drain_for_a_while(drain: Drain | Turns) -> None:
     deadline = time.monotonic() + DRAIN_SECONDS
     with drain:
         while drain.step() and time.monotonic() < deadline:

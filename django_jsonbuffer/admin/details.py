@@ -9,8 +9,8 @@ from django.utils import timezone
 
 from django_jsonbuffer import catalog
 from django_jsonbuffer.buckets import Bucket
-from django_jsonbuffer.dead_letters import DeadLetter
 from django_jsonbuffer.figures import Figures, format_count
+from django_jsonbuffer.letters import DeadLetter
 from django_jsonbuffer.redaction import MOST_BYTES
 from django_jsonbuffer.states import read_states
 from django_jsonbuffer.store.status import BucketStatus

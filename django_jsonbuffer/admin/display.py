@@ -9,8 +9,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from django_jsonbuffer.buckets import Bucket
-from django_jsonbuffer.dead_letters import DeadLetter
 from django_jsonbuffer.escapes import escape_invisible
+from django_jsonbuffer.letters import DeadLetter
 from django_jsonbuffer.redaction import (
     MOST_BYTES,
     VisibleEvent,

@@ -5,7 +5,7 @@ from typing import NamedTuple, Self
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest
 
-from django_jsonbuffer.dead_letters import is_id
+from django_jsonbuffer.letters import is_id
 
 
 class Selection(NamedTuple):

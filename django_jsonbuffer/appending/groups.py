@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 
-from django_jsonbuffer.options import MAX_APPEND_BATCHES, MAX_APPEND_BYTES, Options
+from django_jsonbuffer.limits import MAX_APPEND_BATCHES, MAX_APPEND_BYTES
+from django_jsonbuffer.options import Options
 from django_jsonbuffer.store.appends import pieces_of
 from django_jsonbuffer.store.store import Store
 from django_jsonbuffer.store.traces import NO_TRACES, Run, Traces
+
+from .sharding import TURN, next_shard
 
 
 @dataclass(slots=True, eq=False)
@@ -25,6 +28,9 @@ class Append:
     is_late: bool = False
     """Whether no caller waits for an error of the append: ``append()`` has returned, or the events
     report a change that has happened."""
+
+    shard: int | None = None
+    """The shard that its ordering key has chosen. None if it has no key."""
 
     context: str = ""
     """The span of the append, as it is kept beside the events. Empty if the append is not traced.
@@ -67,7 +73,11 @@ def traces_of(group: Group) -> Traces:
 
 
 def groups_of(appends: Sequence[Append]) -> list[Group]:
-    """The appends in groups, bucket by bucket, each in its order."""
+    """The appends in groups, bucket by bucket, each in its order.
+
+    This is also where each append gets its shard.
+    """
+    _choose_shards(appends)
     if len(appends) == 1:
         return [appends]
     by_bucket: dict[object, list[Append]] = {}
@@ -80,6 +90,19 @@ def groups_of(appends: Sequence[Append]) -> list[Group]:
         for _, alike in groupby(bucket, key=attrgetter("options"))
         for group in _groups([*alike])
     ]
+
+
+def _choose_shards(appends: Sequence[Append]) -> None:
+    """Let those without an ordering key go to one shard together, in one round trip."""
+    chosen: dict[object, int] = {}
+    for append in appends:
+        if (count := append.options.shards) > 1:
+            bucket = append.store.identity
+            if (shard := append.shard) is None:
+                if (shard := chosen.get(bucket)) is None:
+                    shard = chosen[bucket] = next_shard(append.store, count)
+                TURN.note(len(append.events))
+            append.store = append.store.of_shard(shard)
 
 
 def _groups(appends: Group) -> Iterator[Group]:

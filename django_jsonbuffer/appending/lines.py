@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from django_jsonbuffer.options import MAX_APPEND_BATCHES
+from django_jsonbuffer.limits import MAX_APPEND_BATCHES
 from django_jsonbuffer.signals import is_receiving
 from django_jsonbuffer.store.breakers import breaker_of
 from django_jsonbuffer.store.keys import Identity

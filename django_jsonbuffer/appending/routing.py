@@ -24,15 +24,16 @@ def append(
     using: str | None = None,
     now: bool = False,
     is_late: bool = False,
+    shard: int | None = None,
 ) -> None:
     """Send encoded events when the transaction of the database `using` has been committed.
 
     Without `using`, this is the open transaction of the default database, or else of any other. If
     no transaction is open, send the events at the end of the surrounding ``gathered()``, or at
     once. With `now`, send them at once in any case. `is_late` says that no caller waits for an
-    error of the append.
+    error of the append. `shard` is that of the ordering key, if there is one.
     """
-    append = Append(store, options, events, size_of(events), is_late)
+    append = Append(store, options, events, size_of(events), is_late, shard)
     if (tracer := tracing.tracer) is None:
         _leave(append, using, now=now)
     else:
@@ -41,10 +42,16 @@ def append(
 
 
 async def aappend(
-    store: Store, options: Options, events: Sequence[bytes], *, using: str | None, now: bool
+    store: Store,
+    options: Options,
+    events: Sequence[bytes],
+    *,
+    using: str | None,
+    now: bool,
+    shard: int | None = None,
 ) -> None:
     """Like :func:`append`, in async code."""
-    append = Append(store, options, events, size_of(events))
+    append = Append(store, options, events, size_of(events), shard=shard)
     if (tracer := tracing.tracer) is None:
         await _aleave(append, using, now=now)
     else:

@@ -10,6 +10,7 @@ from django_jsonbuffer.summaries import kind_of, place_of
 
 from . import losses, task_lines, thread_lines
 from .groups import Append, Group, groups_of
+from .sharding import TURN
 
 logger = logging.getLogger("django_jsonbuffer")
 
@@ -64,6 +65,7 @@ def _conclude(groups: Sequence[Group], failures: Sequence[Failure], *, may_raise
             continue
         if isinstance(error, BucketFull):
             bucket_full.announce(group[0].store.name, count=_count(group), error=error)
+            TURN.leave()
         if may_raise and to_raise is None and _is_awaited(group, error):
             to_raise = error
             _lose([append for append in group if append.is_late], error)

@@ -22,6 +22,7 @@ from django_jsonbuffer.store.traces import NO_TRACES
 from . import losses, spilling
 from .groups import Group, events_of, size_of, traces_of
 from .producers import Once
+from .sharding import TURN
 
 _NO_TIME: Final = timedelta(0)
 
@@ -176,6 +177,8 @@ class Trip(Once):
             link, self._events, stamp, limits, size=size, traces=traces, patience=patience
         )
         if outcome:
+            if outcome.dropped:
+                TURN.leave()
             self.rest += (partial(reports.of_append, self._store.identity, outcome),)
 
     async def _spilled(self, error: Exception, link: Link) -> Exception | None:

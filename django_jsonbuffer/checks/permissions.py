@@ -8,6 +8,7 @@ from django.core.checks import Warning as CheckWarning
 from django_jsonbuffer import acl, catalog
 from django_jsonbuffer.conf import Configuration
 from django_jsonbuffer.declarations import declared
+from django_jsonbuffer.store.keys import shard_name
 from django_jsonbuffer.store.permissions import Refusals, read_refusals
 
 
@@ -21,9 +22,10 @@ def check_permissions(configuration: Configuration) -> Iterator[CheckMessage]:
     needed = {
         name: acl.ROLES[name].all_commands(durabilities) - acl.DISPENSABLE for name in acl.ROLES
     }
-    if not declared.patterns:  # they need it to find their buckets
-        needed["drainer"] -= {"SMEMBERS"}
     names = [bucket.name for bucket in buckets]
+    names += [shard_name(bucket.name, 1) for bucket in buckets if catalog.shards_of(bucket) > 1]
+    if not declared.patterns and len(names) == len(buckets):  # to find their buckets and shards
+        needed["drainer"] -= {"SMEMBERS"}
     refusals = read_refusals(configuration, needed["operator"], names)
     yield from _check_commands(refusals.commands, needed)
     yield from _check_keys(refusals, configuration.prefix)

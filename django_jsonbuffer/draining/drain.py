@@ -1,4 +1,4 @@
-"""A worker's drain of one bucket: claim, process, acknowledge, one batch after the other."""
+"""A worker's drain of one shard: claim, process, acknowledge, one batch after the other."""
 
 import os
 import secrets
@@ -30,7 +30,7 @@ _LONGEST_PAUSE_SECONDS: Final = 5.0
 
 
 class Drain:
-    """One worker's drain of one bucket. Each `step` processes one batch.
+    """One worker's drain of one shard of a bucket. Each `step` processes one batch.
 
     The worker holds one batch at a time, under a name that only this worker has in the consumer
     group. Use the drain as a context manager, which removes that name at the end.
@@ -47,14 +47,19 @@ class Drain:
         parts: Parts,
         processor: Processor,
         *,
-        watch: bool,
+        watch: bool = False,
+        shard: int = 0,
+        report: DrainReport | None = None,
         on_timeout: Callable[[], object] | None = None,
         skip_busy: bool = False,
     ) -> None:
         configuration, self.options, store, _ = parts
-        self._store = copy(store)
-        self.bucket, self.key = store.name, store.keys.open
-        self.report = DrainReport()
+        self._store = copy(store.of_shard(shard))
+        self.bucket = store.name
+        self.name, self.key = self._store.identity.name, self._store.keys.open
+        """The name of the shard, and the key of its open batch."""
+        self.report = DrainReport() if report is None else report
+        """What was done. All drains of a bucket may share it."""
         self.next_seconds: float | None = 0.0
         """When the next step may find a batch, as far as the last step knows. None if it does not
         know of any. Without `watch`, the drain has then ended."""
@@ -62,13 +67,18 @@ class Drain:
         self._skips_busy = skip_busy
         self._worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         # Not with the short patience of the other calls: a lease that was only renewed late stays.
-        self._lease = Lease(store, self._worker, duration=self.options.lease)
+        patient = store.of_shard(shard)
+        self._lease = Lease(patient, self._worker, duration=self.options.lease)
         logs_messages = configuration.logs_messages(self.options)
         self._failures = Failures(
             self._store, self.options, self.report, logs_messages=logs_messages
         )
         self._processing = Processing(
-            parts, processor, lease=self._lease, failures=self._failures, on_timeout=on_timeout
+            parts._replace(store=self._store),
+            processor,
+            lease=self._lease,
+            failures=self._failures,
+            on_timeout=on_timeout,
         )
         self._acks = Acks(self._store, self.options, self.report, self._failures)
         self.forwarding = Forwarding(self._store, self.options)
@@ -78,6 +88,11 @@ class Drain:
         """Why the last step has claimed nothing: see :class:`~.store.claims.Found`."""
         self._has_sealed = False
         self._cursor = Cursor(watch=watch)
+
+    @property
+    def node(self) -> str:
+        """The node of a cluster that has the shard: see :attr:`Store.node`."""
+        return self._store.node
 
     @property
     def is_failing(self) -> bool:

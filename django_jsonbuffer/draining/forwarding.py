@@ -71,17 +71,6 @@ class Forwarding:
             logger.warning(text, self._store.name, extra={"bucket": self._store.name})
             self._failure = None
 
-    def has_spilled(self) -> bool:
-        """Whether events of the bucket may wait in the spill. The answer may be a second old."""
-        if self._folder is None:
-            return False
-        from django_jsonbuffer.appending.spill import spill
-
-        try:
-            return spill(self._folder).holds(self._store.keys.open)
-        except JSONBufferError:
-            return True  # forward() reports it
-
     def describe_stuck(self) -> str:
         """What this machine has in the spill after the last attempt, and why; empty if nothing."""
         if self._folder is None or not self._has_tried:

@@ -10,8 +10,9 @@ from typing import Final, NamedTuple
 from django_jsonbuffer.conf import Configuration
 from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.store.catalog_entries import names as names_in_catalog
-from django_jsonbuffer.store.keys import is_valid_name
+from django_jsonbuffer.store.keys import is_valid_name, split_shard
 from django_jsonbuffer.store.patterns import Names
+from django_jsonbuffer.store.shards import UsedShards
 from django_jsonbuffer.store.waiting import MOST_ASKED, waiting
 from django_jsonbuffer.summaries import is_ours, summary_of
 
@@ -22,14 +23,14 @@ from .wakeups import Wakeups
 logger = logging.getLogger("django_jsonbuffer")
 
 _CATALOG_SECONDS: Final = 10.0
-"""How often to look for new buckets that a pattern matches."""
+"""How often to look for new buckets that a pattern matches, and for new shards."""
 
 _OTHERS_LATER_SECONDS: Final = 0.25
 """How much later than the first of several workers the others look at a bucket."""
 
 
 class Sight(NamedTuple):
-    """A bucket that has something."""
+    """A shard of a bucket that has something."""
 
     name: str
 
@@ -68,8 +69,9 @@ class Lookout:
         self._accepts = accepts
         self._interval_seconds = interval_seconds
         self._wake = wake
-        self.names = {name: None for name in serves.all if is_valid_name(name)}
-        """The buckets that are known so far, in this order."""
+        self._buckets = frozenset(filter(is_valid_name, serves.all))
+        self.names = {name: None for name in serves.all if name in self._buckets}
+        """The shards that are known so far, in this order."""
         self._presence = Presence(configuration, serves)
         self._wakeups = Wakeups(configuration, wake)
         self._had_messages = False
@@ -144,10 +146,9 @@ class Lookout:
 
     def _waiting(self) -> dict[str, bool]:
         now = time.monotonic()
-        if self._has_patterns and now >= self._reads_catalog_at:
+        if now >= self._reads_catalog_at:
             self._reads_catalog_at = now + _CATALOG_SECONDS
-            found = names_in_catalog(self._configuration)
-            self.names |= dict.fromkeys(filter(self._may_serve, found))
+            self.names |= dict.fromkeys(filter(self._may_serve, self._read_names()))
         rumours, self._rumours = self._rumours, {}
         names = [*rumours] or self._next_to_ask()
         try:
@@ -160,9 +161,18 @@ class Lookout:
         self.names |= dict.fromkeys(its_buckets)
         return its_buckets
 
+    def _read_names(self) -> Iterator[str]:
+        """The names of all shards that were ever used, and of all buckets if there are patterns."""
+        if self._has_patterns:
+            yield from names_in_catalog(self._configuration)
+        yield from UsedShards.read(self._configuration).names
+
     def _may_serve(self, name: str) -> bool:
-        """Whether the worker serves a bucket with this name, if there is one."""
-        return self._has_patterns and is_valid_name(name) and bool(self._accepts(name))
+        """Whether the worker serves a shard with this name, if there is one."""
+        bucket, shard = split_shard(name)
+        if shard < 0 or not is_valid_name(bucket):
+            return False
+        return bucket in self._buckets or (self._has_patterns and bool(self._accepts(bucket)))
 
     def _delay_seconds(self, name: str) -> float:
         return 0.0 if self._presence.is_first(name) else _OTHERS_LATER_SECONDS

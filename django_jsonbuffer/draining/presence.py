@@ -8,6 +8,7 @@ from typing import Final
 from zlib import crc32
 
 from django_jsonbuffer.conf import Configuration
+from django_jsonbuffer.store.keys import split_shard
 from django_jsonbuffer.store.patterns import Names
 from django_jsonbuffer.store.registry import register
 from django_jsonbuffer.summaries import is_ours, summary_of
@@ -45,8 +46,9 @@ class Presence:
         self._register(self._serves)
 
     def is_first(self, name: str) -> bool:
-        """Whether this worker is the first to look at the bucket."""
-        rivals = [worker for worker, serves in self._others.items() if name in serves]
+        """Whether this worker is the first to look at this shard of a bucket."""
+        bucket, _ = split_shard(name)
+        rivals = [worker for worker, serves in self._others.items() if bucket in serves]
         if not rivals:
             return True
         workers = sorted([*rivals, self._worker])

@@ -36,7 +36,7 @@ class Processing:
         self._decode = encoder.decode
         self._logs_messages = configuration.logs_messages(self._options)
         self._processor = processor
-        self._receipts = receipts_of(self._bucket, self._options, processor)
+        self._receipts = receipts_of(store, self._options, processor)
         self._lease = lease
         self._failures = failures
         self._on_timeout = on_timeout

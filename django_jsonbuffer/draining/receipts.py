@@ -11,6 +11,8 @@ from django_jsonbuffer.declarations import Processor
 from django_jsonbuffer.exceptions import BufferMisconfigured
 from django_jsonbuffer.options import Options
 from django_jsonbuffer.store.claims import Claim
+from django_jsonbuffer.store.origins import Origins
+from django_jsonbuffer.store.store import Store
 
 from .batches import Batch
 from .processor_transactions import finish
@@ -33,20 +35,22 @@ class Before(NamedTuple):
 
 
 class Receipts:
-    """Reads and writes the receipts of one bucket, for one worker."""
+    """Reads and writes the receipts of one shard of a bucket, for one worker."""
 
-    def __init__(self, bucket: str, alias: str, options: Options) -> None:
+    def __init__(self, store: Store, alias: str, options: Options) -> None:
         # The app has a model, so it can be imported only if it is installed.
         from django_jsonbuffer.contrib.receipts.ledger import Ledger
 
         self.alias: Final = alias
-        self._ledger = Ledger(bucket, alias, kept=options.receipts_kept)
+        self._shard = store.shard
+        self._ledger = Ledger(store.name, alias, kept=options.receipts_kept)
 
     def before(self, claim: Claim) -> Before:
         """Read the receipts of a batch. Once an hour, old receipts are pruned first."""
         self._ledger.prune()
-        known = self._ledger.read(claim.origins)
-        return Before(*leading(claim.origins, known), known)
+        origins = self._origins_of(claim)
+        known = self._ledger.read(origins)
+        return Before(*leading(origins, known), known)
 
     def noting(
         self, function: Callable[[Batch], object], claim: Claim, before: Before
@@ -55,18 +59,22 @@ class Receipts:
 
         def process_and_note(batch: Batch) -> None:
             finish(function(batch))
-            self._ledger.write(claim.origins.without(batch.rejected), before.known)
+            origins = self._origins_of(claim).without(batch.rejected)
+            self._ledger.write(origins, before.known)
 
         return process_and_note
 
+    def _origins_of(self, claim: Claim) -> Origins:
+        return claim.origins.of_shard(self._shard)
 
-def receipts_of(bucket: str, options: Options, processor: Processor) -> Receipts | None:
-    """The receipts of a bucket, if its options say so. Raises :class:`BufferMisconfigured`."""
+
+def receipts_of(store: Store, options: Options, processor: Processor) -> Receipts | None:
+    """The receipts of a shard, if its options say so. Raises :class:`BufferMisconfigured`."""
     if (alias := options.receipts) is None:
         return None
     if fault := fault_of_receipts(alias, processor):
-        raise BufferMisconfigured(f"Bucket {bucket!r} {fault.problem} {fault.hint}")
-    return Receipts(bucket, alias, options)
+        raise BufferMisconfigured(f"Bucket {store.name!r} {fault.problem} {fault.hint}")
+    return Receipts(store, alias, options)
 
 
 class Fault(NamedTuple):

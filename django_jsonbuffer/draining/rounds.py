@@ -13,6 +13,7 @@ from .drain import Drain
 from .lookout import Lookout
 from .reachability import Reachability
 from .schedule import Kind, Schedule
+from .spills import Spills
 from .stop import Stop
 
 _LONGEST_IDLE_SECONDS: Final = 10.0
@@ -28,12 +29,12 @@ _SHORTEST_WAIT_SECONDS: Final = 0.005
 
 
 class Rounds:
-    """Drains of several buckets. A context manager, which ends them.
+    """Drains of several buckets, and of their shards. A context manager, which ends them.
 
     To iterate over it processes batches, and yields the drain of each batch that was claimed. This
     ends when a limit is reached or when a stop is asked for. Without a lookout, it also ends when
     all buckets are drained. With a lookout, all drains must watch. If the lookout finds more
-    buckets, `new_drain` makes their drains.
+    shards, `new_drain` makes their drains.
 
     A bucket that cannot be read holds up no other. In a cluster this is also so for the buckets of
     a node that does not answer, if there is a `reachability`.
@@ -53,7 +54,7 @@ class Rounds:
         complain: Callable[[str], object] = lambda line: None,
     ) -> None:
         self.drains: dict[str, Drain] = {}
-        """By the name of the bucket."""
+        """By the name of the shard."""
         self.broken: dict[Drain, JSONBufferError] = {}
         """Drains of buckets that could not be read although Redis answers, and why."""
         self._schedule = Schedule(lambda name: self.drains[name].options.priority)
@@ -67,18 +68,17 @@ class Rounds:
         self._complain = complain
         self._complained: set[str] = set()
         """The nodes that were reported as unavailable. Redis is one without a name."""
-        self._spilling: list[Drain] = []
-        """The drains of buckets that may have spilled events."""
-        self._looks_at_spills = 0.0
+        self._spills = Spills(every_seconds=retry_seconds)
         self._refused: set[str] = set()
         """Buckets that were found, and cannot be drained."""
         for drain in drains:
             self._add(drain)
 
     def _add(self, drain: Drain) -> None:
-        self.drains[drain.bucket] = drain
-        if drain.options.spill_dir is not None:
-            self._spilling.append(drain)
+        self.drains[drain.name] = drain
+        if self._lookout is not None:
+            self._lookout.names[drain.name] = None
+        self._spills.add(drain)
         if self._reachability is not None:
             drain.wait_only(partial(self._reachability.patience_seconds, drain.key))
 
@@ -102,7 +102,7 @@ class Rounds:
         for place, drain in enumerate(self.drains.values()):
             late = max(0, place - _MOST_AT_START) if self._lookout else 0
             due = now + late / _MOST_IDLE_PER_SECOND
-            self._schedule.put(drain.bucket, due, kind=Kind.IDLE)
+            self._schedule.put(drain.name, due, kind=Kind.IDLE)
         if self._lookout is not None:
             self._lookout.begin()
         while not self._is_over():
@@ -126,7 +126,7 @@ class Rounds:
 
     def _seconds_to_wait(self) -> float:
         now = time.monotonic()
-        longest = self._retry_seconds if self._spilling else _LONGEST_IDLE_SECONDS
+        longest = self._retry_seconds if self._spills else _LONGEST_IDLE_SECONDS
         times = [self._schedule.seconds_to_wait(now), longest]
         if self._deadline is not None:
             times.append(max(0.0, self._deadline - now))
@@ -142,11 +142,9 @@ class Rounds:
                     self._schedule.hasten(sight.name, due, up_to=sight.ends)
         except BufferUnavailable as error:
             self._note_away(error)
-        if self._spilling and (now := time.monotonic()) >= self._looks_at_spills:
-            self._looks_at_spills = now + self._retry_seconds
-            for drain in self._spilling:
-                if drain.forwarding.has_spilled():
-                    self._schedule.hasten(drain.bucket, now, up_to=Kind.LINGERS)
+        for name in [*self._spills.look()]:
+            if self._drain_of(name) is not None:
+                self._schedule.hasten(name, time.monotonic(), up_to=Kind.LINGERS)
         if len(lookout.names) > len(self.drains) + len(self._refused):
             for name in [*lookout.names]:
                 self._drain_of(name)
@@ -172,7 +170,7 @@ class Rounds:
         else:
             found = self._step(drain)
         now = time.monotonic()
-        name, seconds, next_seconds = drain.bucket, now - began, drain.next_seconds
+        name, seconds, next_seconds = drain.name, now - began, drain.next_seconds
         if found and next_seconds == 0:
             self._schedule.put_backlog(name, seconds=seconds)
         elif next_seconds is not None or self._lookout is not None:

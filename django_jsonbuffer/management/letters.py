@@ -7,9 +7,9 @@ from datetime import timedelta
 from typing import Any, Final, NoReturn
 
 from django_jsonbuffer.buckets import Bucket
-from django_jsonbuffer.dead_letters import DeadLetter
 from django_jsonbuffer.escapes import escape_invisible
 from django_jsonbuffer.figures import format_duration
+from django_jsonbuffer.letters import DeadLetter
 from django_jsonbuffer.redaction import visible_error, visible_letter, visible_traceback
 
 from .wording import format_counted

@@ -18,7 +18,8 @@ class Reporter:
     def __init__(self, drains: Collection[Drain], *, report_line: Callable[[str], object]) -> None:
         self._drains = drains
         self._report_line = report_line
-        self._reported: dict[Drain, tuple[int, ...]] = {}
+        self._reported: dict[str, tuple[int, ...]] = {}
+        """By the name of the bucket. The drains of its shards have one report."""
         self._last = time.monotonic()
 
     def report_at_intervals(self) -> None:
@@ -28,9 +29,9 @@ class Reporter:
     def report(self) -> None:
         for drain in self._drains:
             figures = _figures(drain)
-            if figures != self._reported.get(drain, _NOTHING):
+            if figures != self._reported.get(drain.bucket, _NOTHING):
                 self._report_line(describe_drain(drain))
-                self._reported[drain] = figures
+                self._reported[drain.bucket] = figures
         if not self._reported:
             self._report_line("Nothing to drain.")
         self._last = time.monotonic()

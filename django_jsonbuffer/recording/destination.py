@@ -1,12 +1,15 @@
 """Sends recorded events to their bucket."""
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import Any
 
 from django.db import DatabaseError, connections
 from django.db.models import Model
 
 from django_jsonbuffer.appending import losses, routing
+from django_jsonbuffer.appending.gathering import gathered
+from django_jsonbuffer.appending.sharding import shard_of
 from django_jsonbuffer.declarations import Definition, require_installed
 from django_jsonbuffer.django_internals.transactions import run_smallest_query
 from django_jsonbuffer.encoding import encode_events
@@ -33,27 +36,36 @@ class Destination:
         return self._bucket.name
 
     def append_recorded(
-        self, events: Iterable[Any], *, using: str | None, model: type[Model] | None = None
+        self,
+        events: Iterable[Any],
+        *,
+        using: str | None,
+        model: type[Model] | None = None,
+        by_subject: bool = True,
     ) -> None:
         """Append the events of a change that has happened.
 
         An event that cannot be made or encoded is lost: see `lose`. The other events are appended.
+        With `by_subject`, events with the same subject go to the same shard.
         """
         _, options, store, encoder = self._bucket.parts
-        encoded: list[bytes] = []
+        encoded: dict[int | None, list[bytes]] = {}
+        is_sorted = by_subject and options.shards > 1
         remaining = iter(events)
         while True:
             try:
                 event = next(remaining)
-                encoded += encode_events(
-                    [event], encoder=encoder, options=options, bucket=store.name
-                )
+                key = event.get("subject") if is_sorted else None
+                [one] = encode_events([event], encoder=encoder, options=options, bucket=store.name)
+                encoded.setdefault(shard_of(key, options.shards), []).append(one)
             except StopIteration:
                 break
             except Exception as error:  # noqa: BLE001  (the project's functions raise anything)
                 self.lose(error, using=using, model=model)
-        if encoded:
-            routing.append(store, options, encoded, using=using, is_late=True)
+        # A shard that fails must not keep the others' events.
+        with gathered(is_late=True) if len(encoded) > 1 else nullcontext():
+            for shard, its_events in encoded.items():
+                routing.append(store, options, its_events, using=using, is_late=True, shard=shard)
 
     def lose(
         self,

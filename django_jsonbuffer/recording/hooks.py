@@ -19,7 +19,8 @@ def hook(destination: Destination, signal: Signal, function: F, *, sender: Any =
     def append(result: Any, using: str | None) -> None:
         if result is not None:
             are_several = isinstance(result, list | tuple) or isgenerator(result)
-            destination.append_recorded([*result] if are_several else [result], using=using)
+            its_events = [*result] if are_several else [result]
+            destination.append_recorded(its_events, using=using, by_subject=False)
 
     def receive(**kwargs: Any) -> None:
         append(function(**kwargs), _alias(kwargs))

@@ -7,7 +7,7 @@ from math import inf
 from typing import Any, Final, NamedTuple
 
 from django_jsonbuffer.exceptions import BucketFull, EventTooLarge, StampOvertaken
-from django_jsonbuffer.options import MAX_APPEND_BATCHES, MAX_APPEND_BYTES, Limits
+from django_jsonbuffer.limits import MAX_APPEND_BATCHES, MAX_APPEND_BYTES, Limits
 from django_jsonbuffer.stamps import REMEMBERED, Stamp
 
 from .errors import not_redis
@@ -141,7 +141,8 @@ def outcome(reply: Any, events: Sequence[bytes], name: str) -> Outcome:
     if code == b"full":
         raise BucketFull(
             f"Bucket {name!r} has no room for {len(events):,} more events: see its max_pending "
-            "and max_pending_bytes. Nothing was written. Start more workers, or raise the options."
+            "and max_pending_bytes, which hold for each of its shards. Nothing was written. Start "
+            "more workers, or raise the options."
         )
     if code == b"overtaken":
         raise StampOvertaken(

@@ -33,6 +33,11 @@ class Breaker:
         self._ends_at = 0.0
         self._turn = threading.RLock()
 
+    @property
+    def refuses(self) -> bool:
+        """Whether a call would be refused at this moment."""
+        return bool(self.failure) and time.monotonic() < self._ends_at
+
     def refusal(self, bucket: str = "") -> BufferUnavailable | None:
         """None if this call for a bucket may try Redis, else the error.
 

@@ -18,7 +18,7 @@ from . import nodes
 from .clients import clients
 from .coroutines import finish
 from .errors import PATIENCE, ask, not_redis, translated
-from .keys import Identity, bucket_keys, catalog_key
+from .keys import Identity, bucket_keys, catalog_key, shards_key
 from .links import BLOCKING, Link
 from .redis_cluster import is_cluster, owner_name
 from .redis_internals import is_about_permissions
@@ -37,10 +37,14 @@ async def write(bucket: Identity, link: Link, *, patience: timedelta = PATIENCE)
     """Write the bucket into the catalog, before the first append of this process to it.
 
     So the bucket can be found before it has events. The append script cannot do this, because in a
-    cluster the catalog is on another node.
+    cluster the catalog is on another node. A shard above 0 is written as well.
     """
-    key = catalog_key(bucket.prefix)
-    await link.execute(bucket, "SADD", key, bucket.name, key=key, patience=patience)
+    entries = [(catalog_key(bucket.prefix), bucket.bucket)]
+    if bucket.name != bucket.bucket:
+        # First, because the bucket may be found in the catalog already.
+        entries.insert(0, (shards_key(bucket.prefix), bucket.name))
+    for key, member in entries:
+        await link.execute(bucket, "SADD", key, member, key=key, patience=patience)
     if len(written) >= _MOST_WRITTEN:
         written.clear()
     written.add(bucket)
@@ -84,7 +88,7 @@ async def write_again(bucket: Identity, link: Link) -> None:
 
 def _warn(bucket: Identity, error: JSONBufferError) -> None:
     text = "Bucket %s is not in the catalog of buckets yet: %s"
-    logger.warning(text, bucket.name, error, extra={"bucket": bucket.name})
+    logger.warning(text, bucket.name, error, extra={"bucket": bucket.bucket})
 
 
 unwritten: Final[set[Identity]] = set()
@@ -136,15 +140,19 @@ def _remove_keys(of: isolation.Isolation) -> None:
     for cache, prefix in {bucket[:2] for bucket in ended} if of.mode == "redis" else ():
         with suppress(JSONBufferError):
             current = Configuration(cache=cache, prefix=prefix)
-            buckets = [bucket_keys(prefix, name) for name in names(current)]
-            keys = [key for bucket in buckets for key in astuple(bucket)]
-            for key in (*keys, catalog_key(prefix)):
+            shared = [catalog_key(prefix), shards_key(prefix)]
+            found = [name for key in shared for name in _members(key, current)]
+            keys = [key for name in found for key in astuple(bucket_keys(prefix, name))]
+            for key in (*keys, *shared):
                 ask(cache, methodcaller("delete", key))
 
 
 def names(configuration: Configuration) -> set[str]:
     """The name of every bucket that was ever appended to."""
-    key = catalog_key(configuration.prefix)
+    return _members(catalog_key(configuration.prefix), configuration)
+
+
+def _members(key: str, configuration: Configuration) -> set[str]:
     [members] = nodes.replies(configuration.cache, [nodes.Call(key, ("SMEMBERS", key))])
     if isinstance(members, Exception):
         raise translated(members, key=key) from members

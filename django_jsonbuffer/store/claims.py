@@ -5,6 +5,7 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any, Final, NamedTuple, Self
 
+from .keys import shard_name, split_shard
 from .origins import NO_ORIGINS, Origins
 from .scripts import MILLISECOND
 from .traces import NO_TRACES, Traces
@@ -19,10 +20,13 @@ def position(id: str) -> tuple[int, int]:
     return int(time), int(sequence)
 
 
-def batch_id(stream_id: bytes, token: bytes) -> str:
-    """The id of a batch, as processors know it: its id in the stream, a dash, and its token."""
+def batch_id(stream_id: bytes, token: bytes, shard: int = 0) -> str:
+    """The id of a batch, as processors know it: its id in the stream, a dash, and its token.
+
+    The number of the shard follows. So batches of two shards never have one id.
+    """
     id = stream_id.decode()
-    return f"{id}-{token.decode()}" if token else id
+    return shard_name(f"{id}-{token.decode()}" if token else id, shard)
 
 
 class Row(NamedTuple):
@@ -97,13 +101,13 @@ class Claim:
     """The failures in a row before this claim."""
 
     @classmethod
-    def of(cls, worker: str, reply: list[Any]) -> Self:
+    def of(cls, worker: str, reply: list[Any], *, shard: int = 0) -> Self:
         """The claim that the script reports."""
         stream_id, token, attempt, count, array, failures, deaths, *rest = reply
         suspicion, error, failed, alone, by, tries, origins, traces = rest
         id, known = batch_id(stream_id, token), Origins.read(origins.decode(errors="replace"))
         return cls(
-            id=id,
+            id=shard_name(id, shard),
             stream_id=stream_id.decode(),
             worker=worker,
             attempt=attempt,
@@ -119,6 +123,11 @@ class Claim:
             error=error.decode(errors="replace"),
             row=Row(failed, alone, bool(by), tries),
         )
+
+    @property
+    def stored_id(self) -> str:
+        """The id as the scripts know it: without the number of the shard."""
+        return split_shard(self.id)[0]
 
 
 class Found(NamedTuple):

@@ -19,14 +19,12 @@ class Letter(NamedTuple):
     fields: Mapping[str, bytes]
 
 
-def list_dead(
-    store: Store, limit: int, *, after: str | None = None, most_bytes: int = 0
-) -> list[Letter]:
-    """At most `limit` dead letters, oldest first. With `after`, only those behind this id.
+def list_dead(store: Store, limit: int, *, first: str = "-", most_bytes: int = 0) -> list[Letter]:
+    """At most `limit` dead letters, oldest first. `first` is an id to begin with. After a ``(``, it
+    is the id to begin behind.
 
     With `most_bytes`, at most so many bytes of each event.
     """
-    first = "-" if after is None else f"({after}"
     letters = store.run(LIST_DEAD, [store.keys.dead], first, "+", limit, most_bytes)
     return [_letter(letter) for letter in letters]
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from .claims import batch_id
+from .keys import split_shard
 from .scripts import DELIVERIES, MILLISECOND
 from .store import Store
 
@@ -68,8 +69,24 @@ def read_deliveries(store: Store, limit: int) -> Deliveries:
             name.decode(errors="replace"): ms * MILLISECOND
             for name, ms in zip(heard[::2], heard[1::2], strict=True)
         },
-        [_delivery(*batch) for batch in batches],
+        [_delivery(*batch, shard=store.shard) for batch in batches],
     )
+
+
+def merged(shards: Sequence[Deliveries], limit: int) -> Deliveries:
+    """Those of a bucket with these shards."""
+    workers: dict[str, timedelta] = {}
+    for each in shards:
+        for name, heard in each.workers.items():
+            workers[name] = min(heard, workers.get(name, heard))
+    batches = [batch for each in shards for batch in each.batches]
+    batches.sort(key=_position)
+    return Deliveries(workers, batches[:limit])
+
+
+def _position(delivery: Delivery) -> tuple[int, int]:
+    time, sequence, *_ = split_shard(delivery.batch)[0].split("-")
+    return int(time), int(sequence)
 
 
 def _delivery(
@@ -82,9 +99,11 @@ def _delivery(
     deaths: int,
     error: bytes,
     token: bytes,
+    *,
+    shard: int,
 ) -> Delivery:
     return Delivery(
-        batch=batch_id(id, token),
+        batch=batch_id(id, token, shard),
         worker=worker.decode(errors="replace"),
         attempt=attempt,
         claimed=None if claimed_ms < 0 else claimed_ms * MILLISECOND,

@@ -1,15 +1,16 @@
 """The history of a bucket: samples that its workers take once a minute."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from django_jsonbuffer.conf import Configuration
 
 from . import nodes
-from .keys import bucket_keys
 from .replies import are_texts
+from .shards import ONE_EACH, ask_all
+from .store import Store
 
 _SAMPLE: Final = re.compile(rb"[0-9]{1,14}( [0-9]{1,15}){4}")
 """Five numbers. Milliseconds of 14 digits reach to the year 5138, which datetime can hold."""
@@ -28,11 +29,39 @@ class Sample(NamedTuple):
     """All events that were processed so far."""
 
 
-def histories(names: Sequence[str], configuration: Configuration) -> list[list[Sample]]:
-    """The samples of each bucket, oldest first, in one round trip for 500 buckets."""
-    keys = [bucket_keys(configuration.prefix, name).history for name in names]
-    calls = [nodes.Call(key, ("LRANGE", key, 0, -1)) for key in keys]
-    return [_samples(reply) for reply in nodes.replies(configuration.cache, calls)]
+def histories(
+    names: Sequence[str], configuration: Configuration, counts: Mapping[str, int] = ONE_EACH
+) -> list[list[Sample]]:
+    """The samples of each bucket, oldest first, in one round trip for 500 shards.
+
+    `counts` are the numbers of shards that are known, by name.
+    """
+    found, _ = ask_all(names, configuration, counts, _call)
+    return [_total([_samples(each.reply) for each in shards]) for shards in found]
+
+
+def _call(store: Store) -> nodes.Call:
+    key = store.keys.history
+    return nodes.Call(key, ("LRANGE", key, 0, -1))
+
+
+def _total(shards: Sequence[Sequence[Sample]]) -> list[Sample]:
+    """The samples of a bucket with these shards: one for each minute in which there is any.
+
+    A worker takes the samples of the shards at different moments. So each has the last known
+    figures of all shards. Those of a shard before its first sample are those of this sample.
+    """
+    taken = [samples for samples in shards if samples]
+    if len(taken) < 2:
+        return [*taken[0]] if taken else []
+    latest = [samples[0] for samples in taken]
+    of_minutes: dict[int, Sample] = {}
+    merged = sorted((sample, place) for place, its in enumerate(taken) for sample in its)
+    for sample, place in merged:
+        latest[place] = sample
+        figures = map(sum, zip(*(each[1:] for each in latest), strict=True))
+        of_minutes[int(sample.at.timestamp() // 60)] = Sample(sample.at, *figures)
+    return [*of_minutes.values()]
 
 
 def _samples(texts: Any) -> list[Sample]:

@@ -29,8 +29,39 @@ def validated_name(name: str) -> str:
     )
 
 
+_SHARD: Final = "#"
+"""Stands between the name of a bucket and the number of a shard. No name has this character."""
+
+
+def shard_name(bucket: str, shard: int) -> str:
+    """The name of a shard, as its keys have it. Shard 0 has the name of the bucket."""
+    return f"{bucket}{_SHARD}{shard}" if shard else bucket
+
+
+def split_shard(name: str) -> tuple[str, int]:
+    """The bucket and the number of a shard with this name.
+
+    The number is -1 if no shard has the name, because another client has made it up.
+    """
+    bucket, mark, number = name.partition(_SHARD)
+    if not mark:
+        return bucket, 0
+    is_number = _NUMBER.fullmatch(number) is not None
+    return bucket, int(number) if is_number else -1
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """What precedes the name of a shard in the key of its open batch, and the name."""
+    start, _, rest = key.rpartition("{")
+    return start, rest.removesuffix("}")
+
+
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,2}")
+"""The number of a shard above 0. A bucket has at most 1,000 shards."""
+
+
 class Identity(NamedTuple):
-    """Distinguishes a bucket from every other bucket of this process."""
+    """Distinguishes a shard of a bucket from every other one of this process."""
 
     cache: str
     """Alias in ``CACHES``."""
@@ -39,6 +70,12 @@ class Identity(NamedTuple):
     """First part of every key."""
 
     name: str
+    """Name of the shard. That of the bucket, if the bucket has only one."""
+
+    @property
+    def bucket(self) -> str:
+        """Name of the bucket."""
+        return split_shard(self.name)[0]
 
 
 PRODUCER: Final = ":producer:"
@@ -100,6 +137,23 @@ def bucket_keys(prefix: str, name: str) -> Keys:
 def catalog_key(prefix: str) -> str:
     """SET: the name of every bucket that was ever appended to."""
     return f"{prefix}:buckets"
+
+
+def shards_key(prefix: str) -> str:
+    """SET: the name of every shard that was ever appended to, except shard 0 of each bucket."""
+    return f"{prefix}:shards"
+
+
+def shard_patterns(prefix: str, bucket: str) -> list[str]:
+    """Patterns that match all keys of all shards of a bucket, and no others."""
+    # Two for shard 0, because `key*` would match too much: the other keys begin with `key:`.
+    first = bucket_keys(prefix, bucket).open
+    return [first, f"{first}:*", f"{start_of_other_shards(first)}*"]
+
+
+def start_of_other_shards(key: str) -> str:
+    """How the keys of all other shards begin, if this is the key of the open batch of shard 0."""
+    return key.removesuffix("}") + _SHARD
 
 
 def registry_key(prefix: str) -> str:

@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Self
 
+from .keys import shard_name
+
 _RUN: Final = re.compile(r"([0-9a-zA-Z-]{1,60}):([0-9]{1,15}):([0-9]{1,15})")
 
 
@@ -51,6 +53,13 @@ class Origins:
     def cut(self, start: int, end: int) -> Self:
         """The origins of the events from the place `start` of the batch, and before `end`."""
         return type(self)(tuple(self._cut(start, end)))
+
+    def of_shard(self, shard: int) -> Self:
+        """The same with names that no other shard of the bucket has."""
+        if not shard:
+            return self
+        runs = (run._replace(origin=shard_name(run.origin, shard)) for run in self.runs)
+        return type(self)(tuple(runs))
 
     def without(self, places: Collection[int]) -> Self:
         """The origins of all events except those at these places of the batch."""

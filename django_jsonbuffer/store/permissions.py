@@ -10,7 +10,7 @@ from django_jsonbuffer.conf import Configuration
 
 from . import nodes
 from .errors import not_redis, translated
-from .keys import PRODUCER, bucket_keys, catalog_key
+from .keys import PRODUCER, bucket_keys, catalog_key, shards_key, split_shard
 from .replies import are_numbers
 from .scripts import REFUSALS
 
@@ -22,16 +22,16 @@ class Refusals(NamedTuple):
     """In upper case, a subcommand behind a bar."""
 
     catalog: bool
-    """Whether the user may not use the key of the catalog."""
+    """Whether the user may not use the key of the catalog, or that of the shards."""
 
     buckets: list[str]
-    """Names of the buckets with a key that the user may not use."""
+    """Names of the shards of buckets with a key that the user may not use."""
 
 
 def read_refusals(
     configuration: Configuration, commands: Iterable[str], names: Sequence[str]
 ) -> Refusals:
-    """Which of these commands, and which keys of these buckets, the user may not use.
+    """Which of these commands, and which keys of these shards of buckets, the user may not use.
 
     Needs no permission to read permissions: Redis refuses each call of a script with a key that the
     user may not use. Before Redis 7.0, and if the catalog is refused, only ``EVAL`` and ``EVALSHA``
@@ -39,12 +39,14 @@ def read_refusals(
     """
     asked = sorted(commands)
     catalog = catalog_key(configuration.prefix)
-    eval_reply, evalsha_reply, found, *of_buckets = _replies(
+    shards = shards_key(configuration.prefix) if any(split_shard(name)[1] for name in names) else ""
+    eval_reply, evalsha_reply, found, shards_reply, *of_buckets = _replies(
         configuration,
         [
             nodes.Call(catalog, ("EVAL", REFUSALS.source, 0)),
             nodes.Call(catalog, ("EVALSHA", REFUSALS.sha, 0)),
             nodes.Call(catalog, ("EVAL", REFUSALS.source, 1, catalog, *asked)),
+            nodes.Call(shards or catalog, ("EVALSHA", REFUSALS.sha, 1, shards or catalog)),
             *(_call_with_all_keys(configuration.prefix, name) for name in names),
         ],
     )
@@ -53,7 +55,8 @@ def read_refusals(
     refused |= {"EVALSHA"} if _is_refused(evalsha_reply) else set()
     return Refusals(
         commands=frozenset(refused),
-        catalog=_is_refused(found) and "EVAL" not in refused,
+        catalog=(_is_refused(found) and "EVAL" not in refused)
+        or (_is_refused(shards_reply) and "EVALSHA" not in refused),
         buckets=[
             name
             for name, reply in zip(names, of_buckets, strict=True)

@@ -14,12 +14,13 @@ logger = logging.getLogger("django_jsonbuffer")
 
 async def of_append(bucket: Identity, append: Outcome, link: Link) -> None:
     """Report what an append has found, and write the catalog again if it may be lost."""
-    of_foreign(bucket.name, append.foreign)
+    name = bucket.bucket
+    of_foreign(name, append.foreign)
     if append.dropped:
         text = "Bucket %s is full. Dropped: %d events."
-        logger.warning(text, bucket.name, append.dropped, extra={"bucket": bucket.name})
+        logger.warning(text, name, append.dropped, extra={"bucket": name})
         reason = "newest" if append.drops_newest else "oldest"
-        events_dropped.announce(bucket.name, count=append.dropped, reason=reason, error=None)
+        events_dropped.announce(name, count=append.dropped, reason=reason, error=None)
     if append.is_new:
         await catalog_entries.write_again(bucket, link)
 

@@ -1,18 +1,14 @@
 """The status of a bucket: its figures at one moment."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final, NamedTuple, Self
 
-from django_jsonbuffer.conf import Configuration
-from django_jsonbuffer.exceptions import BufferUnavailable, JSONBufferError
+from django_jsonbuffer.exceptions import JSONBufferError
 
 from . import nodes
-from .errors import not_redis, translated
+from .errors import translated
 from .open_counts import UNCOUNTED, count_open
-from .registry import Workers
-from .replies import shape_of
 from .scripts import MILLISECOND, STATUS
 from .store import Store
 
@@ -62,6 +58,9 @@ class BucketStatus:
 
     batches: int
     """All batches: the open batch, the sealed batches and the batches in flight."""
+
+    batches_open: int
+    """Open batches with events. Each shard has at most one."""
 
     batches_in_flight: int
 
@@ -128,56 +127,28 @@ class BucketStatus:
         return replace(self, workers=max(self.workers, registered))
 
     @property
-    def batches_open(self) -> int:
-        return 1 if self.open else 0
-
-    @property
     def batches_sealed(self) -> int:
         """Batches that are sealed and not claimed."""
         return self.batches - self.batches_open - self.batches_in_flight
 
 
 def read_status(store: Store) -> BucketStatus:
+    """The status of one shard."""
     return _status(store, store.run(STATUS, _keys(store), *UNCOUNTED))
 
 
-def statuses(
-    names: Sequence[str], configuration: Configuration
-) -> list[BucketStatus | JSONBufferError]:
-    """The status of each bucket, or the error if that bucket cannot be read.
-
-    This takes one round trip for 500 buckets, and more for each bucket with a long open batch of
-    another client. Raises :class:`BufferUnavailable` if Redis is unreachable, or refuses all.
-    """
-    stores = [Store(name, configuration) for name in names]
-    calls = [*map(_call, stores), *Workers.calls(configuration)]
-    *replies, entries, time = nodes.replies(configuration.cache, calls, script=STATUS)
-    if not all(
-        isinstance(reply, Exception) or shape_of(reply) in STATUS.replies for reply in replies
-    ):
-        raise not_redis()
-    outcomes = [*map(_outcome, stores, replies)]
-    refusals = [outcome for outcome in outcomes if isinstance(outcome, BufferUnavailable)]
-    # If only some buckets fail, this user of Redis may not read the keys of these buckets.
-    if refusals and not any(isinstance(outcome, BucketStatus) for outcome in outcomes):
-        raise refusals[0]
-    workers = Workers(entries, time)
-    return [
-        each.with_workers(workers.count(name)) if isinstance(each, BucketStatus) else each
-        for name, each in zip(names, outcomes, strict=True)
-    ]
-
-
-def _outcome(store: Store, reply: Any) -> BucketStatus | JSONBufferError:
+def outcome(store: Store, reply: Any) -> BucketStatus | JSONBufferError:
+    """The status of one shard in a reply to `call_of`, or the error if it cannot be read."""
     if isinstance(reply, Exception):
-        return translated(reply, store.name)
+        return translated(reply, store.identity.name)
     try:
         return _status(store, reply)
     except JSONBufferError as error:  # of a script that counts the events
         return error
 
 
-def _call(store: Store) -> nodes.Call:
+def call_of(store: Store) -> nodes.Call:
+    """The command that asks for the status of one shard."""
     keys = _keys(store)
     return nodes.Call(keys[0], ("EVALSHA", STATUS.sha, len(keys), *keys, *UNCOUNTED))
 
@@ -211,6 +182,7 @@ def _status(store: Store, reply: list[Any]) -> BucketStatus:
     return BucketStatus(
         **{name: found[name] for name in _AS_THEY_ARE},
         pending=found["open"] + found["sealed"],
+        batches_open=int(found["open"] > 0),
         in_flight=found["claimed"],
         oldest=_duration(found["waited_ms"]),
         paused=_duration(found["paused_ms"]),

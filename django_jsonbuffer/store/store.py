@@ -1,12 +1,12 @@
 """The way of a batch through Redis: append, seal, claim, renew, ack or release, split, bury."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from django_jsonbuffer.conf import Configuration
 from django_jsonbuffer.exceptions import LeaseLost
-from django_jsonbuffer.options import Limits
+from django_jsonbuffer.limits import Limits
 from django_jsonbuffer.stamps import Stamp
 
 from . import calls, catalog_entries, reports, scripts
@@ -14,15 +14,16 @@ from .appends import Outcome, outcome, packed_limits, size_of, splices, stamp_ar
 from .claims import Burial, Claim, Found, Outage, Reason, duration_of
 from .coroutines import finish
 from .errors import PATIENCE
-from .keys import PRODUCER, Identity, bucket_keys
+from .keys import PRODUCER
 from .links import BLOCKING, Link
 from .scripts import MILLISECOND, Script
+from .shard import Shard
 from .traces import NO_TRACES, Traces
 from .wire import Packed
 
 
-class Store:
-    """One bucket in Redis.
+class Store(Shard):
+    """One shard of a bucket in Redis. Most buckets have only shard 0.
 
     Each method runs one script in one round trip. It is atomic: it does all that it says, or it
     raises and has changed no event. Only if the connection breaks, a method may raise although its
@@ -31,21 +32,11 @@ class Store:
     a bucket also writes the catalog, and :meth:`claim` asks again after foreign values.
     """
 
-    def __init__(self, name: str, configuration: Configuration) -> None:
-        self.name = name
-        self.cache = configuration.cache
-        self.keys = keys = bucket_keys(configuration.prefix, name)
-        self.event_keys = [keys.open, keys.batches, keys.dead, keys.stats, keys.appends]
-        """The keys that hold events, and the state of the bucket."""
-        self._append_keys = (*self.event_keys, keys.attempts, keys.old_appends)
-        self._claim_keys = [keys.batches, keys.stats, keys.attempts]
-        self.identity = Identity(configuration.cache, configuration.prefix, name)
+    def __init__(self, name: str, configuration: Configuration, shard: int = 0) -> None:
+        super().__init__(name, configuration, shard)
         self.groups_commits = configuration.group_commit
         """Whether appends that wait for a round trip leave together in the next one."""
         self._packed_limits: tuple[Limits, Packed] | None = None
-        self.patience_seconds: Callable[[], float] | None = None
-        """How long the drain of a bucket in a cluster waits until a reply begins, if it does not
-        want to wait for the timeout of the client."""
 
     def append(self, events: Sequence[bytes], stamp: Stamp, limits: Limits, **options: Any) -> None:
         """Append in this thread. See :meth:`append_by`."""
@@ -139,7 +130,8 @@ class Store:
             if len(found) > 2:
                 *claimed, next_ms = found
                 next_wait = None if next_ms < 0 else next_ms * MILLISECOND
-                return Found(Claim.of(worker, claimed), all_foreign, next_wait)
+                claim = Claim.of(worker, claimed, shard=self.shard)
+                return Found(claim, all_foreign, next_wait)
             if not foreign:
                 wait_ms, reason = found[0], found[1].decode()
                 wait = None if reason in ("", "paused") else wait_ms * MILLISECOND
@@ -238,16 +230,11 @@ class Store:
         keys = [self.keys.batches, self.keys.stats, self.keys.workers]
         self.run(scripts.RETIRE, keys, worker, lease // MILLISECOND)
 
-    def run(self, script: Script, keys: list[str], *args: bytes | str | int) -> Any:
-        """The reply of a script, as bytes even if the client decodes replies."""
-        within = None if self.patience_seconds is None else self.patience_seconds()
-        return calls.run(self.identity, script, keys, args, within_seconds=within)
-
     def _run_held(
         self, script: Script, keys: list[str], claim: Claim, *args: bytes | str | int
     ) -> Any:
         """Run a script that does nothing and returns nothing unless the worker holds the claim."""
-        reply = self.run(script, keys, claim.worker, claim.id, claim.attempt, *args)
+        reply = self.run(script, keys, claim.worker, claim.stored_id, claim.attempt, *args)
         if not reply:
             raise LeaseLost(
                 f"Batch {claim.id} of bucket {self.name!r} is no longer held by {claim.worker} "

@@ -10,6 +10,7 @@ from django_jsonbuffer.buckets import Bucket
 from django_jsonbuffer.django_internals.sync_callers import in_sync_caller
 from django_jsonbuffer.draining.batches import Batch
 from django_jsonbuffer.draining.report import DrainReport
+from django_jsonbuffer.shards import stores_of
 
 from .commits import commit_appends
 from .journal import journal
@@ -36,7 +37,8 @@ def drain_now(*buckets: Bucket | str, raises: bool = True) -> DrainReport:
     names = buckets or catalog.buckets_with_processor()
     handles = [Bucket(each) if isinstance(each, str) else each for each in names]
     for bucket in handles:
-        end_backoffs(bucket._definition.parts.store)
+        for store in stores_of(bucket._definition.parts):
+            end_backoffs(store)
     for _ in range(_MOST_ROUNDS):
         before = len(journal().stored)
         for bucket in handles:

@@ -15,6 +15,7 @@ from django_jsonbuffer.draining.batches import Batch
 from django_jsonbuffer.exceptions import BufferUnavailable, LeaseLost
 from django_jsonbuffer.store.breakers import breakers
 from django_jsonbuffer.store.clients import clients, stand_ins
+from django_jsonbuffer.store.keys import split_shard
 from django_jsonbuffer.store.store import Store
 
 from .blocks import block
@@ -68,7 +69,8 @@ def crash(*, after: Moment) -> Generator[None, None, None]:
     @contextmanager
     def die_after(batch: Batch) -> Iterator[None]:
         yield
-        watch("processor", Bucket(batch.bucket)._definition.parts.store, batch.id)
+        shard = split_shard(batch.id)[1]
+        watch("processor", Bucket(batch.bucket)._definition.parts.store.of_shard(shard), batch.id)
 
     with _watching(watch), around_processors(die_after):
         try:
@@ -119,10 +121,9 @@ def late_acks() -> Iterator[Callable[..., None]]:
     def deliver_again(*buckets: Bucket) -> None:
         if not late:
             raise AssertionError(f"No batch was delivered twice: {_NOTHING_DRAINED}")
-        stores = {store.name: store for store in late.values()}
-        for store in stores.values():
+        for store in {store.identity: store for store in late.values()}.values():
             end_leases(store)
-        drain_now(*(buckets or stores))
+        drain_now(*(buckets or {store.name for store in late.values()}))
 
     with _watching(lose_ack):
         yield deliver_again

@@ -6,7 +6,7 @@ from typing import Any, Final
 from django_jsonbuffer import declarations, isolation
 from django_jsonbuffer.conf import Configuration, active_isolation
 from django_jsonbuffer.isolation import Isolation
-from django_jsonbuffer.options import Limits
+from django_jsonbuffer.limits import Limits
 from django_jsonbuffer.stamps import Stamp
 from django_jsonbuffer.store.appends import Outcome
 from django_jsonbuffer.store.claims import Burial, Claim, Found

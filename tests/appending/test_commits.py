@@ -15,7 +15,7 @@ from django_jsonbuffer import Bucket, gathered, isolation
 from django_jsonbuffer.appending import groups
 from django_jsonbuffer.django_internals.transactions import run_first_on_commit
 from django_jsonbuffer.exceptions import BufferUnavailable, EventTooLarge, InvalidEvent
-from django_jsonbuffer.options import MAX_APPEND_BATCHES
+from django_jsonbuffer.limits import MAX_APPEND_BATCHES
 from django_jsonbuffer.store import appends as calls
 from django_jsonbuffer.testing import redis_away
 from tests.appending.programs import PROGRAMS, Block, compare, new_buckets

@@ -16,7 +16,7 @@ from pytest_django import Settings
 from django_jsonbuffer import Bucket, gathered
 from django_jsonbuffer.appending import gathering
 from django_jsonbuffer.exceptions import BufferUnavailable, EventTooLarge
-from django_jsonbuffer.options import MAX_APPEND_BATCHES
+from django_jsonbuffer.limits import MAX_APPEND_BATCHES
 from tests.appending.transactions import Undo, rolled_back
 from tests.server import Redis, appends
 from tests.threads import at_once

@@ -18,6 +18,7 @@ from django_jsonbuffer.draining.reachability import Reachability
 from django_jsonbuffer.draining.rounds import Rounds
 from django_jsonbuffer.draining.stop import Stop
 from django_jsonbuffer.exceptions import BufferUnavailable
+from django_jsonbuffer.runs import open_drains
 from django_jsonbuffer.store import redis_cluster
 from django_jsonbuffer.store.breakers import breakers
 from django_jsonbuffer.store.patterns import Names
@@ -155,7 +156,7 @@ class TestNodeThatHangs:
         monkeypatch.setattr(Store, "retire", count)
         for name in many:
             Bucket(name).processor(lambda batch: None)
-        drains = [Bucket(name).drain_steps(watch=True) for name in many]
+        drains = open_drains(map(Bucket, many), watch=True)
         reachability = Reachability.of(configuration(), stop.wake)
         with Rounds(drains, stop=stop, reachability=reachability):
             for drain in drains:

@@ -11,6 +11,7 @@ from django_jsonbuffer.catalog import options_of
 from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.store.store import Store
 from tests.draining.drains import claim_and_die, refuse, report
+from tests.prepared import drain_of
 from tests.server import Redis, both_servers
 from tests.threads import at_once
 
@@ -113,7 +114,7 @@ class TestWatch:
         slow = Bucket("orders", linger=timedelta(minutes=1))
         slow.processor(got.extend)
         slow.append(1)
-        with slow.drain_steps(watch=True) as drain:
+        with drain_of(slow, watch=True) as drain:
             assert not drain.step()
         with Bucket("orders", linger=timedelta(0)).drain_steps(watch=True) as drain:
             assert drain.step()
@@ -131,7 +132,7 @@ class TestWatch:
 
         bucket.processor(fail_first)
         bucket.extend([1, 2])
-        with bucket.drain_steps(watch=True) as drain:
+        with drain_of(bucket, watch=True) as drain:
             failing = [drain.step() and drain.is_failing for _ in range(3)]
             assert failing == [True, True, False]
             assert not drain.step()
@@ -141,7 +142,7 @@ class TestWatch:
         bucket = Bucket("orders", batch_size=1, lease=timedelta(0))
         got = refuse(bucket, 0, 1, 2)
         bucket.extend(range(3 + 7))
-        with bucket.drain_steps(watch=True) as drain:
+        with drain_of(bucket, watch=True) as drain:
             for _ in range(2 * (3 + 7)):
                 drain.step()
         assert got == [*range(3, 3 + 7)]
@@ -210,7 +211,7 @@ class TestLease:
         bucket.append(1)
         claim_and_die(bucket)
         time.sleep(0.25)
-        with heir.drain_steps() as drain:
+        with drain_of(heir) as drain:
             assert not drain.step()
             assert drain.next_seconds is not None
             assert got == []
@@ -227,7 +228,7 @@ class TestLease:
         claim = store.claim("lives", lease=timedelta(seconds=0.2), linger=None).claim
         assert claim is not None
         time.sleep(0.25)
-        with heir.drain_steps() as drain:
+        with drain_of(heir) as drain:
             assert not drain.step()
             store.renew(claim)
             while drain.step() or drain.wait():

@@ -30,6 +30,7 @@ from tests.draining.drains import (
     refuse_all,
     report,
 )
+from tests.prepared import drain_of
 from tests.server import Redis, both_servers, real_server
 
 pytestmark = both_servers
@@ -349,7 +350,7 @@ class TestOutage:
         bucket.extend(range(10_000))
         assert bucket.drain().failed == ROW_TO_PROBE + PROBES + MOST_TRIES
         assert bucket.drain().failed <= 1
-        with bucket.drain_steps() as drain:
+        with drain_of(bucket) as drain:
             assert not drain.step()
             assert drain.is_failing
 
@@ -490,7 +491,7 @@ class TestOutage:
         let_outage_last(client_of_server, bucket, seconds=11)
         is_away = False
         bucket.append("one")
-        with bucket.drain_steps() as drain:
+        with drain_of(bucket) as drain:
             drain.step()
         is_away = True
         bucket.drain()
@@ -627,7 +628,7 @@ class TestOutage:
             assert bucket.status().outage is not None
             let_outage_last(client_of_server, bucket, seconds=3600)
             lets_through = 1
-            with bucket.drain_steps() as drain:
+            with drain_of(bucket) as drain:
                 drain.step()
             lets_through = 0
         assert (bucket.status().processed, bucket.status().dead) == (outages, 0)
@@ -810,7 +811,7 @@ class TestOutageByException:
         bucket = Bucket("orders", batch_size=1)
         refuse_all(bucket, error=OperationalError)
         bucket.extend(range(20))
-        with bucket.drain_steps(watch=True) as drain, bucket.drain_steps(watch=True) as other:
+        with drain_of(bucket, watch=True) as drain, drain_of(bucket, watch=True) as other:
             assert all(drain.step() for _ in range(3))
             assert not drain.step()
             assert not other.step()
@@ -827,7 +828,7 @@ class TestRetryAfter:
         assert bucket.drain() == report(failed=1)
         assert bucket.drain() == report()
         assert calls == [1]
-        with bucket.drain_steps() as drain:
+        with drain_of(bucket) as drain:
             assert not drain.step()
             assert drain.is_failing
 
@@ -838,7 +839,7 @@ class TestRetryAfter:
         bucket = Bucket("orders", batch_size=1, lease=timedelta(seconds=lease))
         self.ask_to_wait(bucket, timedelta(seconds=asked))
         bucket.append(1)
-        with bucket.drain_steps(watch=True) as drain:
+        with drain_of(bucket, watch=True) as drain:
             assert drain.step()
             store = bucket._definition.parts.store
             found = store.claim("other", lease=timedelta(seconds=lease), linger=None)
@@ -1004,7 +1005,7 @@ class TestDeaths:
         bucket.processor(lambda batch: None)
         bucket.extend([1, 2])
         second = self.die(bucket, 7, after=self.die(bucket, 7).stream_id)
-        with bucket.drain_steps(watch=True) as drain:
+        with drain_of(bucket, watch=True) as drain:
             assert drain.step()
         self.die(bucket, 2)
         assert bucket.drain() == report(buried=1)
@@ -1025,7 +1026,7 @@ class TestDeaths:
         bucket.processor(kill)
         deaths = 0
         while bucket.status().batches:
-            drain = bucket.drain_steps(watch=True)
+            drain = drain_of(bucket, watch=True)
             try:
                 while drain.step():
                     pass
@@ -1056,7 +1057,7 @@ class TestDeaths:
         bucket.append("killer")
         self.die(bucket, 7)
         bucket.append("other")
-        with bucket.drain_steps(watch=True) as drain:
+        with drain_of(bucket, watch=True) as drain:
             assert drain.step()
         assert got == ["killer"]
 

@@ -11,7 +11,7 @@ from django_jsonbuffer.appending.spill import Spill, _spills
 from django_jsonbuffer.draining.forwarding import Forwarding
 from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.options import Options
-from tests.prepared import store_of
+from tests.prepared import drain_of, store_of
 from tests.spilling import put
 
 
@@ -128,6 +128,6 @@ def test_drain_forwards_and_goes_on(
     orders = Bucket("orders")
     orders.append(2)
     orders.processor(lambda batch: None)
-    with orders.drain_steps() as drain:
+    with drain_of(orders) as drain:
         assert drain.step()
     assert "is damaged" in drain.forwarding.describe_stuck()

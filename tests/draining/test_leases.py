@@ -14,6 +14,7 @@ from django_jsonbuffer.exceptions import LeaseLost
 from django_jsonbuffer.store.claims import Claim
 from django_jsonbuffer.store.store import Store
 from tests import server
+from tests.prepared import drain_of
 from tests.server import Redis, both_servers
 
 pytestmark = both_servers
@@ -77,7 +78,7 @@ class TestRenewal:
 
         bucket.processor(process)
         bucket.append(1)
-        with bucket.drain_steps() as drain:
+        with drain_of(bucket) as drain:
             drain.step()
             assert drain._lease.claim is None
         assert held[0] is not None
@@ -145,7 +146,7 @@ class TestRenewal:
     ) -> None:
         bucket.processor(lambda batch: None)
         bucket.append(1)
-        drain = bucket.drain_steps()
+        drain = drain_of(bucket)
         while drain.step():
             pass
         thread = heart._thread
@@ -164,7 +165,7 @@ class TestRenewal:
         got: list[int] = []
         bucket.processor(got.extend)
         bucket.append(1)
-        with bucket.drain_steps() as drain:
+        with drain_of(bucket) as drain:
             with monkeypatch.context() as patch:
                 patch.setattr(threading.Thread, "start", start)
                 with pytest.raises(RuntimeError):
@@ -209,7 +210,7 @@ class TestHeartbeat:
         bucket.processor(lambda batch: None)
         bucket.extend([1, 2])
         assert bucket.status().workers == 0
-        with bucket.drain_steps(watch=True) as one, bucket.drain_steps(watch=True) as another:
+        with drain_of(bucket, watch=True) as one, drain_of(bucket, watch=True) as another:
             assert one.step()
             assert another.step()
             assert bucket.status().workers == 2

@@ -15,6 +15,7 @@ from django_jsonbuffer.exceptions import BufferMisconfigured, BufferUnavailable
 from django_jsonbuffer.management.progress import describe_drain
 from django_jsonbuffer.store.claims import Claim
 from django_jsonbuffer.store.store import Store
+from tests.prepared import drain_of
 from tests.server import Redis, both_servers
 
 pytestmark = [pytest.mark.django_db(transaction=True), both_servers]
@@ -76,12 +77,24 @@ class TestBatch:
         assert (report.processed, report.repeated, report.batches) == (0, 3, 1)
         assert (names(), bucket.status().batches) == ([*"abc"], 0)
 
+    def test_of_each_shard_has_receipts_of_its_own(
+        self, lose_acks: Callable[[Bucket], None]
+    ) -> None:
+        bucket = bucket_with(shards=4)
+        for number in range(20):
+            bucket.append(str(number), ordering_key=number)
+        lose_acks(bucket)
+        assert bucket.drain().repeated > 0
+        assert len(names()) == 20
+        origins = Receipt.objects.values_list("origin", flat=True)
+        assert {origin.partition("#")[2] for origin in origins} == {"", "1", "2", "3"}
+
     def test_that_comes_again_is_reported_by_the_command(
         self, bucket: Bucket, lose_acks: Callable[[Bucket], None]
     ) -> None:
         bucket.extend([*"abc"])
         lose_acks(bucket)
-        with bucket.drain_steps() as drain:
+        with drain_of(bucket) as drain:
             drain.step()
         assert describe_drain(drain) == "audit: 0 events in 1 batch, 3 repeated events"
 
@@ -111,7 +124,7 @@ class TestBatch:
         bucket.append("a")
         bucket.drain()
         bucket.extend([*"abc"])
-        with bucket.drain_steps() as drain:
+        with drain_of(bucket) as drain:
             drain._processing._receipts._ledger.prune()  # type: ignore[union-attr]
             with django_assert_num_queries(5):  # SELECT, BEGIN, INSERT, SELECT 1, COMMIT
                 drain.step()

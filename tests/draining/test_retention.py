@@ -4,10 +4,12 @@ from typing import Any
 import pytest
 
 from django_jsonbuffer import Batch, Bucket
+from django_jsonbuffer.declarations import declared
 from django_jsonbuffer.draining import retention
+from django_jsonbuffer.draining.drain import Drain
 from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.store.store import Store
-from tests.prepared import bury, keys_of
+from tests.prepared import bury, drain_of, keys_of
 from tests.server import Redis, both_servers
 
 pytestmark = both_servers
@@ -57,7 +59,7 @@ class TestRetention:
         orders = Bucket("orders", max_dead=1, batch_size=1)
         orders.processor(refuse)
         orders.extend([1, 2, 3])
-        with orders.drain_steps(watch=True) as drain:
+        with drain_of(orders, watch=True) as drain:
             while drain.step():
                 pass
             assert left() == [1, 2, 3]
@@ -82,7 +84,7 @@ class TestRetention:
     ) -> None:
         orders = Bucket("orders", max_dead=1)
         orders.processor(lambda batch: None)
-        with orders.drain_steps() as drain:
+        with drain_of(orders) as drain:
             client_of_server.set(keys_of("orders").dead, "theirs")
             drain._retention.apply()
         assert "dead letters could not expire" in caplog.text
@@ -92,7 +94,8 @@ class TestRetention:
     def test_without_redis_is_an_error(self) -> None:
         orders = Bucket("orders", max_dead=1)
         orders.processor(lambda batch: None)
-        with orders.drain_steps() as drain, pytest.raises(BufferUnavailable):
+        drain = Drain(orders._definition.parts, declared.processor_of("orders"))
+        with drain, pytest.raises(BufferUnavailable):
             drain._retention.apply()
 
     def test_costs_no_call_if_it_is_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,5 +103,5 @@ class TestRetention:
         monkeypatch.setattr(Store, "run", lambda *args: called.append(args))
         orders = Bucket("orders")
         orders.processor(lambda batch: None)
-        orders.drain_steps()._retention.apply()
+        drain_of(orders)._retention.apply()
         assert called == []

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from django_jsonbuffer.options import Limits
+from django_jsonbuffer.limits import Limits
 from django_jsonbuffer.stamps import REMEMBERED, Stamp
 from django_jsonbuffer.store import appends, calls
 from django_jsonbuffer.store.keys import PRODUCER

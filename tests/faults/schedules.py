@@ -43,7 +43,8 @@ from django_jsonbuffer.exceptions import (
     StampOvertaken,
 )
 from django_jsonbuffer.json_arrays import spans
-from django_jsonbuffer.options import Limits, Options
+from django_jsonbuffer.limits import Limits
+from django_jsonbuffer.options import Options
 from django_jsonbuffer.stamps import Stamp
 from django_jsonbuffer.store import catalog_entries, dead_letters, pending, scripts
 from django_jsonbuffer.store.appends import size_of
@@ -767,7 +768,7 @@ class Schedule:
         if newest is None:
             return
         at = self.chance.randrange(len(dead))
-        behind = dead_letters.list_dead(store, limit, after=dead[at][0])
+        behind = dead_letters.list_dead(store, limit, first=f"({dead[at][0]}")
         check(
             [letter.id for letter in behind] == [id for id, _ in dead[at + 1 : at + 1 + limit]],
             "other dead letters are listed than those behind",

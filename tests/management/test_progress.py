@@ -8,6 +8,7 @@ import pytest
 
 from django_jsonbuffer.management.progress import Reporter, describe_drain
 from tests.declaring.buckets import page_views
+from tests.prepared import drain_of
 from tests.test_drain_buckets import COMMAND, drain, environment
 
 # The command renews database connections before each batch.
@@ -35,7 +36,7 @@ class TestReporter:
 
 
 def test_repeated_events_are_counted_apart() -> None:
-    with page_views.drain_steps() as drain_of_one:
+    with drain_of(page_views) as drain_of_one:
         drain_of_one.report.batches, drain_of_one.report.repeated = 1, 2
         assert describe_drain(drain_of_one) == "page-views: 0 events in 1 batch, 2 repeated events"
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from django_jsonbuffer.conf import Configuration
 from django_jsonbuffer.exceptions import JSONBufferError
 from django_jsonbuffer.json_arrays import spans
-from django_jsonbuffer.options import Limits
+from django_jsonbuffer.limits import Limits
 from django_jsonbuffer.stamps import Stamp
 from django_jsonbuffer.store import (
     dead_letters,
@@ -21,6 +21,7 @@ from django_jsonbuffer.store import (
     registry,
     reports,
     status,
+    statuses,
 )
 from django_jsonbuffer.store.appends import size_of
 from django_jsonbuffer.store.claims import Burial, Claim, Reason
@@ -213,7 +214,7 @@ class Operations:
     def catalog(self) -> None:
         """What the admin reads of all buckets."""
         names = [self.store.name, "other"]
-        status.statuses(names, self._configuration)
+        statuses.statuses(names, self._configuration)
         history.histories(names, self._configuration)
 
     def deliveries(self) -> None:
@@ -231,9 +232,9 @@ class Operations:
 
     def list_dead(self) -> None:
         chance, ids = self._chance, self._letters()
-        after = chance.choice([None, *ids])
+        first = chance.choice(["-", *(f"({id}" for id in ids)])
         most = chance.choice([0, 0, 3])
-        dead_letters.list_dead(self.store, chance.choice([1, 2, 30]), after=after, most_bytes=most)
+        dead_letters.list_dead(self.store, chance.choice([1, 2, 30]), first=first, most_bytes=most)
         dead_letters.newest_dead(self.store)
         dead_letters.find_dead(self.store, chance.choice([*ids, "5-5"]))
 

@@ -1,7 +1,10 @@
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
+from zlib import crc32
 
 import pytest
+from django.db import transaction
 from django.db.models import Model
 
 from django_jsonbuffer import Bucket
@@ -20,8 +23,42 @@ from tests.library.models import (
     Tag,
 )
 from tests.recorded import data, pk, recorded, rolled_back, told
+from tests.server import Redis
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class TestShards:
+    @pytest.fixture
+    def bucket(self) -> Bucket:
+        return Bucket("changes", shards=4)
+
+    def test_of_one_object_have_all_its_events_in_order(self, bucket: Bucket) -> None:
+        bucket.record(Author, fields=["name"])
+        authors = [Author.objects.create(name=f"author {number}") for number in range(8)]
+        with transaction.atomic():
+            for author in authors:
+                author.name = "new"
+                author.save()
+        bucket.record_bulk(authors, "updated")
+        batches: list[list[str]] = []
+        bucket.processor(lambda batch: batches.append([event["subject"] for event in batch]))
+        bucket.drain()
+        subjects = [{*batch} for batch in batches]
+        assert len(subjects) > 1
+        assert sum(map(len, subjects)) == len(authors)
+        assert all(Counter(batch) == dict.fromkeys(batch, 3) for batch in batches)
+
+    def test_that_fail_do_not_keep_the_events_of_others(
+        self, bucket: Bucket, client_of_server: Redis, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        authors = [Author.objects.create(name=f"author {number}") for number in range(20)]
+        client_of_server.hset(bucket.key, "not", "a string")
+        bucket.record_bulk(authors, "created")
+        assert "events are lost" in caplog.text
+        client_of_server.delete(bucket.key)
+        first = [author for author in authors if crc32(str(author.pk).encode()) % 4 == 0]
+        assert bucket.status().pending == len(authors) - len(first)
 
 
 class TestRecordBulk:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from django_jsonbuffer.json_arrays import spans
-from django_jsonbuffer.options import Limits
+from django_jsonbuffer.limits import Limits
 from django_jsonbuffer.store.appends import size_of
 from django_jsonbuffer.store.claims import Burial, Claim, Outage, Reason
 from django_jsonbuffer.store.coroutines import finish

@@ -21,7 +21,7 @@ from django_jsonbuffer.exceptions import (
     KeyOccupied,
     StampOvertaken,
 )
-from django_jsonbuffer.options import MAX_APPEND_BYTES, Limits
+from django_jsonbuffer.limits import MAX_APPEND_BYTES, Limits
 from django_jsonbuffer.stamps import Stamp
 from django_jsonbuffer.store import pending
 from django_jsonbuffer.store.appends import outcome, packed_limits, pieces_of, size_of, splices

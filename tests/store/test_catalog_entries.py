@@ -7,6 +7,7 @@ from django_jsonbuffer.exceptions import BufferUnavailable, KeyOccupied
 from django_jsonbuffer.store import catalog_entries, clients, pending
 from django_jsonbuffer.store.coroutines import finish
 from django_jsonbuffer.store.links import BLOCKING
+from django_jsonbuffer.store.shards import UsedShards
 from django_jsonbuffer.store.store import Store
 from tests import server
 from tests.server import Redis, both_servers
@@ -107,6 +108,32 @@ class TestWrite:
         assert other.identity not in catalog_entries.written
         append(other, 1)
         assert catalog_entries.names(configuration()) == {"orders"}
+
+
+class TestShards:
+    def test_are_written_beside_the_bucket(self, prefix: str, client_of_server: Redis) -> None:
+        for shard in (0, 3):
+            append(Store("orders", configuration(), shard), 1)
+        assert catalog_entries.names(configuration()) == {"orders"}
+        assert client_of_server.smembers(f"{prefix}:shards") == {b"orders#3"}
+        assert UsedShards.read(configuration()).names == [
+            *("orders", "orders#1", "orders#2", "orders#3")
+        ]
+
+    @pytest.mark.parametrize("member", ["orders#0", "orders#1000", "orders#x", "#", "\xff"])
+    def test_of_another_client_are_none(
+        self, prefix: str, client_of_server: Redis, member: str
+    ) -> None:
+        client_of_server.sadd(f"{prefix}:shards", member)
+        assert UsedShards.read(configuration()).count("orders") == 1
+
+    def test_under_a_key_of_another_type_are_none(
+        self, prefix: str, client_of_server: Redis, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        client_of_server.set(f"{prefix}:shards", "theirs")
+        used = UsedShards.read(configuration())
+        assert used.count("orders") == 1
+        assert f"{prefix}:shards" in caplog.text
 
 
 class TestWriteAgain:

@@ -46,7 +46,7 @@ class TestGlance:
             client_of_server.xadd(store.keys.dead, {"event": id}, id=id)
         assert dead_letters.dead_ids(store, limit, last=f"5-{last}") == ids[: min(limit, last)]
         assert [each.id for each in dead_letters.list_dead(store, limit)] == ids[:limit]
-        behind = dead_letters.list_dead(store, limit, after=f"5-{last}", most_bytes=2)
+        behind = dead_letters.list_dead(store, limit, first=f"(5-{last}", most_bytes=2)
         assert [each.id for each in behind] == ids[last:][:limit]
 
     @pytest.mark.parametrize("ids_alone", [False, True])

@@ -14,7 +14,7 @@ import pytest
 
 from django_jsonbuffer.appending.producers import Producer
 from django_jsonbuffer.exceptions import BucketFull, StampOvertaken
-from django_jsonbuffer.options import Limits
+from django_jsonbuffer.limits import Limits
 from django_jsonbuffer.stamps import Stamp
 from django_jsonbuffer.store import pending
 from django_jsonbuffer.store.keys import PRODUCER

@@ -8,7 +8,8 @@ import pytest
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.store import open_counts, pending, scripts
 from django_jsonbuffer.store.open_counts import UNCOUNTED, count_open
-from django_jsonbuffer.store.status import BucketStatus, read_status, statuses
+from django_jsonbuffer.store.status import BucketStatus, read_status
+from django_jsonbuffer.store.statuses import statuses
 from django_jsonbuffer.store.store import Store
 from tests.server import Redis, both_servers, real_server
 from tests.store.steps import MINUTE, append, commands_of, dump

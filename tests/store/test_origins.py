@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from django_jsonbuffer.json_arrays import spans
-from django_jsonbuffer.options import Limits
+from django_jsonbuffer.limits import Limits
 from django_jsonbuffer.store.claims import Burial
 from django_jsonbuffer.store.dead_letters import list_dead, replay
 from django_jsonbuffer.store.origins import NO_ORIGINS, Origins, Run

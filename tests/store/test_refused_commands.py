@@ -13,7 +13,7 @@ from django_jsonbuffer import Bucket
 from django_jsonbuffer.acl import ROLES
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.exceptions import BufferUnavailable
-from django_jsonbuffer.options import Limits
+from django_jsonbuffer.limits import Limits
 from django_jsonbuffer.store import dead_letters, pending, scripts
 from django_jsonbuffer.store.claims import Claim
 from django_jsonbuffer.store.coroutines import finish

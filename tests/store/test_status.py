@@ -9,7 +9,8 @@ from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.exceptions import KeyOccupied, LeaseLost
 from django_jsonbuffer.store import pending
 from django_jsonbuffer.store.keys import Keys
-from django_jsonbuffer.store.status import BucketStatus, read_status, statuses
+from django_jsonbuffer.store.status import BucketStatus, read_status
+from django_jsonbuffer.store.statuses import statuses
 from django_jsonbuffer.store.store import Store
 from tests.server import Redis, both_servers
 from tests.store.steps import MINUTE, NOW, append, claim, claimed, facts, fail, split

@@ -13,10 +13,11 @@ from django_jsonbuffer import Bucket
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.exceptions import BufferUnavailable, KeyOccupied, LeaseLost
 from django_jsonbuffer.json_arrays import spans
-from django_jsonbuffer.options import Limits
+from django_jsonbuffer.limits import Limits
 from django_jsonbuffer.store import catalog_entries, pending
 from django_jsonbuffer.store.claims import Claim, Reason
-from django_jsonbuffer.store.status import BucketStatus, read_status, statuses
+from django_jsonbuffer.store.status import BucketStatus, read_status
+from django_jsonbuffer.store.statuses import statuses
 from django_jsonbuffer.store.store import Store
 from example_project.embedded_redis import EmbeddedRedis
 from tests.server import Redis, both_servers

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from django_jsonbuffer.json_arrays import spans
-from django_jsonbuffer.options import Limits
+from django_jsonbuffer.limits import Limits
 from django_jsonbuffer.store.claims import Burial
 from django_jsonbuffer.store.coroutines import finish
 from django_jsonbuffer.store.dead_letters import list_dead, replay

@@ -35,6 +35,27 @@ class TestCrash:
         status = orders.status()
         assert (status.pending, status.in_flight, status.processed) == (0, 0, 2)
 
+    @pytest.mark.parametrize("after", ["claim", "processor", "commit"])
+    def test_of_a_worker_that_has_a_batch_of_any_shard(self, after: str) -> None:
+        got: list[int] = []
+        orders = Bucket("orders", shards=4, batch_size=1, processor=got.extend)
+        for number in range(12):
+            orders.append(number, ordering_key=number)
+        with crash(after=after):  # type: ignore[arg-type]
+            drain_now(orders)
+        drain_now(orders)
+        assert {*got} == {*range(12)}
+        assert orders.status().in_flight == 0
+
+    def test_of_a_worker_with_batches_of_several_shards_delivered_twice(self) -> None:
+        got: list[int] = []
+        orders = Bucket("orders", shards=4, processor=got.extend)
+        for number in range(12):
+            orders.append(number, ordering_key=number)
+        with duplicate_delivery():
+            drain_now(orders)
+        assert sorted(got) == sorted([*range(12)] * 2)
+
     @pytest.mark.django_db
     @pytest.mark.parametrize(("after", "rows"), [("processor", 0), ("commit", 1)])
     def test_and_the_transaction_of_the_processor(

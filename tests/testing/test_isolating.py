@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from django_jsonbuffer import Bucket, catalog, isolation
+from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.exceptions import BufferMisconfigured
 from django_jsonbuffer.testing import appended_events, isolated_buckets, real_redis
 from tests.server import Redis
@@ -27,6 +28,17 @@ class TestIsolatedBuckets:
                 assert orders.status().pending == 0
                 orders.append(number)
                 assert appended_events(orders) == [number]
+
+    def test_of_shards_are_removed_as_well(
+        self, configure: Callable[..., None], client_of_server: Redis
+    ) -> None:
+        configure(TESTS="redis")
+        with isolated_buckets():
+            for key in range(20):
+                Bucket("orders", shards=4).append(1, ordering_key=key)
+            prefix = configuration().prefix
+            assert client_of_server.keys(f"{prefix}:*#*")
+        assert not client_of_server.keys(f"{prefix}:*")
 
     def test_may_be_nested(self, configure: Callable[..., None], orders: Bucket) -> None:
         configure(TESTS="memory")

@@ -6,7 +6,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from django_jsonbuffer import catalog
 from django_jsonbuffer.buckets import Bucket
-from django_jsonbuffer.dead_letters import DeadLetter
+from django_jsonbuffer.letters import DeadLetter
 from django_jsonbuffer.management.arguments import named_buckets, natural_int
 from django_jsonbuffer.management.command import BufferCommand
 from django_jsonbuffer.management.letters import format_as_json, format_for_people

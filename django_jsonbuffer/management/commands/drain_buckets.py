@@ -11,8 +11,10 @@ from django.core.management.base import CommandError, CommandParser
 from django_jsonbuffer import catalog
 from django_jsonbuffer.buckets import Bucket
 from django_jsonbuffer.conf import configuration
+from django_jsonbuffer.draining.drain import Drain
 from django_jsonbuffer.draining.lookout import Lookout
 from django_jsonbuffer.draining.reachability import Reachability
+from django_jsonbuffer.draining.report import DrainReport
 from django_jsonbuffer.draining.rounds import Rounds
 from django_jsonbuffer.draining.stop import Stop
 from django_jsonbuffer.exceptions import BufferUnavailable
@@ -30,6 +32,8 @@ from django_jsonbuffer.management.progress import Reporter, describe_drain, prog
 from django_jsonbuffer.management.selection import Selection
 from django_jsonbuffer.management.stop_signals import AT_ONCE, catch_stop_signals
 from django_jsonbuffer.management.wording import format_counted
+from django_jsonbuffer.runs import open_drain, open_drains
+from django_jsonbuffer.store.keys import split_shard
 from django_jsonbuffer.store.status import BucketStatus
 
 PROGRESS_FROM_EVENTS: Final = 10_000
@@ -148,7 +152,8 @@ class Command(BufferCommand):
 
     def _rounds(self, selection: Selection, stop: Stop, options: dict[str, Any]) -> Rounds:
         watch, interval = options["watch"], options["interval"]
-        open_drain = partial(Bucket.drain_steps, watch=watch, on_timeout=_exit_at_once)
+        drains = open_drains(selection.buckets, watch=watch, on_timeout=_exit_at_once)
+        reports = {drain.bucket: drain.report for drain in drains}
         lookout = Lookout(
             configuration(),
             selection.serves,
@@ -156,12 +161,18 @@ class Command(BufferCommand):
             interval_seconds=interval,
             wake=stop.wake,
         )
+
+        def new_drain(name: str) -> Drain:
+            bucket = split_shard(name)[0]
+            report = reports.setdefault(bucket, DrainReport())
+            return open_drain(name, report, watch=watch, on_timeout=_exit_at_once)
+
         return Rounds(
-            map(open_drain, selection.buckets),
+            drains,
             stop=stop,
             lookout=lookout if watch else None,
             reachability=Reachability.of(configuration(), stop.wake),
-            new_drain=lambda name: open_drain(Bucket(name)),
+            new_drain=new_drain,
             retry_seconds=interval,
             max_batches=options["max_batches"],
             max_seconds=options["max_seconds"],
@@ -184,7 +195,8 @@ class Command(BufferCommand):
                 if verbosity > 1:
                     self.report(describe_drain(drain))
                 elif bar:
-                    processed = sum(each.report.processed for each in rounds.drains.values())
+                    drains = {each.bucket: each for each in rounds.drains.values()}
+                    processed = sum(each.report.processed for each in drains.values())
                     bar.update(processed - bar.n)
                 elif verbosity:
                     reporter.report_at_intervals()
@@ -212,10 +224,11 @@ def _exit_at_once() -> None:
 def _describe_kept(rounds: Rounds, *, watch: bool) -> Iterator[str]:
     """A line for each kind of event that the command could not process, and that is kept."""
     drains = rounds.drains.values()
-    if failing := [drain.bucket for drain in drains if drain.is_failing or drain in rounds.broken]:
+    failing = [drain.bucket for drain in drains if drain.is_failing or drain in rounds.broken]
+    if failing:
         yield (
-            f"Some events of {', '.join(failing)} failed. They are kept, and come again. For the "
-            "reasons, see the log, or `manage.py show_buckets --verbosity 2`."
+            f"Some events of {', '.join(dict.fromkeys(failing))} failed. They are kept, and come "
+            "again. For the reasons, see the log, or `manage.py show_buckets --verbosity 2`."
         )
     if not watch:
         yield from filter(None, (drain.forwarding.describe_stuck() for drain in drains))

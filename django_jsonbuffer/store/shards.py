@@ -1,0 +1,125 @@
+"""Which shards buckets have, and questions that go to all shards of many buckets at once."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Self
+
+from django_jsonbuffer.conf import Configuration
+
+from . import nodes
+from .errors import not_redis, translated
+from .keys import shard_name, shards_key, split_shard
+from .scripts import Script
+from .store import Store
+
+logger = logging.getLogger("django_jsonbuffer")
+
+ONE_EACH: Final[Mapping[str, int]] = {}
+"""The numbers of shards, by name, if no bucket has more than one."""
+
+
+_LONGEST_WAIT_SECONDS: Final = 0.5
+"""How long to wait for the node of a cluster that has the names."""
+
+_GAP_SECONDS: Final = 5.0
+"""How long that node is not asked again after it did not answer."""
+
+_gaps: Final[dict[tuple[str, str], float]] = {}
+"""By the alias and the prefix: until when the names are not asked for, because they could not be
+read. It stays, so that a warning is logged once, until they can be read."""
+
+
+class UsedShards:
+    """The shards that were ever appended to, as far as their names are known."""
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._counts: dict[str, int] = {}
+        for bucket, shard in map(split_shard, names):
+            if shard > 0:  # otherwise another client has made the name up
+                self._counts[bucket] = max(self.count(bucket), shard + 1)
+
+    def count(self, bucket: str) -> int:
+        """How many shards the bucket has at least: one more than the highest number."""
+        return self._counts.get(bucket, 1)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of these shards."""
+        counts = self._counts.items()
+        return [shard_name(bucket, shard) for bucket, count in counts for shard in range(count)]
+
+    @staticmethod
+    def call(configuration: Configuration) -> nodes.Call:
+        key = shards_key(configuration.prefix)
+        return nodes.Call(key, ("SMEMBERS", key))
+
+    @classmethod
+    def of_reply(cls, members: Any, configuration: Configuration) -> Self:
+        """From the reply to the call.
+
+        If it is an error, no name is known, and a warning is logged once: the node of a cluster
+        that has the names does not answer, or the user of Redis has older permissions. Raises
+        :class:`BufferUnavailable` if it is not Redis that has answered.
+        """
+        place = configuration.cache, configuration.prefix
+        if isinstance(members, Exception):
+            if place not in _gaps:
+                error = translated(members, key=shards_key(configuration.prefix))
+                logger.warning("Only the shards of the option `shards` are known. %s", error)
+            _gaps[place] = time.monotonic() + _GAP_SECONDS
+            return cls()
+        _gaps.pop(place, None)
+        try:
+            return cls(member.decode(errors="replace") for member in members)
+        except (AttributeError, TypeError) as error:
+            raise not_redis() from error
+
+    @classmethod
+    def read(cls, configuration: Configuration) -> Self:
+        """Raises :class:`BufferUnavailable` if Redis is unavailable as a whole."""
+        if time.monotonic() < _gaps.get((configuration.cache, configuration.prefix), 0.0):
+            return cls()
+        calls, cache = [cls.call(configuration)], configuration.cache
+        [members] = nodes.replies(cache, calls, within_seconds=_LONGEST_WAIT_SECONDS)
+        return cls.of_reply(members, configuration)
+
+
+class Reply(NamedTuple):
+    store: Store
+    reply: Any
+    """As of :func:`.nodes.replies`."""
+
+
+def ask_all(
+    names: Sequence[str],
+    configuration: Configuration,
+    counts: Mapping[str, int],
+    call: Callable[[Store], nodes.Call],
+    *,
+    script: Script | None = None,
+    also: Sequence[nodes.Call] = (),
+) -> tuple[list[list[Reply]], list[Any]]:
+    """The replies of the shards of each bucket, and those to the commands `also`.
+
+    `counts` are the numbers of shards that are known, by the name of the bucket. This takes one
+    round trip for 500 commands, and another one only if a bucket has more shards than that.
+    """
+    stores = [
+        Store(name, configuration, shard) for name in names for shard in range(counts.get(name, 1))
+    ]
+    calls = [*map(call, stores), *also, UsedShards.call(configuration)]
+    *found, members = nodes.replies(configuration.cache, calls, script=script)
+    replies, rest = found[: len(stores)], found[len(stores) :]
+    used = UsedShards.of_reply(members, configuration)
+    more = [
+        Store(name, configuration, shard)
+        for name in names
+        for shard in range(counts.get(name, 1), used.count(name))
+    ]
+    if more:
+        replies += nodes.replies(configuration.cache, [*map(call, more)], script=script)
+    by_name: dict[str, list[Reply]] = {name: [] for name in names}
+    for store, reply in zip([*stores, *more], replies, strict=True):
+        by_name[store.name].append(Reply(store, reply))
+    return [by_name[name] for name in names], rest
