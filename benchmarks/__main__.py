@@ -24,6 +24,7 @@ SUITES: Final = (
     "sinks",
     "end_to_end",
     "many_buckets",
+    "shards",
     "processes",
     "sizing",
     "recording",
