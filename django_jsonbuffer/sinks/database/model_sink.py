@@ -1,5 +1,7 @@
 """What the sinks that write rows of a model have in common."""
 
+import random
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -90,6 +92,8 @@ class ModelSink(Sink):
 
 _MOST_TRIES: Final = 5
 
+_FIRST_PAUSE_SECONDS: Final = 0.05
+
 
 def _try_again_after_deadlocks(
     write_all: Callable[[], None], connection: BaseDatabaseWrapper
@@ -97,9 +101,11 @@ def _try_again_after_deadlocks(
     """Repeat a transaction that the database rolled back, unless it is a part of another one.
 
     Rows are locked in one order, but InnoDB also locks the gaps between them. And other code of the
-    project may lock the same rows.
+    project may lock the same rows. It goes on meanwhile, so without a pause the two would meet
+    again at once.
     """
     tries = 1 if is_in_atomic(connection) else _MOST_TRIES
+    pause_seconds = _FIRST_PAUSE_SECONDS
     while True:
         tries -= 1
         try:
@@ -107,3 +113,5 @@ def _try_again_after_deadlocks(
         except OperationalError as error:
             if not tries or not is_deadlock(error):
                 raise
+        time.sleep(pause_seconds * random.uniform(0.5, 1))
+        pause_seconds *= 2
