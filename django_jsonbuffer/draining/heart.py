@@ -6,8 +6,8 @@ import time
 import weakref
 from typing import Final, Protocol
 
-_SLOWEST_SECONDS: Final = 10.0
-"""How often the thread looks at least."""
+_LONGEST_SLEEP_SECONDS: Final = 10.0
+"""How long the thread sleeps at most. It also notices so late that nobody may beat any more."""
 
 _LONGEST_RENEWAL_SECONDS: Final = 10.0
 """How long to wait for a renewal, which may never end if the client has no timeout."""
@@ -25,6 +25,7 @@ class Beating(Protocol):
 
 class Heart:
     """Calls `renew` of each that beats, once in its period. One thread does it for all of them.
+    It sleeps until the first of those that beat is due.
 
     Whoever may beat at times calls `start` before, which is slow, and `end` afterwards. In between,
     `add` and `discard` cost nothing that is worth mentioning: they are called for every batch.
@@ -36,7 +37,8 @@ class Heart:
         """Those that beat at this moment, and when each is due, on the monotonic clock."""
         self._lock = threading.Lock()
         self._hurry = threading.Event()
-        self._look_seconds = _SLOWEST_SECONDS
+        self._looks_at = 0.0
+        """When the thread looks again, on the monotonic clock. Nobody is due earlier."""
         self._thread: threading.Thread | None = None
         self._renewing: Beating | None = None
         self._is_renewed = threading.Event()
@@ -49,9 +51,6 @@ class Heart:
                 thread.start()
                 self._thread = thread
             self._started.add(each)
-            if each.period_seconds < self._look_seconds:
-                self._look_seconds = each.period_seconds
-                self._hurry.set()
 
     def end(self, each: Beating) -> None:
         """Renew it no more. A renewal that is under way ends before."""
@@ -62,18 +61,21 @@ class Heart:
 
     def add(self, each: Beating) -> None:
         with self._lock:
-            self._due[each] = time.monotonic() + each.period_seconds
+            self._due[each] = due = time.monotonic() + each.period_seconds
+            if due < self._looks_at:
+                self._looks_at = due
+                self._hurry.set()
 
     def discard(self, each: Beating) -> None:
         with self._lock:
             self._due.pop(each, None)
 
     def _run(self) -> None:
-        while self._goes_on():
-            self._hurry.wait(self._look_seconds)
+        while (seconds := self._seconds_to_sleep()) is not None:
+            self._hurry.wait(seconds)
             self._hurry.clear()
             for each, due in [*self._due.items()]:
-                if time.monotonic() >= due - self._look_seconds / 2:
+                if time.monotonic() >= due:
                     self._renew(each)
 
     def _renew(self, each: Beating) -> None:
@@ -89,13 +91,17 @@ class Heart:
             if each in self._due:
                 self._due[each] = time.monotonic() + each.period_seconds
 
-    def _goes_on(self) -> bool:
-        """Whether anyone may beat. If not, the next `start` makes another thread."""
+    def _seconds_to_sleep(self) -> float | None:
+        """How long to sleep. None if nobody may beat any more: the next `start` makes a thread."""
         with self._lock:
             if not self._started:
-                self._thread = None
-                self._look_seconds = _SLOWEST_SECONDS
-            return self._thread is not None
+                self._thread, self._looks_at = None, 0.0
+                return None
+            now = time.monotonic()
+            # Not later after a hurry: its batch may have ended, and the next one would hurry again.
+            if self._looks_at <= now:
+                self._looks_at = min([now + _LONGEST_SLEEP_SECONDS, *self._due.values()])
+            return max(0.0, self._looks_at - now)
 
 
 HEART: Final = Heart()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from django_jsonbuffer.draining import heart as module
 from django_jsonbuffer.draining.heart import Heart
 
 BEAT_SECONDS = 0.02
@@ -28,9 +29,27 @@ def wait_until(happened: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
+class Sleeps(threading.Event):
+    """An event that notes how long its waits should take at most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.seconds.append(timeout)
+        return super().wait(timeout)
+
+
 @pytest.fixture
-def heart() -> Iterator[Heart]:
+def sleeps() -> Sleeps:
+    return Sleeps()
+
+
+@pytest.fixture
+def heart(sleeps: Sleeps) -> Iterator[Heart]:
     heart = Heart()
+    heart._hurry = sleeps
     yield heart
     wait_until(lambda: not heart._due)
 
@@ -70,7 +89,75 @@ def test_one_thread_renews_all_each_in_its_period(heart: Heart) -> None:
         heart.end(each)
 
 
-def test_thread_ends_with_the_last_that_has_started(heart: Heart) -> None:
+def test_thread_sleeps_as_long_as_those_that_are_left_allow(heart: Heart, sleeps: Sleeps) -> None:
+    quick, slow = Patient(), Patient(seconds=8)
+    for each in (quick, slow):
+        heart.start(each)
+        heart.add(each)
+    wait_until(lambda: quick.beats > 3)
+    assert max(filter(None, sleeps.seconds[1:])) <= 2 * BEAT_SECONDS
+    heart.end(quick)
+    wait_until(lambda: (sleeps.seconds[-1] or 0) > 1)
+    looks = len(sleeps.seconds)
+    time.sleep(5 * BEAT_SECONDS)
+    assert len(sleeps.seconds) == looks
+    heart.end(slow)
+
+
+def test_thread_sleeps_on_while_one_with_a_short_period_does_not_beat(
+    heart: Heart, sleeps: Sleeps
+) -> None:
+    """A worker has started, and waits for a batch."""
+    idle = Patient()
+    heart.start(idle)
+    heart.add(idle)
+    wait_until(lambda: idle.beats)
+    heart.discard(idle)
+    wait_until(lambda: sleeps.seconds[-1] == module._LONGEST_SLEEP_SECONDS)
+    looks = len(sleeps.seconds)
+    time.sleep(5 * BEAT_SECONDS)
+    assert len(sleeps.seconds) == looks
+    heart.end(idle)
+
+
+def test_one_that_is_due_earlier_than_the_others_wakes_the_thread(
+    heart: Heart, sleeps: Sleeps
+) -> None:
+    slow, quick = Patient(seconds=3600), Patient()
+    heart.start(slow)
+    heart.add(slow)
+    wait_until(lambda: sleeps.seconds == [module._LONGEST_SLEEP_SECONDS])
+    began = time.monotonic()
+    heart.start(quick)
+    heart.add(quick)
+    wait_until(lambda: quick.beats)
+    assert time.monotonic() - began < module._LONGEST_SLEEP_SECONDS / 2
+    for each in (slow, quick):
+        heart.end(each)
+
+
+@pytest.mark.parametrize("pause_seconds", [0, 0.001])
+def test_batches_that_follow_each_other_wake_the_thread_once(
+    heart: Heart, sleeps: Sleeps, pause_seconds: float
+) -> None:
+    """Also if it finds none when it looks, because the next batch has not been claimed yet."""
+    worker = Patient(seconds=5)
+    heart.start(worker)
+    wait_until(lambda: sleeps.seconds)
+    for _ in range(100):
+        heart.add(worker)
+        heart.discard(worker)
+        time.sleep(pause_seconds)
+    wait_until(lambda: len(sleeps.seconds) > 1)
+    time.sleep(BEAT_SECONDS)
+    assert len(sleeps.seconds) == 2
+    heart.end(worker)
+
+
+def test_thread_ends_with_the_last_that_has_started(
+    heart: Heart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LONGEST_SLEEP_SECONDS", BEAT_SECONDS)
     one, another = Patient(), Patient()
     heart.start(one)
     heart.start(another)

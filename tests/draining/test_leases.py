@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from django_jsonbuffer import Batch, Bucket
+from django_jsonbuffer.draining import heart as heart_module
 from django_jsonbuffer.draining import leases
 from django_jsonbuffer.draining.heart import Heart
 from django_jsonbuffer.draining.leases import Lease
@@ -142,8 +143,9 @@ class TestRenewal:
         assert not errors
 
     def test_thread_ends_with_a_worker_that_nobody_has_closed(
-        self, bucket: Bucket, heart: Heart
+        self, bucket: Bucket, heart: Heart, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(heart_module, "_LONGEST_SLEEP_SECONDS", 0.1)
         bucket.processor(lambda batch: None)
         bucket.append(1)
         drain = drain_of(bucket)
