@@ -1,10 +1,10 @@
 """The buckets and processors that code declares, combined with the settings."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sized
 from dataclasses import replace
 from inspect import isasyncgenfunction, isgeneratorfunction
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from django.apps import apps
 from django.conf import settings
@@ -15,11 +15,14 @@ from .encoding import JSONEncoder, encoder
 from .exceptions import BufferMisconfigured, JSONBufferError, NoProcessor
 from .options import Options, checked_options
 from .store.keys import is_valid_name, validated_name
-from .store.patterns import example, is_pattern, matching
+from .store.patterns import Names, OptionsByName, example, is_pattern
 from .store.store import Store
 
 new_store: Callable[[str, Configuration], Store] = Store
 """Makes the store of a bucket. Tools for tests may put a function of their own here."""
+
+_S = TypeVar("_S", bound=Sized)
+_T = TypeVar("_T")
 
 
 class Parts(NamedTuple):
@@ -87,9 +90,11 @@ class Definition:
                 f"buckets whose names match. Use such a bucket: Bucket({example(self.name)!r})."
             )
         current = configuration()
-        options = {**declared.options_of(self.name), **self.given_options}
-        for name in matching(current.buckets, self.name):
-            options |= current.buckets[name]
+        options = {
+            **declared.options_of(self.name),
+            **self.given_options,
+            **declared.options_in(current, self.name),
+        }
         checked = checked_options(self.name, options)
         if checked.spill_dir and (isolated := active_isolation()) is not None:
             checked = replace(checked, spill_dir=isolated.spill_dir)
@@ -126,22 +131,34 @@ class Declaration(NamedTuple):
     """File and line."""
 
 
-class _Index(NamedTuple):
-    """The options of many declarations, by name."""
+class _Made(Generic[_S, _T]):
+    """A value that is made of a collection, once.
 
-    buckets: list[Declaration]
-    length: int
-    """How many declarations there were."""
-    options: dict[str, dict[str, Any]]
-    patterns: list[str]
+    It is made again if the collection is another object, or has another length.
+    """
 
-    @classmethod
-    def of(cls, buckets: list[Declaration]) -> Self:
-        options: dict[str, dict[str, Any]] = {}
-        for bucket, _ in buckets:
-            if isinstance(bucket.name, str):  # a system check reports the others
-                options.setdefault(bucket.name, {}).update(bucket.given_options)
-        return cls(buckets, len(buckets), options, [*filter(is_pattern, options)])
+    def __init__(self, make: Callable[[_S], _T]) -> None:
+        self._make = make
+        self._kept: tuple[_S, int, _T] | None = None
+
+    def of(self, source: _S) -> _T:
+        kept = self._kept
+        if kept is None or kept[0] is not source or kept[1] != len(source):
+            kept = self._kept = source, len(source), self._make(source)
+        return kept[2]
+
+
+def _options_of(buckets: Collection[Declaration]) -> OptionsByName:
+    """The options of all declarations, without those that a system check reports."""
+    options: dict[str, dict[str, Any]] = {}
+    for bucket, _ in buckets:
+        if is_valid_name(bucket.name) or is_pattern(bucket.name):
+            options.setdefault(bucket.name, {}).update(bucket.given_options)
+    return OptionsByName(options)
+
+
+def _patterns_of(processors: Collection[str]) -> Names:
+    return Names(sorted(filter(is_pattern, processors)))
 
 
 class Declarations:
@@ -157,7 +174,9 @@ class Declarations:
         self.processors: dict[str, Processor] = {}
         self.rivals: dict[str, list[Processor]] = {}
         """All processors of each bucket for which several were declared, for a system check."""
-        self._index = _Index([], 0, {}, [])
+        self._options = _Made(_options_of)
+        self._options_in_setting = _Made(OptionsByName)
+        self._patterns = _Made(_patterns_of)
 
     def declare(self, bucket: Definition) -> None:
         """Keep a definition, with the place of the call of ``Bucket(…)`` that made it."""
@@ -178,7 +197,7 @@ class Declarations:
         """The processor of a bucket, or of the most specific pattern that has one, if any."""
         if (own := self.processors.get(name)) is not None:
             return own
-        found = matching(self.patterns, name)
+        found = self._patterns.of(self.processors).matching(name)
         return self.processors[found[-1]] if found else None
 
     def add_processor(self, name: str, processor: Processor) -> None:
@@ -193,17 +212,16 @@ class Declarations:
 
     def options_of(self, name: str) -> Mapping[str, Any]:
         """The options of all declarations of the name. A system check ensures that they agree."""
-        if self._index.buckets is not self.buckets or self._index.length != len(self.buckets):
-            self._index = _Index.of(self.buckets)
-        options: dict[str, Any] = {}
-        for each in [*matching(self._index.patterns, name), name]:
-            options |= self._index.options.get(each, {})
-        return options
+        return self._options.of(self.buckets).of(name)
+
+    def options_in(self, current: Configuration, name: str) -> Mapping[str, Any]:
+        """The options of the name in the setting."""
+        return self._options_in_setting.of(current.buckets).of(name)
 
     @property
     def patterns(self) -> list[str]:
         """The patterns that have a processor, sorted."""
-        return sorted(filter(is_pattern, self.processors))
+        return [*self._patterns.of(self.processors).all]
 
     @property
     def names(self) -> list[str]:

@@ -15,6 +15,7 @@ from django_jsonbuffer.catalog import options_of
 from django_jsonbuffer.declarations import Declarations, Definition, Processor, declared
 from django_jsonbuffer.encoding import OrjsonEncoder
 from django_jsonbuffer.exceptions import BufferMisconfigured, InvalidBucketName, NoProcessor
+from django_jsonbuffer.store.patterns import Names
 from tests.declaring.buckets import page_views
 from tests.server import Redis
 
@@ -249,6 +250,18 @@ class TestDeclarations:
         assert own.rivals == {"orders": [PROCESSOR, *others]}
         assert own.processor_of("orders") == PROCESSOR
 
+    def test_with_a_wrong_name_does_not_change_others(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        own = Declarations()
+        wrong: list[Any] = [7, None, "{*", "o rders*"]
+        with monkeypatch.context() as loading:
+            loading.setattr(apps, "ready", False)
+            for name in (*wrong, "orders"):
+                own.declare(Definition(name, {"batch_size": 2 if name == "orders" else 3}))
+        assert own.options_of("orders") == {"batch_size": 2}
+        assert own.options_of("{others") == own.options_of("o rders-1") == {}
+
 
 @pytest.mark.usefixtures("nothing_declared")
 class TestPatterns:
@@ -311,17 +324,43 @@ class TestPatterns:
         with pytest.raises(InvalidBucketName):
             Bucket(name)
 
-    def test_ten_thousand_declarations_are_found_fast(
-        self, monkeypatch: pytest.MonkeyPatch
+    def test_names_are_looked_at_once_and_not_for_each_bucket(
+        self, monkeypatch: pytest.MonkeyPatch, configure: Callable[..., None]
     ) -> None:
-        """Each declaration is looked at once, and not once for each bucket."""
-        looked: list[str] = []
+        looked: list[Names] = []
+        make = Names.__init__
 
-        def look(patterns: Iterable[str], name: str) -> list[str]:
-            looked.extend(patterns)
-            return []
+        def look(names: Names, all_names: Iterable[str]) -> None:
+            make(names, all_names)
+            looked.append(names)
 
-        monkeypatch.setattr("django_jsonbuffer.declarations.matching", look)
-        self.declare(monkeypatch, **{f"b{number}": {"batch_size": 1} for number in range(10_000)})
-        assert options_of(Bucket("b9999")).batch_size == 1
-        assert looked == []
+        names = [f"b{number}" for number in range(1000)]
+        self.declare(monkeypatch, **{name: {"batch_size": 1} for name in names})
+        for name in names:
+            Bucket(name).processor(print)
+        Bucket("tenant-*").processor(print)
+        configure(BUCKETS={name: {"priority": 2} for name in names})
+        monkeypatch.setattr(Names, "__init__", look)
+        for name in (*names, "tenant-1", "tenant-2"):
+            options = options_of(Bucket(name))
+            size = 1 if name in names else 1000
+            assert (options.batch_size, options.priority) == (size, 2 if name in names else 1)
+            assert declared.find_processor(name) is not None
+        assert [*map(len, [each.all for each in looked])] == [1000, 1000, 1]
+
+    def test_names_that_come_later_are_seen(
+        self, monkeypatch: pytest.MonkeyPatch, configure: Callable[..., None]
+    ) -> None:
+        assert declared.find_processor("b1") is None
+        assert options_of(Bucket("b1")) == options_of(Bucket("b2"))
+        Bucket("b*").processor(print)
+        assert declared.find_processor("b1") is not None
+        assert declared.patterns == ["b*"]
+        declared.processors = {}
+        assert declared.find_processor("b1") is None
+        configure(BUCKETS={"b*": {"batch_size": 5}})
+        assert options_of(Bucket("b1")).batch_size == 5
+        configure(BUCKETS={"c*": {"batch_size": 5}})
+        assert options_of(Bucket("b1")).batch_size == 1000
+        self.declare(monkeypatch, bANY={"batch_size": 7})
+        assert options_of(Bucket("b1")).batch_size == 7

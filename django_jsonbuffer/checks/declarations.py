@@ -18,7 +18,7 @@ from django_jsonbuffer.exceptions import JSONBufferError
 from django_jsonbuffer.options import checked_options
 from django_jsonbuffer.recording import registry
 from django_jsonbuffer.store.keys import is_valid_name, validated_name
-from django_jsonbuffer.store.patterns import is_pattern, matching
+from django_jsonbuffer.store.patterns import Names, is_pattern
 from django_jsonbuffer.suggestions import suggest
 
 
@@ -62,8 +62,9 @@ def _check_options_in_settings() -> Iterator[CheckMessage]:
 
 def _check_names_in_settings() -> Iterator[CheckMessage]:
     names = {str(bucket.name) for bucket, _ in declared.buckets} | {*declared.processors}
+    known = Names(names)
     for name in _configuration_or_default().buckets:
-        if is_valid_name(name) and not matching(names, name):
+        if is_valid_name(name) and name not in known:
             yield CheckWarning(
                 f"JSONBUFFER['BUCKETS'] has options for {name!r}, which no app declares.",
                 hint=f"Declared buckets: {', '.join(sorted(names)) or 'none'}."

@@ -1,12 +1,16 @@
 """Patterns: one declaration for all buckets whose names match, such as ``tenant-*``."""
 
-from collections.abc import Iterable
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Any, Final
 
 from .keys import is_valid_name
 
 _ANY: Final = "*"
+_SPECIAL: Final = re.compile(r"[*?\[]")
+"""Characters that may stand for others in ``fnmatch``."""
 
 
 def is_pattern(name: object) -> bool:
@@ -25,22 +29,53 @@ def matches(name: str, pattern: str) -> bool:
 
 
 class Names:
-    """Names of buckets, of which some may be patterns."""
+    """Names of buckets, of which some may be patterns.
+
+    There may be thousands. The plain ones are looked up, and of the patterns, only those are tried
+    that begin as the name does.
+    """
 
     def __init__(self, names: Iterable[str]) -> None:
         self.all: Final = [*names]
         self._exact = frozenset(self.all)
         self.patterns: Final = [name for name in self.all if _ANY in name]
+        self._by_start: dict[str, list[str]] = defaultdict(list)
+        for pattern in self.patterns:
+            self._by_start[_SPECIAL.split(pattern, maxsplit=1)[0]].append(pattern)
+        self._lengths = {len(start) for start in self._by_start}
+        """Of the starts."""
 
     def __contains__(self, name: str) -> bool:
-        return name in self._exact or any(matches(name, each) for each in self.patterns)
+        return name in self._exact or any(True for _ in self._patterns_of(name))
+
+    def matching(self, name: str) -> list[str]:
+        """Those that match a name, the most specific last.
+
+        The name itself is the most specific. Of two patterns, it is that with more characters
+        beside ``*``.
+        """
+        found = [each for each in self._patterns_of(name) if each != name]
+        found.sort(key=lambda each: (len(each.replace(_ANY, "")), each))
+        return [*found, name] if name in self._exact else found
+
+    def _patterns_of(self, name: str) -> Iterator[str]:
+        for length in self._lengths:
+            if length <= len(name):
+                for pattern in self._by_start.get(name[:length], ()):
+                    if matches(name, pattern):
+                        yield pattern
 
 
-def matching(patterns: Iterable[str], name: str) -> list[str]:
-    """The names and patterns that match a name, the most specific last.
+class OptionsByName:
+    """Options of buckets by their names, of which some may be patterns."""
 
-    The name itself is the most specific. Of two patterns, it is that with more characters beside
-    ``*``.
-    """
-    found = [pattern for pattern in patterns if matches(name, pattern)]
-    return sorted(found, key=lambda each: (each == name, len(each.replace(_ANY, "")), each))
+    def __init__(self, given: Mapping[str, Mapping[str, Any]]) -> None:
+        self._given: Final = {**given}
+        self._names: Final = Names(self._given)
+
+    def of(self, name: str) -> dict[str, Any]:
+        """The options of all that match the name. Those of the most specific win."""
+        options: dict[str, Any] = {}
+        for each in self._names.matching(name):
+            options |= self._given[each]
+        return options
