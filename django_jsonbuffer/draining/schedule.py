@@ -47,11 +47,11 @@ class _Wait(NamedTuple):
 class Schedule:
     """When to serve each bucket. All times are in seconds, of one clock that the caller reads.
 
-    A bucket *waits* until it is due, for example until its open batch has lingered. Then it is
-    *fresh*. If there are more batches after its turn, it has a *backlog*. Buckets with a backlog
-    share the time in proportion to their priorities. Together they get at least `BACKLOG_SHARE` of
-    it, and fresh buckets the rest, and what the others do not need. So a hot bucket goes on nearly
-    at its own speed, and a bucket with a single event hardly waits.
+    A bucket *waits* until it is due, for example until its open batch has lingered. If there are
+    more batches after its turn, it has a *backlog*. Buckets with a backlog share the time in
+    proportion to their priorities. Together they get at least `BACKLOG_SHARE` of it, if they need
+    it. The other buckets that are due get the rest. So a hot bucket goes on nearly at its own
+    speed, and a bucket with a single event hardly waits.
     """
 
     def __init__(self, priority_of: Callable[[str], int] = lambda name: 1) -> None:
@@ -59,21 +59,21 @@ class Schedule:
         self._numbers = count()
         self._waits: dict[str, _Wait] = {}
         self._dues: list[tuple[float, int, str]] = []
-        self._fresh: list[tuple[float, int, str]] = []
-        """By the time at which each should be served at the latest."""
+        self._others: list[tuple[float, int, str]] = []
+        """Other due buckets, by the time at which each should be served at the latest."""
         self._backlog: list[tuple[float, int, str]] = []
-        """By the time that each has got so far, divided by its priority."""
+        """Buckets with a backlog, by the time that each has got, divided by its priority."""
         self._reached = 0.0
         """What the bucket with a backlog that was served last has got so far."""
         self._is_of_backlog = False
         """Whether the bucket that is served at this moment had a backlog."""
-        self._fresh_clock = self._backlog_clock = 0.0
+        self._others_clock = self._backlog_clock = 0.0
         """The time that each of both kinds has got, divided by its share. The kind whose clock is
         behind comes next."""
 
     def __bool__(self) -> bool:
         """Whether there is any bucket, beside the one that is served at this moment."""
-        return bool(self._waits or self._fresh or self._backlog)
+        return bool(self._waits or self._others or self._backlog)
 
     def put(
         self,
@@ -95,7 +95,7 @@ class Schedule:
     def put_backlog(self, name: str, *, seconds: float) -> None:
         """Serve a bucket again, in turn with others. `seconds` is how long its turn has taken."""
         if not (self._backlog or self._is_of_backlog):
-            self._backlog_clock = max(self._backlog_clock, self._fresh_clock)
+            self._backlog_clock = max(self._backlog_clock, self._others_clock)
         self._spend(seconds, on_backlog=True)
         until = self._reached + seconds / self._priority_of(name)
         heappush(self._backlog, (until, next(self._numbers), name))
@@ -111,16 +111,16 @@ class Schedule:
         while self.seconds_to_wait(now) == 0:
             due, number, name = heappop(self._dues)
             del self._waits[name]
-            if not self._fresh:
+            if not self._others:
                 earliest = self._backlog_clock - _HEAD_START_SECONDS
-                self._fresh_clock = max(self._fresh_clock, earliest)
+                self._others_clock = max(self._others_clock, earliest)
             until = due + _MOST_WAIT_SECONDS / self._priority_of(name)
-            heappush(self._fresh, (until, number, name))
-        if not (self._fresh or self._backlog):
+            heappush(self._others, (until, number, name))
+        if not (self._others or self._backlog):
             return None
-        is_behind = self._backlog_clock < self._fresh_clock
-        self._is_of_backlog = bool(self._backlog) and (is_behind or not self._fresh)
-        until, _, name = heappop(self._backlog if self._is_of_backlog else self._fresh)
+        is_behind = self._backlog_clock < self._others_clock
+        self._is_of_backlog = bool(self._backlog) and (is_behind or not self._others)
+        until, _, name = heappop(self._backlog if self._is_of_backlog else self._others)
         if self._is_of_backlog:
             self._reached = max(self._reached, until)
         return name
@@ -139,4 +139,4 @@ class Schedule:
         if on_backlog:
             self._backlog_clock += seconds / BACKLOG_SHARE
         else:
-            self._fresh_clock += seconds / (1 - BACKLOG_SHARE)
+            self._others_clock += seconds / (1 - BACKLOG_SHARE)

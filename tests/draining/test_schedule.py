@@ -110,7 +110,7 @@ class TestShare:
         got = served(schedule, turns=100, seconds={"early": 0.01, "late": 0.01})
         assert got["early"] >= 0.4
 
-    def serve(self, *, fresh_seconds: float) -> tuple[float, int]:
+    def serve(self, *, others_seconds: float) -> tuple[float, int]:
         """A hot bucket beside thousands, each with one batch. Two of these come for each turn of
         the hot one. Returns the share of the hot bucket, and the turns of the others."""
         schedule, now, hot, turns, numbers = Schedule(), 0.0, 0.0, 0, iter(range(10**6))
@@ -118,7 +118,7 @@ class TestShare:
         for _ in range(20_000):
             name = schedule.pop(now)
             assert name is not None
-            seconds = 0.002 if name == "hot" else fresh_seconds
+            seconds = 0.002 if name == "hot" else others_seconds
             now += seconds
             if name == "hot":
                 hot += seconds
@@ -131,11 +131,11 @@ class TestShare:
         return hot / now, turns
 
     def test_of_a_hot_bucket_is_what_others_do_not_need(self) -> None:
-        share, turns = self.serve(fresh_seconds=0.0001)
+        share, turns = self.serve(others_seconds=0.0001)
         assert share > 0.9
         assert turns == pytest.approx(20_000 * 2 / 3, rel=0.01)
 
     def test_of_a_hot_bucket_is_kept_if_others_need_more(self) -> None:
-        share, turns = self.serve(fresh_seconds=0.002)
+        share, turns = self.serve(others_seconds=0.002)
         assert share == pytest.approx(BACKLOG_SHARE, rel=0.05)
         assert turns > 1000
