@@ -39,7 +39,7 @@ Comparisons = Callable[[Scale], Iterator[Comparison]]
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=", ".join(SUITES))
-    parser.add_argument("--quick", action="store_true", help="a small run of under two minutes")
+    parser.add_argument("--quick", action="store_true", help="three minutes, to see that it works")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write all figures as JSON")
     options = parser.parse_args()
     if unknown := [suite for suite in options.suites if suite not in SUITES]:

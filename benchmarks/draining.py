@@ -24,7 +24,7 @@ DECODERS: Final[Mapping[str, by_hand.Decode]] = {"json": json.loads, "orjson": o
 
 def comparisons(scale: Scale) -> Iterator[Comparison]:
     for kind, events in kinds(BATCH).items():
-        batches = scale.count(100)
+        batches = scale.count(100, quick=2)
         is_usual = kind == USUAL
         yield Comparison(
             title=f"Drain of {batches * BATCH:,} events of {kind}",
@@ -42,7 +42,7 @@ def comparisons(scale: Scale) -> Iterator[Comparison]:
 
 
 def _of_processors(scale: Scale) -> Comparison:
-    events, batches = kinds(BATCH)[USUAL], scale.count(100)
+    events, batches = kinds(BATCH)[USUAL], scale.count(100, quick=2)
     in_new_loop = async_to_sync(_nothing_async)
 
     def drained_by(processor: Callable[[Batch], object]) -> Measure:

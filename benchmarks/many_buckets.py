@@ -37,12 +37,12 @@ class Entry(NamedTuple):
 
 
 def comparisons(scale: Scale) -> Iterator[Comparison]:
-    many, rounds = scale.count(10_000), scale.rounds(3)
+    many, rounds = scale.count(10_000, quick=100), scale.rounds(3)
     yield Comparison(
         title="CPU of a worker whose buckets are idle",
         unit="% of a core",
         cases={
-            f"{count:,} buckets": partial(_idle, count, seconds=scale.count(20))
+            f"{count:,} buckets": partial(_idle, count, seconds=scale.count(20, quick=1))
             for count in (10, many)
         },
         rounds=rounds,
@@ -61,8 +61,8 @@ def comparisons(scale: Scale) -> Iterator[Comparison]:
         title="Drain of one hot bucket",
         unit="µs per event",
         cases={
-            alone: partial(_hot, 0, events=scale.count(500_000)),
-            beside: partial(_hot, many, events=scale.count(500_000)),
+            alone: partial(_hot, 0, events=scale.count(500_000, quick=5_000)),
+            beside: partial(_hot, many, events=scale.count(500_000, quick=5_000)),
         },
         rounds=rounds,
         ratios=[Ratio(what="Hot bucket, alone / beside others", of=alone, to=beside, at_least=0.7)],
@@ -86,7 +86,7 @@ def _above_linger(count: int, scale: Scale, of: Callable[[list[float]], float]) 
     buckets = _buckets(count)
     with _watching() as read:
         _probe(read)
-        sent = _traffic(buckets, seconds=scale.count(20))
+        sent = _traffic(buckets, seconds=scale.count(20, quick=1))
         _wait(lambda: sum(each.events for each in read()) > sent)
         return of([each.waited_seconds - 1 for each in read()])
 

@@ -16,15 +16,16 @@ PATIENCE_SECONDS: Final = 120
 
 
 def comparisons(scale: Scale) -> Iterator[Comparison]:
+    numbers = PROCESSES[: scale.count(len(PROCESSES), quick=2)]
     for name, processor, events in (
         ("ignored", "does nothing", 400_000),
         ("waiting", "waits 10 ms for each batch", 200_000),
     ):
-        measure = partial(_drained, Bucket(name), events=scale.count(events))
+        measure = partial(_drained, Bucket(name), events=scale.count(events, quick=2_000))
         yield Comparison(
             title=f"Drain of one bucket by several processes, by a processor that {processor}",
             unit="µs per event",
-            cases={_case(number): partial(measure, processes=number) for number in PROCESSES},
+            cases={_case(number): partial(measure, processes=number) for number in numbers},
             rounds=scale.rounds(5),
             ratios=[
                 Ratio(
@@ -32,7 +33,7 @@ def comparisons(scale: Scale) -> Iterator[Comparison]:
                     of=_case(1),
                     to=_case(number),
                 )
-                for number in PROCESSES[1:]
+                for number in numbers[1:]
             ],
         )
 

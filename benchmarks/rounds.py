@@ -128,16 +128,18 @@ def _of_each_round(ratio: Ratio, figures: Mapping[str, Sequence[float]]) -> list
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scale:
-    """The size of a run: a full one, or a quick one that shows only the rough order."""
+    """The size of a run: a full one, or a quick one, which only shows that each suite runs."""
 
     is_quick: bool
 
     def rounds(self, full: int) -> int:
-        return min(full, 3) if self.is_quick else full
+        return 1 if self.is_quick else full
 
-    def count(self, full: int) -> int:
-        """The number of events or calls."""
-        return max(full // 10, 1) if self.is_quick else full
+    def count(self, full: int, *, quick: int | None = None) -> int:
+        """The number of events or calls. A quick run has `quick`, by default a tenth."""
+        if not self.is_quick:
+            return full
+        return max(full // 10, 1) if quick is None else quick
 
 
 def microseconds(call: Callable[[], object], *, calls: int, events_a_call: int = 1) -> float:

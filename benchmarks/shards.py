@@ -30,7 +30,7 @@ BATCH: Final = 1000
 
 
 def comparisons(scale: Scale) -> Iterator[Comparison]:
-    appends, events = scale.count(6_400), scale.count(200_000)
+    appends, events = scale.count(6_400, quick=160), scale.count(200_000, quick=2_000)
     works: dict[str, tuple[int, Work]] = {
         f"Appends of {THREADS} threads": (appends, partial(_append, events=appends)),
         f"Append and drain in portions of {BATCH:,}": (events, partial(_drain, events=events)),

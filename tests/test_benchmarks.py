@@ -84,10 +84,11 @@ class TestComparison:
         ]
 
 
-def test_scale_is_a_tenth_when_it_is_quick() -> None:
+def test_scale_is_one_round_of_a_tenth_when_it_is_quick() -> None:
     quick, full = Scale(is_quick=True), Scale(is_quick=False)
     assert (quick.count(1000), full.count(1000)) == (100, 1000)
-    assert (quick.rounds(31), full.rounds(31)) == (3, 31)
+    assert (quick.rounds(31), full.rounds(31)) == (1, 31)
+    assert (quick.count(1000, quick=7), full.count(1000, quick=7)) == (7, 1000)
 
 
 def test_microseconds_are_those_of_an_event() -> None:
