@@ -4,6 +4,16 @@ from redis.connection import CacheProxyConnection
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.store.store import Store
 from tests.server import Redis
+from tests.store.twins import TIMEOUT_SECONDS
+
+
+@pytest.fixture
+def timeout_seconds() -> float:
+    """Timeout of a client that connects through a proxy. It is short, since replies are lost.
+
+    The proxy shares the interpreter with the test. So tests that send megabytes have a longer one.
+    """
+    return TIMEOUT_SECONDS
 
 
 @pytest.fixture

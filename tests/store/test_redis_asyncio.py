@@ -19,7 +19,7 @@ from django_jsonbuffer.store.wire import PIECE_BYTES, packed
 from example_project.embedded_redis import EmbeddedRedis
 from tests.faults.proxy import Cut, Hold, Proxy, at_first
 from tests.server import Redis
-from tests.store.twins import TIMEOUT_SECONDS, connected, failure_of, incremented
+from tests.store.twins import PATIENT_SECONDS, TIMEOUT_SECONDS, connected, failure_of, incremented
 from tests.test_embedded_redis import client_of
 
 KEY = "key"
@@ -54,13 +54,14 @@ def plain(proxied: tuple[Proxy, Redis]) -> Redis:
 
 @pytest.fixture(params=KINDS)
 def with_client(
-    request: pytest.FixtureRequest, proxy: Proxy, plain: Redis
+    request: pytest.FixtureRequest, proxy: Proxy, plain: Redis, timeout_seconds: float
 ) -> Callable[[Callable[[Any], Awaitable[None]]], None]:
     """Runs an async function with a client that connects through the proxy, for each kind."""
 
     def run(use: Callable[[Any], Awaitable[None]]) -> None:
         async def main() -> None:
-            async with connected(proxy.port, **KINDS[request.param]) as client:
+            options = {**KINDS[request.param], "socket_timeout": timeout_seconds}
+            async with connected(proxy.port, **options) as client:
                 await use(client)
 
         asyncio.run(main())
@@ -88,16 +89,6 @@ class TestExecuteOnce:
             assert await incremented(client) == 42
 
         with_client(use)
-
-    def test_command_of_several_pieces_arrives_whole(self, with_client: Any, plain: Redis) -> None:
-        value = bytes(range(256)) * (3 * PIECE_BYTES // 256) + b"end"
-
-        async def use(client: Any) -> None:
-            await execute_once(client, packed("SET", KEY), value, key=KEY)
-            assert await execute_once(client, packed("GET", KEY), key=KEY) == value
-
-        with_client(use)
-        assert plain.get(KEY) == value
 
     @pytest.mark.parametrize("fault", [Cut("reply"), Hold("reply")], ids=["cut", "timeout"])
     def test_lost_reply_lets_no_command_be_sent_again(
@@ -173,6 +164,22 @@ class TestExecuteOnce:
                 assert course.seen == 1
 
         asyncio.run(main())
+
+
+class TestLargeCommand:
+    @pytest.fixture
+    def timeout_seconds(self) -> float:
+        return PATIENT_SECONDS
+
+    def test_of_several_pieces_arrives_whole(self, with_client: Any, plain: Redis) -> None:
+        value = bytes(range(256)) * (3 * PIECE_BYTES // 256) + b"end"
+
+        async def use(client: Any) -> None:
+            await execute_once(client, packed("SET", KEY), value, key=KEY)
+            assert await execute_once(client, packed("GET", KEY), key=KEY) == value
+
+        with_client(use)
+        assert plain.get(KEY) == value
 
 
 class TestCancellation:

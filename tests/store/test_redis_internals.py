@@ -32,13 +32,13 @@ from example_project.embedded_redis import EmbeddedRedis
 from tests.cluster import cluster
 from tests.faults.proxy import Cut, Hold, Proxy, at_first
 from tests.server import Redis
+from tests.store.twins import PATIENT_SECONDS, TIMEOUT_SECONDS
 from tests.test_embedded_redis import client_of, wait_until
 from tests.test_faults import answering
 
 pytestmark = pytest.mark.usefixtures("clients_may_cache")
 
 KEY = "key"
-TIMEOUT_SECONDS = 0.2
 
 
 def withretries(count: int) -> dict[str, Any]:
@@ -111,15 +111,17 @@ def _client(proxy: Proxy, **options: Any) -> Redis:
 
 
 @pytest.fixture(params=KINDS)
-def client(request: pytest.FixtureRequest, proxy: Proxy, plain: Redis) -> Iterator[Redis]:
+def client(
+    request: pytest.FixtureRequest, proxy: Proxy, plain: Redis, timeout_seconds: float
+) -> Iterator[Redis]:
     """One for each kind of client."""
     if request.param == "blocking pool":
-        options = {"host": "127.0.0.1", "port": proxy.port, "socket_timeout": TIMEOUT_SECONDS}
+        options = {"host": "127.0.0.1", "port": proxy.port, "socket_timeout": timeout_seconds}
         with closing(redis.Redis(connection_pool=BlockingConnectionPool(**options))) as client:
             yield client
             client.connection_pool.disconnect()
         return
-    with _client(proxy, **KINDS[request.param]) as client:
+    with _client(proxy, socket_timeout=timeout_seconds, **KINDS[request.param]) as client:
         yield client
 
 
@@ -165,11 +167,6 @@ class TestExecuteOnce:
         assert [incremented(client) for _ in range(20)] == [*range(1, 21)]
         assert client.execute_command("INCR", KEY) == 21
         assert incremented(client) == 22
-
-    def test_command_of_several_pieces_arrives_whole(self, client: Redis, plain: Redis) -> None:
-        value = bytes(range(256)) * (3 * PIECE_BYTES // 256) + b"end"
-        execute_once(client, packed("SET", KEY), value, key=KEY)
-        assert plain.get(KEY) == value
 
     @pytest.mark.parametrize("fault", [Cut("reply"), Hold("reply")], ids=["cut", "timeout"])
     def test_lost_reply_lets_no_command_be_sent_again(
@@ -287,6 +284,17 @@ class TestExecuteOnce:
             assert client.connection_pool.cache.size == 1
         plain.set("cached", "changed")
         wait_until(lambda: client.get("cached") == b"changed")
+
+
+class TestLargeCommand:
+    @pytest.fixture
+    def timeout_seconds(self) -> float:
+        return PATIENT_SECONDS
+
+    def test_of_several_pieces_arrives_whole(self, client: Redis, plain: Redis) -> None:
+        value = bytes(range(256)) * (3 * PIECE_BYTES // 256) + b"end"
+        execute_once(client, packed("SET", KEY), value, key=KEY)
+        assert plain.get(KEY) == value
 
 
 class TestExecuteOnceInACluster:

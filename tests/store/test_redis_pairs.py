@@ -18,7 +18,7 @@ from tests.faults.proxy import Cut, Hold, Proxy, at_first
 from tests.server import Redis
 from tests.store.test_redis_asyncio import KINDS as ASYNC_KINDS
 from tests.store.test_redis_internals import KINDS
-from tests.store.twins import TIMEOUT_SECONDS, connected
+from tests.store.twins import PATIENT_SECONDS, TIMEOUT_SECONDS, connected
 from tests.test_embedded_redis import client_of
 
 pytestmark = pytest.mark.usefixtures("clients_may_cache")
@@ -46,12 +46,13 @@ def second(*args: str) -> Callable[[float | None], Packed]:
 
 
 @pytest.fixture(params=[*KINDS, *(f"asyncio: {kind}" for kind in ASYNC_KINDS)])
-def send(request: pytest.FixtureRequest, proxy: Proxy) -> Iterator[Both]:
+def send(request: pytest.FixtureRequest, proxy: Proxy, timeout_seconds: float) -> Iterator[Both]:
     """One for each kind of client. The client of an event loop is closed after each call."""
     kind = request.param.removeprefix("asyncio: ")
-    options = {"host": "127.0.0.1", "port": proxy.port, "socket_timeout": TIMEOUT_SECONDS}
+    options = {"host": "127.0.0.1", "port": proxy.port, "socket_timeout": timeout_seconds}
     if request.param.startswith("asyncio: "):
-        yield lambda *args, behind: asyncio.run(_in_loop(proxy, kind, args, behind))
+        options = {**ASYNC_KINDS[kind], "socket_timeout": timeout_seconds}
+        yield lambda *args, behind: asyncio.run(_in_loop(proxy, options, args, behind))
     elif kind == "blocking pool":
         with closing(redis.Redis(connection_pool=BlockingConnectionPool(**options))) as client:
             yield lambda *args, behind: execute_both(client, *args, key=KEY, wait=behind)
@@ -61,8 +62,10 @@ def send(request: pytest.FixtureRequest, proxy: Proxy) -> Iterator[Both]:
             yield lambda *args, behind: execute_both(client, *args, key=KEY, wait=behind)
 
 
-async def _in_loop(proxy: Proxy, kind: str, args: tuple[Any, ...], behind: Any) -> Replies:
-    async with connected(proxy.port, **ASYNC_KINDS[kind]) as client:
+async def _in_loop(
+    proxy: Proxy, options: dict[str, Any], args: tuple[Any, ...], behind: Any
+) -> Replies:
+    async with connected(proxy.port, **options) as client:
         return await aexecute_both(client, *args, key=KEY, wait=behind)
 
 
@@ -75,15 +78,6 @@ class TestExecuteBoth:
         value = b"\xff\r\n$\x00"
         replies = send(packed("SET", KEY), value, behind=second("GETSET", KEY, ""))
         assert replies == (b"OK", value)
-
-    def test_command_of_several_pieces_arrives_whole(
-        self, send: Both, proxied: tuple[Proxy, Redis]
-    ) -> None:
-        value = bytes(range(256)) * (2 * PIECE_BYTES // 256) + b"end"
-        assert send(
-            packed("SET", KEY), value, behind=second("APPEND", KEY, "")
-        ).confirmation == len(value)
-        assert proxied[1].get(KEY) == value
 
     def test_second_command_may_depend_on_the_socket_timeout(self, send: Both) -> None:
         def echo(timeout_seconds: float | None) -> Packed:
@@ -118,6 +112,21 @@ class TestExecuteBoth:
             incremented(send)
         assert course.seen == 1
         assert incremented(send).reply == 3
+
+
+class TestLargeCommand:
+    @pytest.fixture
+    def timeout_seconds(self) -> float:
+        return PATIENT_SECONDS
+
+    def test_of_several_pieces_arrives_whole(
+        self, send: Both, proxied: tuple[Proxy, Redis]
+    ) -> None:
+        value = bytes(range(256)) * (2 * PIECE_BYTES // 256) + b"end"
+        assert send(
+            packed("SET", KEY), value, behind=second("APPEND", KEY, "")
+        ).confirmation == len(value)
+        assert proxied[1].get(KEY) == value
 
 
 class TestTask:

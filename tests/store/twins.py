@@ -17,6 +17,7 @@ from django_jsonbuffer.store.wire import packed
 from tests.server import Redis
 
 TIMEOUT_SECONDS: Final = 0.2
+PATIENT_SECONDS: Final = 30
 
 T = TypeVar("T")
 
