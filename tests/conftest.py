@@ -20,8 +20,10 @@ from django_jsonbuffer.declarations import Declarations, declared
 from django_jsonbuffer.isolation import Isolation
 from django_jsonbuffer.memory_redis.connection import client_of
 from django_jsonbuffer.recording import registry
+from example_project.embedded_redis import EmbeddedRedis
 from tests import server
 from tests.clock import Clock, server_with_clock
+from tests.cluster import cluster
 from tests.faults.restarts import RestartingServer
 from tests.faults.scale import scale
 from tests.server import Redis
@@ -170,6 +172,17 @@ def private_server(use_cache: Callable[..., str]) -> Iterator[Redis]:
             yield plain
     finally:
         embedded.stop()
+
+
+@pytest.fixture(scope="session")
+def three_nodes() -> Iterator[list[EmbeddedRedis]]:
+    """The primaries of one cluster for many tests, since it takes two seconds to start.
+
+    They neither kill nodes nor move slots. A node may hang for half a minute.
+    """
+    args = ("--cluster-require-full-coverage", "no", "--cluster-node-timeout", "30000")
+    with cluster(*args, nodes=3) as nodes:
+        yield nodes
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from django_jsonbuffer.store.deliveries import read_deliveries
 from django_jsonbuffer.store.keys import bucket_keys, shard_name, shards_key
 from django_jsonbuffer.store.store import Store
 from example_project.embedded_redis import EmbeddedRedis
-from tests.cluster import FACTORY, SLOTS, cluster, hung, node_with, port_of, url_of
+from tests.cluster import FACTORY, SLOTS, hung, node_with, port_of, url_of
 from tests.test_embedded_redis import wait_until
 from tests.test_shards import SHARDS, fill, key_of
 
@@ -33,11 +33,9 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[list[EmbeddedRedis]]:
-    args = ("--cluster-require-full-coverage", "no", "--cluster-node-timeout", "30000")
-    with cluster(*args, nodes=3) as nodes:
-        yield nodes
+@pytest.fixture
+def nodes(three_nodes: list[EmbeddedRedis]) -> list[EmbeddedRedis]:
+    return three_nodes
 
 
 @pytest.fixture(autouse=True)

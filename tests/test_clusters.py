@@ -21,7 +21,7 @@ from django_jsonbuffer.store.breakers import breakers
 from django_jsonbuffer.store.keys import catalog_key
 from django_jsonbuffer.store.status import BucketStatus
 from example_project.embedded_redis import EmbeddedRedis
-from tests.cluster import FACTORY, cluster, hung, names_on, node_with, port_of, url_of
+from tests.cluster import FACTORY, hung, names_on, node_with, port_of, url_of
 from tests.test_embedded_redis import client_of, wait_until
 
 OPTIONS = {"CONNECTION_FACTORY": FACTORY, "SOCKET_CONNECT_TIMEOUT": 0.3, "SOCKET_TIMEOUT": 0.3}
@@ -31,11 +31,9 @@ pytestmark = pytest.mark.usefixtures("nothing_declared")
 checks_databases = pytest.mark.django_db(transaction=True, databases="__all__")
 
 
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[list[EmbeddedRedis]]:
-    args = ("--cluster-require-full-coverage", "no", "--cluster-node-timeout", "30000")
-    with cluster(*args, nodes=3) as nodes:
-        yield nodes
+@pytest.fixture
+def nodes(three_nodes: list[EmbeddedRedis]) -> list[EmbeddedRedis]:
+    return three_nodes
 
 
 @pytest.fixture(autouse=True)

@@ -134,7 +134,7 @@ class TestRefusals:
         self, bucket: Bucket, use_cache: Callable[..., str], reply: bytes, name: str
     ) -> None:
         with answering(reply) as port:
-            use_cache(f"redis://127.0.0.1:{port}/0?protocol=2&socket_timeout=5")
+            use_cache(f"redis://127.0.0.1:{port}/0?protocol=2&socket_timeout=1")
             with pytest.raises(BufferUnavailable):
                 CALLS[name](bucket)
 

@@ -21,7 +21,6 @@ from tests.cluster import FACTORY, cluster, hung, kill, names_on, port_of, url_o
 from tests.test_embedded_redis import wait_until
 from tests.threads import at_once
 
-ARGS = ("--cluster-require-full-coverage", "no")
 OPTIONS = {"CONNECTION_FACTORY": FACTORY, "SOCKET_CONNECT_TIMEOUT": 2, "SOCKET_TIMEOUT": 2}
 CALLS = 25
 CALLERS = 4
@@ -29,15 +28,14 @@ CALLERS = 4
 Outcomes = list[JSONBufferError | None]
 
 
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[list[EmbeddedRedis]]:
-    with cluster(*ARGS, nodes=3) as nodes:
-        yield nodes
+@pytest.fixture
+def nodes(three_nodes: list[EmbeddedRedis]) -> list[EmbeddedRedis]:
+    return three_nodes
 
 
 @pytest.fixture(scope="module")
 def without_second() -> Iterator[list[EmbeddedRedis]]:
-    with cluster(*ARGS, nodes=3) as nodes:
+    with cluster("--cluster-require-full-coverage", "no", nodes=3) as nodes:
         kill(nodes[1])
         yield nodes
 

@@ -16,7 +16,7 @@ from django_jsonbuffer.exceptions import BufferMisconfigured, BufferUnavailable
 from django_jsonbuffer.store.clients import clients
 from django_jsonbuffer.store.redis_lazy_cluster import LazyCluster
 from example_project.embedded_redis import EmbeddedRedis
-from tests.cluster import FACTORY, cluster, names_on, url_of
+from tests.cluster import FACTORY, names_on, url_of
 from tests.test_embedded_redis import client_of
 from tests.threads import at_once
 
@@ -27,12 +27,11 @@ UseCache = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def nodes() -> Iterator[list[EmbeddedRedis]]:
-    with cluster(nodes=3) as nodes:
-        for node in nodes:
-            with client_of(node) as plain:
-                plain.execute_command("ACL", "SETUSER", "site", "on", ">s3cret", "~*", "+@all")
-        yield nodes
+def nodes(three_nodes: list[EmbeddedRedis]) -> list[EmbeddedRedis]:
+    for node in three_nodes:
+        with client_of(node) as plain:
+            plain.execute_command("ACL", "SETUSER", "site", "on", ">s3cret", "~*", "+@all")
+    return three_nodes
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from django_jsonbuffer.draining.reachability import Reachability
 from django_jsonbuffer.draining.rounds import Rounds
 from django_jsonbuffer.draining.stop import Stop
 from django_jsonbuffer.exceptions import BufferUnavailable
+from django_jsonbuffer.management import stop_signals
 from django_jsonbuffer.runs import open_drains
 from django_jsonbuffer.store import redis_cluster
 from django_jsonbuffer.store.breakers import breakers
@@ -26,7 +27,7 @@ from django_jsonbuffer.store.registry import register
 from django_jsonbuffer.store.store import Store
 from django_jsonbuffer.store.waiting import waiting
 from example_project.embedded_redis import EmbeddedRedis
-from tests.cluster import FACTORY, cluster, hung, names_on, port_of, url_of
+from tests.cluster import FACTORY, hung, names_on, port_of, url_of
 from tests.draining.drains import report
 from tests.test_embedded_redis import client_of, wait_until
 
@@ -40,11 +41,9 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[list[EmbeddedRedis]]:
-    args = ("--cluster-require-full-coverage", "no", "--cluster-node-timeout", "30000")
-    with cluster(*args, nodes=3) as nodes:
-        yield nodes
+@pytest.fixture
+def nodes(three_nodes: list[EmbeddedRedis]) -> list[EmbeddedRedis]:
+    return three_nodes
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +108,11 @@ class TestNodeThatHangs:
                 drain_all(skip_busy=True)
         assert sorted(done) == sorted([first, last])
 
-    def test_watch_goes_on_with_the_others_and_comes_back(self, nodes: list[EmbeddedRedis]) -> None:
+    def test_watch_goes_on_with_the_others_and_comes_back(
+        self, nodes: list[EmbeddedRedis], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stop, err = Stop(), StringIO()
+        monkeypatch.setattr(stop_signals, "Stop", lambda: stop)
         first, lost, last = names(nodes)
         ages: dict[str, list[float]] = {first: [], lost: [], last: []}
 
@@ -118,11 +121,13 @@ class TestNodeThatHangs:
 
         for name in ages:
             Bucket(name).processor(note)
-        err = StringIO()
-        options: dict[str, Any] = {"watch": True, "verbosity": 0, "stderr": err}
-        watch = threading.Thread(
-            target=call_command, args=["drain_buckets"], kwargs=options | {"max_seconds": 10.0}
-        )
+        options: dict[str, Any] = {
+            "watch": True,
+            "verbosity": 0,
+            "stderr": err,
+            "max_seconds": 60.0,
+        }
+        watch = threading.Thread(target=call_command, args=["drain_buckets"], kwargs=options)
         for name in ages:
             Bucket(name).append(time.time())
         watch.start()
@@ -136,9 +141,11 @@ class TestNodeThatHangs:
                 time.sleep(0.2)
         with client_of(nodes[1]) as plain:
             assert plain.ping()
+        wait_until(lambda: [*map(len, ages.values())] == [21, 2, 21])
+        wait_until(lambda: "is back" in err.getvalue())
+        stop.set()
         watch.join()
-        assert len(ages[first]) == len(ages[last]) == 21
-        assert len(ages[lost]) == 2
+        assert [*map(len, ages.values())] == [21, 2, 21]
         assert max(ages[first] + ages[last]) < 5
         assert err.getvalue().count("Trying again") == err.getvalue().count("is back") == 1
 

@@ -43,9 +43,14 @@ def timeout_seconds() -> float:
 
 @pytest.fixture(params=OPTIONS)
 def proxied(
-    request: pytest.FixtureRequest, use_cache: Callable[..., str], timeout_seconds: float
+    request: pytest.FixtureRequest,
+    use_cache: Callable[..., str],
+    timeout_seconds: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Proxied]:
     """One for each kind of client."""
+    # A thread would look for another owner for six seconds, and the only node remains the owner.
+    monkeypatch.setattr(redis_cluster, "_PAUSES_SECONDS", (0, 0.1))
     is_cluster = request.param == "RedisCluster"
     embedded = request.getfixturevalue("cluster_node" if is_cluster else "embedded")
     with Proxy(embedded.url) as proxy, client_of(embedded) as plain:

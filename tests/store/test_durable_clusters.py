@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -24,9 +24,8 @@ PATIENT = timedelta(seconds=20)
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[list[EmbeddedRedis]]:
     """Two primaries, and behind them the replica of each."""
-    with cluster(nodes=2) as primaries, ExitStack() as stack:
-        replicas = [stack.enter_context(replica_in_cluster(each)) for each in primaries]
-        yield [*primaries, *replicas]
+    with cluster(nodes=2, replicas=True) as nodes:
+        yield nodes
 
 
 @pytest.fixture
@@ -159,7 +158,7 @@ def is_done(append: Callable[[], None]) -> bool:
 def test_append_finds_the_new_primary_when_the_old_one_is_gone(
     use_cache: Callable[..., str], append: Append
 ) -> None:
-    with cluster() as [primary], replica_in_cluster(primary) as replica:
+    with cluster(nodes=1, replicas=True) as [primary, replica]:
         use_cache(f"redis://127.0.0.1:{port_of(primary)}/0", OPTIONS=OPTIONS["RedisCluster"])
         bucket = Bucket("orders", durability="replicated", append_timeout=PATIENT)
         append(bucket, 1)

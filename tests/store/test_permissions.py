@@ -1,5 +1,3 @@
-from collections.abc import Iterator
-
 import pytest
 import redis
 
@@ -8,21 +6,20 @@ from django_jsonbuffer.conf import Configuration, configuration
 from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.store.clients import clients
 from django_jsonbuffer.store.permissions import Refusals, read_refusals
-from tests.cluster import cluster
+from example_project.embedded_redis import EmbeddedRedis
+from tests.cluster import port_of
 from tests.test_embedded_redis import client_of
 
 
 @pytest.fixture(scope="module")
-def port() -> Iterator[int]:
+def port(three_nodes: list[EmbeddedRedis]) -> int:
     """A port of a cluster with a user that may append to one bucket, but not use HSET."""
     rules = [*key_patterns("jsonbuffer", ["orders"]), *ROLES["producer"].permissions(), "-hset"]
     rules += ["+cluster|slots", "+cluster|shards", "+command"]
-    with cluster(nodes=2) as nodes:
-        for node in nodes:
-            with client_of(node) as plain:
-                plain.execute_command("ACL", "SETUSER", "app", "on", ">s3cret", *rules)
-                port = int(plain.config_get("port")["port"])
-        yield port
+    for node in three_nodes:
+        with client_of(node) as plain:
+            plain.execute_command("ACL", "SETUSER", "app", "on", ">s3cret", *rules)
+    return port_of(three_nodes[0])
 
 
 # A pipeline of the RedisCluster of redis-py 6.2 passes an option that is deprecated.

@@ -1,6 +1,5 @@
 """Real use of what a cluster client that connects later relies on. See redis_lazy_cluster."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,17 +8,16 @@ import redis
 from django_jsonbuffer.store.redis_internals import NoStartNode, decodes, has_timeout, pool_size
 from django_jsonbuffer.store.redis_lazy_cluster import LazyCluster
 from example_project.embedded_redis import EmbeddedRedis
-from tests.cluster import cluster, url_of
+from tests.cluster import url_of
 from tests.test_embedded_redis import client_of
 from tests.threads import at_once
 
 NOBODY = "redis://127.0.0.1:1"
 
 
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[list[EmbeddedRedis]]:
-    with cluster(nodes=2) as nodes:
-        yield nodes
+@pytest.fixture
+def nodes(three_nodes: list[EmbeddedRedis]) -> list[EmbeddedRedis]:
+    return three_nodes
 
 
 def test_connects_at_its_first_command(nodes: list[EmbeddedRedis]) -> None:

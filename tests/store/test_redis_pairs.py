@@ -18,7 +18,7 @@ from tests.faults.proxy import Cut, Hold, Proxy, at_first
 from tests.server import Redis
 from tests.store.test_redis_asyncio import KINDS as ASYNC_KINDS
 from tests.store.test_redis_internals import KINDS
-from tests.store.twins import PATIENT_SECONDS, TIMEOUT_SECONDS, connected
+from tests.store.twins import PATIENT_SECONDS, connected
 from tests.test_embedded_redis import client_of
 
 pytestmark = pytest.mark.usefixtures("clients_may_cache")
@@ -74,16 +74,29 @@ def incremented(send: Both) -> Replies:
 
 
 class TestExecuteBoth:
+    @pytest.fixture
+    def timeout_seconds(self) -> float:
+        return PATIENT_SECONDS
+
     def test_returns_both_replies_as_bytes(self, send: Both) -> None:
         value = b"\xff\r\n$\x00"
         replies = send(packed("SET", KEY), value, behind=second("GETSET", KEY, ""))
         assert replies == (b"OK", value)
 
+    def test_command_of_several_pieces_arrives_whole(
+        self, send: Both, proxied: tuple[Proxy, Redis]
+    ) -> None:
+        value = bytes(range(256)) * (2 * PIECE_BYTES // 256) + b"end"
+        assert send(
+            packed("SET", KEY), value, behind=second("APPEND", KEY, "")
+        ).confirmation == len(value)
+        assert proxied[1].get(KEY) == value
+
     def test_second_command_may_depend_on_the_socket_timeout(self, send: Both) -> None:
         def echo(timeout_seconds: float | None) -> Packed:
             return packed("ECHO", str(timeout_seconds))
 
-        assert send(packed("PING"), behind=echo).confirmation == b"%r" % TIMEOUT_SECONDS
+        assert send(packed("PING"), behind=echo).confirmation == b"%r" % PATIENT_SECONDS
 
     def test_error_of_the_first_command_is_raised_and_leaves_no_reply_behind(
         self, send: Both
@@ -99,9 +112,11 @@ class TestExecuteBoth:
         assert isinstance(replies.confirmation, ResponseError)
         assert incremented(send) == (1, 1)
 
+
+class TestLostReply:
     @pytest.mark.parametrize("command", ["INCR", "APPEND"])
     @pytest.mark.parametrize("fault", [Cut("reply"), Hold("reply")], ids=["cut", "timeout"])
-    def test_lost_reply_lets_no_command_be_sent_again(
+    def test_lets_no_command_be_sent_again(
         self, send: Both, proxy: Proxy, command: str, fault: Cut | Hold
     ) -> None:
         assert incremented(send).reply == 1
@@ -112,21 +127,6 @@ class TestExecuteBoth:
             incremented(send)
         assert course.seen == 1
         assert incremented(send).reply == 3
-
-
-class TestLargeCommand:
-    @pytest.fixture
-    def timeout_seconds(self) -> float:
-        return PATIENT_SECONDS
-
-    def test_of_several_pieces_arrives_whole(
-        self, send: Both, proxied: tuple[Proxy, Redis]
-    ) -> None:
-        value = bytes(range(256)) * (2 * PIECE_BYTES // 256) + b"end"
-        assert send(
-            packed("SET", KEY), value, behind=second("APPEND", KEY, "")
-        ).confirmation == len(value)
-        assert proxied[1].get(KEY) == value
 
 
 class TestTask:
