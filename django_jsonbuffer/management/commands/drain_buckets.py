@@ -139,9 +139,9 @@ class Command(BufferCommand):
         self, selection: Selection, stop: Stop, options: dict[str, Any], *, pending: int
     ) -> None:
         watch = options["watch"]
-        if watch and options["verbosity"] and self._process is None:
-            self.report(f"Watching {selection}. Stop with Ctrl-C.")
         with self._rounds(selection, stop, options) as rounds:
+            if watch and options["verbosity"] and self._process is None:
+                self.report(f"Watching {selection}. Stop with Ctrl-C.")
             self._drain(rounds, pending=pending, options=options)
         if options["verbosity"] and not watch and self._process is None:
             self._report_rest(selection.buckets)
