@@ -29,7 +29,7 @@ class Presence:
 
     def __init__(self, configuration: Configuration, serves: Names) -> None:
         self._configuration = configuration
-        self._serves = serves
+        self._serves = serves.shortened()  # each status() of a bucket reads them
         self._worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._others: dict[str, Names] = {}
 

@@ -48,6 +48,14 @@ class Names:
     def __contains__(self, name: str) -> bool:
         return name in self._exact or any(True for _ in self._patterns_of(name))
 
+    def shortened(self) -> "Names":
+        """The same buckets, without the plain names that a pattern matches as well."""
+        return Names(
+            name
+            for name in self.all
+            if _ANY in name or not any(True for _ in self._patterns_of(name))
+        )
+
     def matching(self, name: str) -> list[str]:
         """Those that match a name, the most specific last.
 

@@ -113,3 +113,8 @@ def test_names_contain_what_a_pattern_matches() -> None:
     assert "tenant-*" in names
     assert "views" not in names
     assert names.patterns == ["tenant-*"]
+
+
+def test_shortened_names_are_the_same_buckets() -> None:
+    names = Names(["tenant-1", "tenant-*", "orders", "tenant-2*", "carts"])
+    assert names.shortened().all == ["tenant-*", "orders", "tenant-2*", "carts"]
