@@ -51,6 +51,13 @@ def appends(client: Redis) -> int:
     )
 
 
+def servers(client: Redis) -> list[Redis]:
+    """A client of each server: of all nodes, if this is a client of a cluster."""
+    if isinstance(client, redis.RedisCluster):
+        return [client.get_redis_connection(node) for node in client.get_nodes()]
+    return [client]
+
+
 def start() -> tuple[EmbeddedRedis, str]:
     """Start a server. Returns it, and the URL by which the buffer uses it."""
     if SUITE_AS == "tls":

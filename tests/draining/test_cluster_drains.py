@@ -29,6 +29,7 @@ from django_jsonbuffer.store.waiting import waiting
 from example_project.embedded_redis import EmbeddedRedis
 from tests.cluster import FACTORY, hung, names_on, port_of, url_of
 from tests.draining.drains import report
+from tests.server import one_server
 from tests.test_embedded_redis import client_of, wait_until
 
 # For the statuses at the start and at the end of a command. Drains do not wait so long.
@@ -226,6 +227,7 @@ class TestReachability:
         assert reachability._away == {}
 
 
+@one_server
 def test_single_server_has_none(settings: Any) -> None:
     settings.JSONBUFFER = {**settings.JSONBUFFER, "CACHE": "jsonbuffer"}
     assert Reachability.of(configuration(), lambda: None) is None

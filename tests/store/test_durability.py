@@ -25,7 +25,7 @@ from django_jsonbuffer.store.durability import wait_of
 from django_jsonbuffer.store.server import OLDEST_THAT_FSYNCS, server_facts
 from tests.library.models import Author, Tag
 from tests.replicas import Pair, pair
-from tests.server import Redis, both_servers
+from tests.server import Redis, both_servers, one_server
 from tests.test_embedded_redis import wait_until
 from tests.threads import at_once
 
@@ -290,6 +290,7 @@ class TestFsynced:
 
 
 @both_servers
+@one_server  # it has no replica
 @pytest.mark.parametrize("durability", ["replicated", "fsynced"])
 def test_redis_in_memory_confirms_each_append(server_kind: str, durability: str) -> None:
     bucket = Bucket("orders", durability=durability, append_timeout=SHORT)
