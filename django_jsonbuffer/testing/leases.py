@@ -3,6 +3,8 @@
 from datetime import timedelta
 from typing import Any, Final
 
+from redis.exceptions import ResponseError
+
 from django_jsonbuffer.store.errors import ask
 from django_jsonbuffer.store.scripts import MILLISECOND
 from django_jsonbuffer.store.store import Store
@@ -59,10 +61,13 @@ def give_away(store: Store, batch: str) -> None:
 def _let_idle(client: Any, store: Store, *, is_held: bool) -> None:
     """Let batches be idle for as long as a lease: those that workers hold, or the released ones."""
     key = store.keys.batches
-    groups = client.xinfo_groups(key) if client.exists(key) else []
-    if _GROUP not in [_text(group["name"]) for group in groups]:
+    try:
+        deliveries = client.xpending_range(key, _GROUP, "-", "+", _MOST)
+    except ResponseError as error:
+        if not str(error).startswith("NOGROUP"):
+            raise
         return
-    for delivery in client.xpending_range(key, _GROUP, "-", "+", _MOST):
+    for delivery in deliveries:
         holder, id = _text(delivery["consumer"]), delivery["message_id"]
         if (holder != _NOBODY) is is_held and delivery["time_since_delivered"] < _IDLE_MS:
             client.xclaim(key, _GROUP, holder, 0, [id], idle=_IDLE_MS, justid=True)
