@@ -41,7 +41,7 @@ class Sight(NamedTuple):
     """Whether it is an open batch that has just begun."""
 
     ends: Kind
-    """The firmest wait that the bucket should not go on with."""
+    """The bucket waits no longer, if its wait is of this kind or a smaller one."""
 
 
 class Lookout:
@@ -77,8 +77,9 @@ class Lookout:
         self._had_messages = False
         """Whether messages came since before the last question. Then none was lost."""
         self._unasked: list[str] = []
-        self._rumours: dict[str, None] = {}
-        """Names of which only a message is known. It may be of another database of the server."""
+        self._only_heard_of: dict[str, None] = {}
+        """New names that a message told. It may be about another database of the server, so Redis
+        is asked about them."""
         self._reads_catalog_at = 0.0
         self._found: SimpleQueue[dict[str, bool] | BufferUnavailable] = SimpleQueue()
         """The answer, or the failure to ask."""
@@ -106,7 +107,7 @@ class Lookout:
                 since = wakeup.heard_at + self._delay_seconds(name)
                 yield Sight(name, since, lingers=not wakeup.is_sealed, ends=Kind.HELD)
             elif self._may_serve(name):
-                self._rumours[name] = None
+                self._only_heard_of[name] = None
                 self._hurry.set()
         while not self._found.empty():
             found = self._found.get()
@@ -149,15 +150,15 @@ class Lookout:
         if now >= self._reads_catalog_at:
             self._reads_catalog_at = now + _CATALOG_SECONDS
             self.names |= dict.fromkeys(filter(self._may_serve, self._read_names()))
-        rumours, self._rumours = self._rumours, {}
-        names = [*rumours] or self._next_to_ask()
+        new, self._only_heard_of = self._only_heard_of, {}
+        names = [*new] or self._next_to_ask()
         try:
             its_buckets = waiting(names, self._configuration)
         except BufferUnavailable as error:
             if error.is_unreachable:
                 raise
             # This user of Redis may not use all these buckets: the worker must look at each.
-            its_buckets = dict.fromkeys([name for name in names if name not in rumours], True)
+            its_buckets = dict.fromkeys([name for name in names if name not in new], True)
         self.names |= dict.fromkeys(its_buckets)
         return its_buckets
 

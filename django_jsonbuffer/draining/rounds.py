@@ -231,7 +231,7 @@ class Rounds:
 def _kind_of(drain: Drain, error: BufferUnavailable | None) -> Kind:
     """What the bucket waits for after its turn."""
     if error is not None or drain.reason == "outage":
-        return Kind.FIRM  # a new batch would not help
+        return Kind.FIRM
     if drain.reason in ("held", "paused", "doubt"):
         return Kind.HELD
     return Kind.LINGERS if drain.reason == "open" else Kind.IDLE

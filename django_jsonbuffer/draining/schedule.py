@@ -32,7 +32,7 @@ class Kind(IntEnum):
     """Workers hold its batches, or it is paused."""
 
     FIRM = 3
-    """It would be in vain to look earlier."""
+    """It is in an outage, or its node is away: a new batch would not help."""
 
 
 class _Wait(NamedTuple):
