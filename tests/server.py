@@ -93,7 +93,7 @@ def _with_tls() -> tuple[EmbeddedRedis, str]:
         *("--tls-ca-cert-file", f"{folder}/ca.pem"),
     ).start()
     with redis.Redis.from_url(embedded.url) as plain:
-        plain.execute_command("ACL", "SETUSER", USER, "on", ">s3cret", "~*", "+@all")
+        plain.execute_command("ACL", "SETUSER", USER, "on", ">s3cret", "~*", "&*", "+@all")
     return embedded, f"rediss://{USER}:s3cret@127.0.0.1:{port}/0?ssl_ca_certs={folder}/ca.pem"
 
 

@@ -93,7 +93,7 @@ class TestCommands:
     def test_without_config_and_select_are_enough(self, become: Become) -> None:
         rules = (*keys(), *ROLES["operator"].permissions(), "-config|get", "-select")
         become(*rules, database=0)
-        assert list(found(deploy=True)) == ["W002"]  # the suite uses this database as well
+        assert {*found(deploy=True)} <= {"W002"}  # the suite may use this database as well
 
     def test_of_nothing_is_one_error_without_a_password(self, become: Become) -> None:
         become("+select")
