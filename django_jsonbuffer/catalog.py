@@ -12,7 +12,7 @@ from .declarations import declared
 from .exceptions import BufferUnavailable, JSONBufferError
 from .options import Options
 from .pending_events import peek_raw
-from .shards import stores_of
+from .shards import spilled_names, stores_of
 from .store import catalog_entries, history
 from .store.deliveries import Deliveries, merged, read_deliveries
 from .store.history import Sample
@@ -29,14 +29,22 @@ def declared_buckets() -> list[Bucket]:
     return [Bucket(name) for name in declared.names]
 
 
+def local_buckets() -> list[Bucket]:
+    """The buckets that are known without Redis, sorted by name.
+
+    They are declared, or have events in the spill of this machine.
+    """
+    return [Bucket(name) for name in sorted({*declared.names, *spilled_names()})]
+
+
 class Known(NamedTuple):
     """The buckets that can be listed."""
 
     buckets: list[Bucket]
-    """The declared buckets, and all buckets that were ever appended to, sorted by name."""
+    """The local buckets, and all buckets that were ever appended to, sorted by name."""
 
     gap: BufferUnavailable | None = None
-    """Why only declared buckets are listed: the node of a cluster that has the names is down."""
+    """Why only local buckets are listed: the node of a cluster that has the names is down."""
 
 
 def read_known() -> Known:
@@ -49,8 +57,8 @@ def read_known() -> Known:
     except BufferUnavailable as error:
         if not error.node:
             raise
-        return Known(declared_buckets(), error)
-    return Known([Bucket(name) for name in sorted({*declared.names, *found})])
+        return Known(local_buckets(), error)
+    return Known([Bucket(name) for name in sorted({*declared.names, *spilled_names(), *found})])
 
 
 def known_buckets() -> list[Bucket]:

@@ -32,10 +32,10 @@ def describe_spill(bucket: Bucket) -> tuple[SpillSize | None, list[str]]:
     return spilled, [sentence % {"number": format_count(spilled.appends), "size": size}]
 
 
-def spills_of_declared_buckets() -> list[str]:
-    """A line for each declared bucket whose spill needs attention, for when Redis is away."""
+def describe_spills() -> list[str]:
+    """A line for each bucket whose spill on this machine needs attention. Does not ask Redis."""
     return [
         f"{bucket.name}: {sentence}"
-        for bucket in catalog.declared_buckets()
+        for bucket in catalog.local_buckets()
         for sentence in describe_spill(bucket)[1]
     ]

@@ -21,7 +21,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from django_jsonbuffer import buckets, catalog
 from django_jsonbuffer.exceptions import BufferMisconfigured, BufferUnavailable, JSONBufferError
 from django_jsonbuffer.models import Bucket
-from django_jsonbuffer.spilled import spills_of_declared_buckets
+from django_jsonbuffer.spilled import describe_spills
 
 from .actions import ACTIONS, PERMISSIONS, Outcome, refuse_empty_selection
 from .confirmations import CONFIRMATIONS, Confirmation
@@ -213,7 +213,7 @@ class BucketAdmin(BucketModelAdmin):
             "error": error,
             "redis_is_at_fault": isinstance(error, BufferUnavailable),
             "settings_are_at_fault": isinstance(error, BufferMisconfigured),
-            "spills": spills_of_declared_buckets(),
+            "spills": describe_spills(),
         }
         return self._page(request, self.unavailable_template, context, status=503)
 

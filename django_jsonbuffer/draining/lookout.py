@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from django_jsonbuffer.conf import Configuration
 from django_jsonbuffer.exceptions import BufferUnavailable
+from django_jsonbuffer.shards import spilled_names
 from django_jsonbuffer.store.catalog_entries import names as names_in_catalog
 from django_jsonbuffer.store.keys import is_valid_name, split_shard
 from django_jsonbuffer.store.patterns import Names
@@ -149,7 +150,8 @@ class Lookout:
         now = time.monotonic()
         if now >= self._reads_catalog_at:
             self._reads_catalog_at = now + _CATALOG_SECONDS
-            self.names |= dict.fromkeys(filter(self._may_serve, self._read_names()))
+            for name in filter(self._may_serve, self._read_names()):
+                self.names[name] = None
         new, self._only_heard_of = self._only_heard_of, {}
         names = [*new] or self._next_to_ask()
         try:
@@ -163,8 +165,12 @@ class Lookout:
         return its_buckets
 
     def _read_names(self) -> Iterator[str]:
-        """The names of all shards that were ever used, and of all buckets if there are patterns."""
+        """The names of all shards that were ever used, and of all buckets if there are patterns.
+
+        First those in the spill of this machine, for which Redis is not needed.
+        """
         if self._has_patterns:
+            yield from spilled_names()
             yield from names_in_catalog(self._configuration)
         yield from UsedShards.read(self._configuration).names
 

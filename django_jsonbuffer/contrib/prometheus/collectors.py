@@ -31,7 +31,7 @@ class BucketCollector(Collector):
             found = families(read_states(catalog.known_buckets()))
             up = _up(1)
         except BufferUnavailable:
-            buckets = catalog.declared_buckets()
+            buckets = catalog.local_buckets()
             found = spill_families({each.name: describe_spill(each)[0] for each in buckets})
             up = _up(0)
         yield up

@@ -12,7 +12,7 @@ from django_jsonbuffer.management.command import BufferCommand
 from django_jsonbuffer.management.formats import FORMATS
 from django_jsonbuffer.management.limits import Limits
 from django_jsonbuffer.management.retries import describe_retries
-from django_jsonbuffer.spilled import spills_of_declared_buckets
+from django_jsonbuffer.spilled import describe_spills
 from django_jsonbuffer.states import BucketState, read_states, sorted_by_urgency
 
 LIMIT_CROSSED: Final = 1
@@ -85,7 +85,7 @@ class Command(BufferCommand):
         try:
             shown, is_partial = self._show(options)
         except JSONBufferError as error:
-            text = "\n".join([str(error), *spills_of_declared_buckets()])
+            text = "\n".join([str(error), *describe_spills()])
             text = escape_invisible(text, keep="\n")
             raise CommandError(text, returncode=UNREADABLE) from error
         unreadable = [state.bucket.name for state in shown if state.status is None]
