@@ -108,6 +108,11 @@ def shards_of(bucket: Bucket) -> int:
     return 1
 
 
+def node_of(bucket: Bucket) -> str:
+    """The node of a cluster that has the first shard. Empty if none is known, or there is none."""
+    return bucket._definition.parts.store.node
+
+
 def options_of(bucket: Bucket) -> Options:
     """The options of the bucket, from its declaration and the settings."""
     return bucket._definition.parts.options

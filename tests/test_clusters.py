@@ -1,6 +1,7 @@
 """The catalog, the commands, the admin and the checks, while a node of a cluster is down."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from io import StringIO
 from typing import NamedTuple
@@ -24,7 +25,12 @@ from example_project.embedded_redis import EmbeddedRedis
 from tests.cluster import FACTORY, hung, names_on, node_with, port_of, url_of
 from tests.test_embedded_redis import client_of, wait_until
 
-OPTIONS = {"CONNECTION_FACTORY": FACTORY, "SOCKET_CONNECT_TIMEOUT": 0.3, "SOCKET_TIMEOUT": 0.3}
+TIMEOUT_SECONDS = 0.3
+OPTIONS = {
+    "CONNECTION_FACTORY": FACTORY,
+    "SOCKET_CONNECT_TIMEOUT": TIMEOUT_SECONDS,
+    "SOCKET_TIMEOUT": TIMEOUT_SECONDS,
+}
 
 pytestmark = pytest.mark.usefixtures("nothing_declared")
 # Since Django 6.1, the checks look into the database.
@@ -121,6 +127,52 @@ class TestNodeThatHangs:
         assert err == f"Cannot be read: {outage.lost}."
         assert shown(*outage.others)[0] == 0
         assert outage.node in shown(outage.lost)[2]
+
+    @pytest.mark.parametrize(
+        ("command", "options", "done"),
+        [
+            ("pause_buckets", [], "paused"),
+            ("resume_buckets", [], "was not paused"),
+            ("replay_dead_events", [], "0 dead letters replayed"),
+            ("purge_buckets", ["--no-input"], "1 pending event discarded"),
+            ("purge_buckets", ["--dead", "--no-input"], "0 dead letters discarded"),
+        ],
+    )
+    def test_command_does_its_work_for_the_others(
+        self, outage: Outage, command: str, options: list[str], done: str
+    ) -> None:
+        out = StringIO()
+        with pytest.raises(CommandError) as caught:
+            call_command(command, outage.lost, *outage.others, *options, stdout=out)
+        assert out.getvalue().splitlines() == [f"{name}: {done}" for name in outage.others]
+        assert caught.value.returncode == 1
+        error, last = str(caught.value).splitlines()
+        assert f"for bucket '{outage.lost}' at {outage.node}" in error
+        assert last == f"Not done, or only in part: {outage.lost}."
+
+    def test_purge_asks_for_what_it_can_count(
+        self, outage: Outage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("builtins.input", lambda prompt: "no")
+        out = StringIO()
+        with pytest.raises(CommandError, match="Nothing was done"):
+            call_command("purge_buckets", outage.lost, *outage.others, stdout=out)
+        for name in outage.others:
+            assert f"  {name}: 1 pending event\n" in out.getvalue()
+        assert f"  {outage.lost}: not known, because it cannot be read\n" in out.getvalue()
+
+    def test_command_waits_for_the_node_once(
+        self, outage: Outage, nodes: list[EmbeddedRedis]
+    ) -> None:
+        """Not for each of its buckets."""
+        place = next(place for place, node in enumerate(nodes) if outage.node in url_of(node))
+        names = names_on(nodes, per_node=20)[place]
+        for name in names:
+            Bucket(name).processor(print)
+        began = time.monotonic()
+        with pytest.raises(CommandError, match=f": {', '.join(sorted(names))}"):
+            call_command("pause_buckets", "*", stdout=StringIO())
+        assert time.monotonic() - began < 10 * TIMEOUT_SECONDS
 
     def test_admin_lists_the_others(self, outage: Outage, admin_client: Client) -> None:
         response = admin_client.get(reverse("admin:django_jsonbuffer_bucket_changelist"))

@@ -1,14 +1,17 @@
 """What all commands have in common: their output, and their errors."""
 
 import sys
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any, TextIO
 
 from django.core.management.base import BaseCommand, CommandError
 
+from django_jsonbuffer.buckets import Bucket
 from django_jsonbuffer.escapes import escape_invisible
 from django_jsonbuffer.exceptions import JSONBufferError
 
+from .each import each
 from .output import Output
 
 
@@ -58,6 +61,29 @@ class BufferCommand(BaseCommand):
     def complain(self, line: str) -> None:
         """Write a line on standard error. It may quote text of other clients."""
         self.stderr.write(escape_invisible(line))
+
+    def do_for_each(
+        self, buckets: Iterable[Bucket], work: Callable[[Bucket], str], *, is_quiet: bool
+    ) -> None:
+        """Do the work for each bucket, and report what it returns.
+
+        A bucket for which the work fails does not stop the others. The command then fails in the
+        end.
+        """
+        errors: dict[str, JSONBufferError] = {}
+        for bucket, outcome in each(buckets, work):
+            if isinstance(outcome, JSONBufferError):
+                errors[bucket.name] = outcome
+            elif not is_quiet:
+                self.report(f"{bucket.name}: {outcome}")
+        self.fail_for(errors, "Not done, or only in part")
+
+    def fail_for(self, errors: Mapping[str, JSONBufferError], what: str) -> None:
+        """Fail if there is an error. They are given by the names of their buckets."""
+        if errors:
+            lines = [*dict.fromkeys(map(str, errors.values())), f"{what}: {', '.join(errors)}."]
+            text = escape_invisible("\n".join(lines), keep="\n")
+            raise CommandError(text, returncode=self.error_code)
 
     @property
     def is_unread(self) -> bool:

@@ -2,7 +2,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from django_jsonbuffer import catalog
 from django_jsonbuffer.buckets import Bucket
@@ -69,10 +69,7 @@ class Command(BufferCommand):
             for bucket, outcome in outcomes.items()
             if not isinstance(outcome, BucketStatus)
         }
-        for error in errors.values():
-            self.complain(str(error))
-        if errors:
-            raise CommandError(f"Cannot be read: {', '.join(errors)}.", returncode=self.error_code)
+        self.fail_for(errors, "Cannot be read")
 
     def _list_for_people(self, letters: Iterable[tuple[Bucket, DeadLetter]]) -> None:
         columns = shutil.get_terminal_size((COLUMNS_ELSEWHERE, 0)).columns

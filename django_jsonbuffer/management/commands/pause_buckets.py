@@ -2,6 +2,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from django_jsonbuffer.buckets import Bucket
 from django_jsonbuffer.management.arguments import add_buckets, named_buckets
 from django_jsonbuffer.management.command import BufferCommand
 
@@ -16,7 +17,9 @@ class Command(BufferCommand):
         add_buckets(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        for bucket in named_buckets(options["bucket"]):
-            outcome = "paused" if bucket.pause() else "was paused already"
-            if options["verbosity"]:
-                self.report(f"{bucket.name}: {outcome}")
+        buckets = named_buckets(options["bucket"])
+        self.do_for_each(buckets, _pause, is_quiet=not options["verbosity"])
+
+
+def _pause(bucket: Bucket) -> str:
+    return "paused" if bucket.pause() else "was paused already"

@@ -3,10 +3,14 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from django_jsonbuffer import catalog
 from django_jsonbuffer.buckets import Bucket
+from django_jsonbuffer.exceptions import JSONBufferError
 from django_jsonbuffer.management.arguments import WRONG_USAGE, add_buckets, named_buckets
 from django_jsonbuffer.management.command import BufferCommand
+from django_jsonbuffer.management.each import each
 from django_jsonbuffer.management.wording import format_counted
+from django_jsonbuffer.store.status import BucketStatus
 
 
 class Command(BufferCommand):
@@ -34,19 +38,15 @@ class Command(BufferCommand):
         is_of_dead = options["dead"]
         buckets = named_buckets(options["bucket"])
         # Read before the question: letters that are buried while it waits must stay.
-        newest = {bucket.name: bucket.dead.newest() for bucket in buckets if is_of_dead}
+        newest = dict(each(buckets if is_of_dead else [], lambda bucket: bucket.dead.newest()))
         if options["interactive"]:
             self._require_consent(_question(buckets, is_of_dead=is_of_dead))
-        for bucket in buckets:
-            if not is_of_dead:
-                count = bucket.purge()
-            elif up_to := newest[bucket.name]:
-                count = bucket.dead.discard_all(up_to=up_to)
-            else:
-                count = 0
-            if options["verbosity"]:
-                discarded = _describe(count, is_of_dead=is_of_dead)
-                self.report(f"{bucket.name}: {discarded} discarded")
+
+        def purge(bucket: Bucket) -> str:
+            count = _discard(bucket, newest[bucket]) if is_of_dead else bucket.purge()
+            return f"{_describe(count, is_of_dead=is_of_dead)} discarded"
+
+        self.do_for_each(buckets, purge, is_quiet=not options["verbosity"])
 
     def _require_consent(self, question: str) -> None:
         """Ask on the terminal. Raises :class:`CommandError` unless the answer is yes."""
@@ -62,12 +62,21 @@ class Command(BufferCommand):
             raise CommandError("Nothing was done.", returncode=WRONG_USAGE)
 
 
+def _discard(bucket: Bucket, newest: str | JSONBufferError | None) -> int:
+    """Discard the dead letters up to the newest one, if that could be read, and there is one."""
+    if isinstance(newest, JSONBufferError):
+        raise newest
+    return bucket.dead.discard_all(up_to=newest) if newest else 0
+
+
 def _question(buckets: Sequence[Bucket], *, is_of_dead: bool) -> str:
     lines = ["This discards for ever:"]
-    for bucket in buckets:
-        status = bucket.status()
-        count = status.dead if is_of_dead else status.pending
-        lines.append(f"  {bucket.name}: {_describe(count, is_of_dead=is_of_dead)}")
+    for bucket, status in zip(buckets, catalog.statuses(buckets), strict=True):
+        if isinstance(status, BucketStatus):
+            count = status.dead if is_of_dead else status.pending
+            lines.append(f"  {bucket.name}: {_describe(count, is_of_dead=is_of_dead)}")
+        else:
+            lines.append(f"  {bucket.name}: not known, because it cannot be read")
     if not is_of_dead:
         lines.append("and all events that are appended until you answer.")
     return "\n".join(lines)

@@ -1,7 +1,10 @@
+from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from django_jsonbuffer.buckets import Bucket
 from django_jsonbuffer.management.arguments import WRONG_USAGE, add_buckets, named_buckets
 from django_jsonbuffer.management.command import BufferCommand
 from django_jsonbuffer.management.wording import format_counted
@@ -30,13 +33,14 @@ class Command(BufferCommand):
                 "An --id belongs to one bucket, so name exactly one bucket.",
                 returncode=WRONG_USAGE,
             )
-        for bucket in buckets:
-            count = bucket.dead.replay(*ids) if ids else bucket.dead.replay_all()
-            if ids and count < len({*ids}):
-                raise CommandError(
-                    f"Replayed {count} of {len({*ids})}: the others are not dead letters of "
-                    f"bucket {bucket.name!r}."
-                )
-            if options["verbosity"]:
-                letters = format_counted(count, "dead letter", "dead letters")
-                self.report(f"{bucket.name}: {letters} replayed")
+        self.do_for_each(buckets, partial(_replay, ids=ids), is_quiet=not options["verbosity"])
+
+
+def _replay(bucket: Bucket, ids: Collection[str] | None) -> str:
+    count = bucket.dead.replay(*ids) if ids else bucket.dead.replay_all()
+    if ids and count < len({*ids}):
+        raise CommandError(
+            f"Replayed {count} of {len({*ids})}: the others are not dead letters of bucket "
+            f"{bucket.name!r}."
+        )
+    return f"{format_counted(count, 'dead letter', 'dead letters')} replayed"

@@ -2,6 +2,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from django_jsonbuffer.buckets import Bucket
 from django_jsonbuffer.management.arguments import add_buckets, named_buckets
 from django_jsonbuffer.management.command import BufferCommand
 
@@ -13,7 +14,9 @@ class Command(BufferCommand):
         add_buckets(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        for bucket in named_buckets(options["bucket"]):
-            outcome = "resumed" if bucket.resume() else "was not paused"
-            if options["verbosity"]:
-                self.report(f"{bucket.name}: {outcome}")
+        buckets = named_buckets(options["bucket"])
+        self.do_for_each(buckets, _resume, is_quiet=not options["verbosity"])
+
+
+def _resume(bucket: Bucket) -> str:
+    return "resumed" if bucket.resume() else "was not paused"
