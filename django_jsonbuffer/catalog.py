@@ -18,6 +18,7 @@ from .store.deliveries import Deliveries, merged, read_deliveries
 from .store.history import Sample
 from .store.keys import is_valid_name
 from .store.links import ASYNCIO
+from .store.shards import gap_in
 from .store.status import BucketStatus
 from .store.statuses import statuses as read_statuses
 
@@ -69,13 +70,21 @@ def known_buckets() -> list[Bucket]:
     return buckets
 
 
-def buckets_with_processor() -> list[Bucket]:
-    """The buckets that have a processor, sorted by name.
+def read_with_processor() -> Known:
+    """The buckets that have a processor, as :func:`read_known` lists them.
 
     Asks Redis only if a pattern has one: it may match buckets that were only appended to.
     """
-    buckets = known_buckets() if declared.patterns else declared_buckets()
-    return [bucket for bucket in buckets if has_processor(bucket)]
+    buckets, gap = read_known() if declared.patterns else Known(declared_buckets())
+    return Known([bucket for bucket in buckets if has_processor(bucket)], gap)
+
+
+def shards_gap() -> JSONBufferError | None:
+    """Why the last call could not read which shards there are. None if it could.
+
+    Then it knew the shards of the option alone, so figures may be too low.
+    """
+    return gap_in(configuration())
 
 
 async def probe(bucket: Bucket) -> None:

@@ -23,8 +23,8 @@ MAX_SECONDS: Final = 50
 """How long a run of an engine claims batches, by default."""
 
 
-def names_with_processor() -> list[str]:
-    """The names of all buckets that have a processor, sorted. Raises :class:`NoProcessor`.
+def read_served() -> catalog.Known:
+    """The buckets that have a processor. Raises :class:`NoProcessor` if no code declares one.
 
     If a pattern has one, this reads the catalog, and raises :class:`BufferUnavailable` if Redis is
     unavailable.
@@ -34,7 +34,7 @@ def names_with_processor() -> list[str]:
             "No bucket has a processor. Declare one with @bucket.processor in a buckets.py of an "
             "installed app."
         )
-    return [bucket.name for bucket in catalog.buckets_with_processor()]
+    return catalog.read_with_processor()
 
 
 def open_drains(buckets: Iterable[Bucket], **options: Any) -> list[Drain]:
@@ -68,15 +68,18 @@ def drain_all(
 
     Returns the report of each bucket. Exceptions of a processor are logged and counted, not raised.
     Raises :class:`NoProcessor`, and :class:`BufferUnavailable` if Redis is unavailable. If a bucket
-    cannot be read for another reason, its error is raised after the others are drained. Do not call
-    it within ``atomic()``: see :meth:`Bucket.drain`.
+    cannot be read for another reason, its error is raised after the others are drained. So is the
+    error of the node of a cluster that knows all buckets, or all shards. Do not call it within
+    ``atomic()``: see :meth:`Bucket.drain`.
     """
     stop = Stop()
-    buckets = [Bucket(name) for name in dict.fromkeys(names or names_with_processor())]
+    named = [Bucket(name) for name in dict.fromkeys(names)]
+    buckets, gap = catalog.Known(named) if names else read_served()
     # After a timeout, the run ends as soon as the processor that hangs returns.
     drains = open_drains(buckets, on_timeout=stop.set, skip_busy=skip_busy)
     workers = Workers.read(configuration()) if skip_busy else None
     busy = [drain for drain in drains if workers and workers.count(drain.bucket)]
+    gaps = [error for error in (gap, catalog.shards_gap()) if error is not None]
     failures: list[JSONBufferError] = []
     for drain in busy:
         try:
@@ -90,6 +93,6 @@ def drain_all(
     with Rounds(idle, stop=stop, reachability=reachability, max_seconds=max_seconds) as rounds:
         for _ in rounds:
             pass
-    if failures := [*failures, *rounds.broken.values()]:
+    if failures := [*failures, *rounds.broken.values(), *gaps]:
         raise failures[0]
     return {drain.bucket: drain.report for drain in drains}

@@ -4,7 +4,8 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from io import StringIO
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
 from django.core.checks import run_checks
@@ -12,17 +13,20 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
-from django_jsonbuffer import Bucket
+from django_jsonbuffer import Bucket, drain_all
 from django_jsonbuffer.catalog import histories, known_buckets, read_known, statuses
 from django_jsonbuffer.conf import configuration
+from django_jsonbuffer.contrib import celery, tasks
+from django_jsonbuffer.declarations import declared
 from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.states import State, read_states
 from django_jsonbuffer.store import redis_cluster
 from django_jsonbuffer.store.breakers import breakers
-from django_jsonbuffer.store.keys import catalog_key
+from django_jsonbuffer.store.keys import catalog_key, shards_key
 from django_jsonbuffer.store.status import BucketStatus
 from example_project.embedded_redis import EmbeddedRedis
 from tests.cluster import FACTORY, hung, names_on, node_with, port_of, url_of
+from tests.server import Redis
 from tests.test_embedded_redis import client_of, wait_until
 
 TIMEOUT_SECONDS = 0.3
@@ -44,12 +48,30 @@ def nodes(three_nodes: list[EmbeddedRedis]) -> list[EmbeddedRedis]:
 
 @pytest.fixture(autouse=True)
 def alias(
-    nodes: list[EmbeddedRedis], use_cache: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    nodes: list[EmbeddedRedis],
+    prefix: str,
+    configure: Callable[..., None],
+    use_cache: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[str]:
+    """The names of the buckets and those of their shards are on two nodes."""
     monkeypatch.setattr(redis_cluster, "_PAUSES_SECONDS", (0,))
+    configure(
+        PREFIX=next(each for each in prefixes(prefix) if len(nodes_of_names(each, nodes)) > 1)
+    )
     yield use_cache([url_of(node) for node in nodes], OPTIONS=OPTIONS)
     wait_until(lambda: not redis_cluster._lost)
     breakers.clear()
+
+
+def prefixes(first: str) -> Iterator[str]:
+    return (f"{first}-{number}" for number in range(100))
+
+
+def nodes_of_names(prefix: str, nodes: list[EmbeddedRedis]) -> dict[int, str]:
+    """The places of the nodes that have the names of the buckets, and those of their shards."""
+    keys = (catalog_key(prefix), shards_key(prefix))
+    return {nodes.index(node_with(key, nodes)): key for key in keys}
 
 
 class Outage(NamedTuple):
@@ -63,10 +85,13 @@ class Outage(NamedTuple):
     """The names of the other buckets. Each has one event, and only the first is declared."""
 
 
-def begin(nodes: list[EmbeddedRedis], *, of_catalog: bool) -> tuple[EmbeddedRedis, Outage]:
-    node = node_with(catalog_key(configuration().prefix), nodes)
-    if not of_catalog:
-        node = nodes[nodes.index(node) - 1]
+def begin(nodes: list[EmbeddedRedis], key: str = "") -> tuple[EmbeddedRedis, Outage]:
+    """Let the node be lost that has a key. By default it has no names."""
+    places = nodes_of_names(configuration().prefix, nodes)
+    if key:
+        node = node_with(key, nodes)
+    else:
+        [node] = [node for place, node in enumerate(nodes) if place not in places]
     names = [name for [name] in names_on(nodes)]
     for name in names:
         Bucket(name, batch_size=None).append(1)
@@ -78,26 +103,38 @@ def begin(nodes: list[EmbeddedRedis], *, of_catalog: bool) -> tuple[EmbeddedRedi
 
 @pytest.fixture
 def outage(nodes: list[EmbeddedRedis]) -> Iterator[Outage]:
-    node, outage = begin(nodes, of_catalog=False)
+    node, outage = begin(nodes)
     with hung(node):
         yield outage
 
 
 @pytest.fixture
 def outage_of_catalog(nodes: list[EmbeddedRedis]) -> Iterator[Outage]:
-    node, outage = begin(nodes, of_catalog=True)
+    node, outage = begin(nodes, catalog_key(configuration().prefix))
     with hung(node):
         yield outage
 
 
-def shown(*args: str) -> tuple[int, str, str]:
-    """The exit code of show_buckets, its output, and its errors."""
+@pytest.fixture
+def outage_of_shards(nodes: list[EmbeddedRedis]) -> Iterator[Outage]:
+    """An outage of the node that knows the shards."""
+    node, outage = begin(nodes, shards_key(configuration().prefix))
+    with hung(node):
+        yield outage
+
+
+def said(command: str, *args: str) -> tuple[int, str, str]:
+    """The exit code of a command, its output, and its errors."""
     out, err = StringIO(), StringIO()
     try:
-        call_command("show_buckets", *args, stdout=out, stderr=err)
+        call_command(command, *args, stdout=out, stderr=err)
     except CommandError as error:
         return error.returncode, out.getvalue(), f"{err.getvalue()}{error}"
     return 0, out.getvalue(), err.getvalue()
+
+
+def shown(*args: str) -> tuple[int, str, str]:
+    return said("show_buckets", *args)
 
 
 class TestNodeThatHangs:
@@ -210,7 +247,7 @@ class TestNodeOfTheCatalogHangs:
         [name, *_] = outage_of_catalog.others
         code, out, err = shown()
         assert (code, name in out) == (3, True)
-        assert "Only declared buckets are shown" in err
+        assert "Only declared buckets are known" in err
         assert outage_of_catalog.node in err
         assert shown(name)[::2] == (0, "")
         assert shown(f"{name}*")[0] == 3
@@ -226,6 +263,107 @@ class TestNodeOfTheCatalogHangs:
         for page, status in ((name, 200), (other, 503)):
             url = reverse("admin:django_jsonbuffer_bucket_change", args=[page])
             assert admin_client.get(url).status_code == status
+
+
+@pytest.mark.django_db(transaction=True)
+class TestPatternWhileTheNodeOfTheCatalogHangs:
+    """Buckets of a pattern are not known then."""
+
+    @pytest.fixture
+    def got(self, outage_of_catalog: Outage) -> list[Any]:
+        """The events that were processed. One bucket is declared, the other is of a pattern."""
+        got: list[Any] = []
+        known, other = (Bucket(name) for name in outage_of_catalog.others)
+        for bucket in (known, Bucket("bucket-*")):
+            bucket.processor(got.extend)
+        known.append("declared")
+        other.append("other")
+        return got
+
+    def test_drain_says_so(self, outage_of_catalog: Outage, got: list[Any]) -> None:
+        code, _, err = said("drain_buckets")
+        assert (code, got) == (1, [1, "declared"])
+        assert "Only declared buckets are known" in err
+        assert outage_of_catalog.node in err
+        [_, other] = outage_of_catalog.others
+        assert said("drain_buckets", other)[::2] == (0, "")
+        assert got == [1, "declared", 1, "other"]
+
+    def test_drain_that_knows_no_bucket_says_so(self, outage_of_catalog: Outage) -> None:
+        declared.processors.clear()
+        Bucket("bucket-*").processor(print)
+        for arguments in ([], ["bucket-*"]):
+            code, _, err = said("drain_buckets", *arguments)
+            assert code == 1
+            assert outage_of_catalog.node in err
+
+    def test_drain_all_raises_the_error(self, outage_of_catalog: Outage, got: list[Any]) -> None:
+        with pytest.raises(BufferUnavailable, match=outage_of_catalog.node):
+            drain_all()
+        assert got == [1, "declared"]
+        assert drain_all(outage_of_catalog.others[1])
+
+    @pytest.mark.parametrize("module", [celery, tasks])
+    def test_tasks_are_sent_for_the_others(
+        self,
+        module: Any,
+        outage_of_catalog: Outage,
+        got: list[Any],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        sent: list[str] = []
+        task = SimpleNamespace(
+            apply_async=lambda args, **options: sent.append(args[0]),
+            enqueue=lambda name, *args: sent.append(name),
+        )
+        monkeypatch.setattr(module, "drain_bucket", task)
+        task = module.drain_buckets
+        with pytest.raises(BufferUnavailable, match=outage_of_catalog.node):
+            getattr(task, "func", task)()
+        assert sent == outage_of_catalog.others[:1]
+
+    def test_other_commands_say_so(self, outage_of_catalog: Outage, got: list[Any]) -> None:
+        [known, _] = outage_of_catalog.others
+        for command, expected in (("pause_buckets", 1), ("dead_events", 3)):
+            for arguments in (["bucket-*"], ["nothing-*", known]):
+                code, out, err = said(command, *arguments)
+                assert (code, "paused" in out) == (expected, command == "pause_buckets")
+                assert "Only declared buckets are known" in err
+                assert outage_of_catalog.node in err
+            assert said(command, known)[::2] == (0, "")
+
+
+@pytest.mark.django_db(transaction=True)
+class TestNodeOfTheShardsHangs:
+    def test_commands_say_so(self, outage_of_shards: Outage) -> None:
+        name, _ = outage_of_shards.others
+        for command, expected in (
+            *(("show_buckets", 3), ("dead_events", 3)),
+            *(("drain_buckets", 1), ("pause_buckets", 1)),
+        ):
+            code, out, err = said(command, name)
+            assert (code, bool(out)) == (expected, True)
+            assert "Only the shards of the option `shards` are known" in err
+            assert outage_of_shards.node in err
+
+    def test_drain_all_raises_the_error_in_the_end(self, outage_of_shards: Outage) -> None:
+        got: list[Any] = []
+        Bucket("*").processor(got.extend)
+        with pytest.raises(BufferUnavailable, match=outage_of_shards.node):
+            drain_all(*outage_of_shards.others)
+        assert got == [1]
+
+    def test_user_of_an_older_version_needs_no_shards(
+        self, private_server: Redis, use_cache: Callable[..., str]
+    ) -> None:
+        private_server.execute_command(
+            "ACL", "SETUSER", "old", "on", ">x", "~*", "+@all", "-smembers"
+        )
+        path = private_server.get_connection_kwargs()["path"]
+        use_cache(f"unix://old:x@{path}?db=0", OPTIONS={})
+        Bucket("orders").processor(print)
+        Bucket("orders").append(1)
+        assert said("drain_buckets", "orders")[::2] == (0, "")
 
 
 class TestAllNodes:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
 
-from django_jsonbuffer.runs import MAX_SECONDS, drain_all, names_with_processor
+from django_jsonbuffer.runs import MAX_SECONDS, drain_all, read_served
 
 try:
     from celery import shared_task
@@ -38,10 +38,16 @@ def drain_bucket(
 
 @shared_task(name=_DRAIN_BUCKETS, **_OPTIONS)
 def drain_buckets(max_seconds: float = MAX_SECONDS, skip_busy: bool = True) -> None:
-    """Send a task for each bucket that has a processor."""
-    for name in names_with_processor():
+    """Send a task for each bucket that has a processor.
+
+    If the names of the others cannot be read, raises :class:`BufferUnavailable` after that.
+    """
+    buckets, gap = read_served()
+    for bucket in buckets:
         # A task that waits so long in the queue is of no use: others wait behind it.
-        drain_bucket.apply_async([name, max_seconds, skip_busy], expires=max_seconds)
+        drain_bucket.apply_async([bucket.name, max_seconds, skip_busy], expires=max_seconds)
+    if gap is not None:
+        raise gap
 
 
 def beat_schedule(*, every_seconds: float = 10, **arguments: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from django.core.exceptions import ImproperlyConfigured
 
-from django_jsonbuffer.runs import MAX_SECONDS, drain_all, names_with_processor
+from django_jsonbuffer.runs import MAX_SECONDS, drain_all, read_served
 
 if TYPE_CHECKING:
     from django.tasks import task
@@ -32,6 +32,12 @@ def drain_bucket(
 
 @task
 def drain_buckets(max_seconds: float = MAX_SECONDS, skip_busy: bool = True) -> None:
-    """Enqueue a task for each bucket that has a processor."""
-    for name in names_with_processor():
-        drain_bucket.enqueue(name, max_seconds, skip_busy)
+    """Enqueue a task for each bucket that has a processor.
+
+    If the names of the others cannot be read, raises :class:`BufferUnavailable` after that.
+    """
+    buckets, gap = read_served()
+    for bucket in buckets:
+        drain_bucket.enqueue(bucket.name, max_seconds, skip_busy)
+    if gap is not None:
+        raise gap

@@ -2,7 +2,7 @@
 
 import argparse
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Final
@@ -11,6 +11,8 @@ from django.core.management.base import CommandError, CommandParser
 
 from django_jsonbuffer import catalog
 from django_jsonbuffer.buckets import Bucket
+from django_jsonbuffer.catalog import Known
+from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.suggestions import suggest
 
 WRONG_USAGE: Final = 2
@@ -21,24 +23,32 @@ def add_buckets(parser: CommandParser) -> None:
     parser.add_argument("bucket", nargs="+", help="Name of a bucket, or a glob such as 'orders*'.")
 
 
-def named_buckets(patterns: Sequence[str]) -> list[Bucket]:
+def named_buckets(patterns: Sequence[str]) -> Known:
     """The known buckets that match a pattern. All known buckets if there is no pattern."""
-    return buckets_among(catalog.known_buckets(), patterns)
-
-
-def buckets_among(known: Sequence[Bucket], patterns: Sequence[str]) -> list[Bucket]:
-    """Those of the buckets that match a pattern. All of them if there is no pattern."""
+    buckets, gap = catalog.read_known()
     if not patterns:
-        return [*known]
-    return matching_buckets(patterns, among={bucket.name: bucket for bucket in known})
+        return Known(buckets, gap)
+    return matching_buckets(patterns, among={bucket.name: bucket for bucket in buckets}, gap=gap)
 
 
-def matching_buckets(patterns: Sequence[str], *, among: Mapping[str, Bucket]) -> list[Bucket]:
-    """The buckets that match any of the patterns, in the order of the patterns."""
+def matching_buckets(
+    patterns: Sequence[str],
+    *,
+    among: Mapping[str, Bucket],
+    gap: BufferUnavailable | None,
+    growing: Collection[str] = (),
+) -> Known:
+    """The buckets that match any of the patterns, in the order of the patterns.
+
+    If there is a gap, others may match as well, unless all patterns are names of these buckets.
+    Those that are `growing` need not match yet.
+    """
+    if among.keys() >= {*patterns}:
+        gap = None
     found: dict[str, Bucket] = {}
     for pattern in patterns:
         matching = {name: bucket for name, bucket in among.items() if fnmatchcase(name, pattern)}
-        if not matching:
+        if not matching and gap is None and pattern not in growing:
             raise CommandError(
                 f"No bucket matches {pattern!r}.{suggest([pattern], among)} There are: "
                 f"{', '.join(among) or 'none'}. A bucket that is declared outside of a buckets.py "
@@ -46,7 +56,7 @@ def matching_buckets(patterns: Sequence[str], *, among: Mapping[str, Bucket]) ->
                 returncode=WRONG_USAGE,
             )
         found |= matching
-    return list(found.values())
+    return Known([*found.values()], gap)
 
 
 def positive_seconds(text: str) -> float:

@@ -1,17 +1,19 @@
 """What all commands have in common: their output, and their errors."""
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any, TextIO
 
 from django.core.management.base import BaseCommand, CommandError
 
 from django_jsonbuffer.buckets import Bucket
+from django_jsonbuffer.catalog import Known
 from django_jsonbuffer.escapes import escape_invisible
-from django_jsonbuffer.exceptions import JSONBufferError
+from django_jsonbuffer.exceptions import BufferUnavailable, JSONBufferError
 
 from .each import each
+from .gaps import describe_gaps
 from .output import Output
 
 
@@ -62,26 +64,35 @@ class BufferCommand(BaseCommand):
         """Write a line on standard error. It may quote text of other clients."""
         self.stderr.write(escape_invisible(line))
 
-    def do_for_each(
-        self, buckets: Iterable[Bucket], work: Callable[[Bucket], str], *, is_quiet: bool
-    ) -> None:
+    def do_for_each(self, known: Known, work: Callable[[Bucket], str], *, is_quiet: bool) -> None:
         """Do the work for each bucket, and report what it returns.
 
         A bucket for which the work fails does not stop the others. The command then fails in the
-        end.
+        end, and also if there is a gap.
         """
         errors: dict[str, JSONBufferError] = {}
-        for bucket, outcome in each(buckets, work):
+        for bucket, outcome in each(known.buckets, work):
             if isinstance(outcome, JSONBufferError):
                 errors[bucket.name] = outcome
             elif not is_quiet:
                 self.report(f"{bucket.name}: {outcome}")
-        self.fail_for(errors, "Not done, or only in part")
+        self.fail_for(errors, "Not done, or only in part", gap=known.gap)
 
-    def fail_for(self, errors: Mapping[str, JSONBufferError], what: str) -> None:
-        """Fail if there is an error. They are given by the names of their buckets."""
+    def fail_for(
+        self,
+        errors: Mapping[str, JSONBufferError],
+        what: str,
+        *,
+        gap: BufferUnavailable | None,
+    ) -> None:
+        """Fail if there is an error or a gap. The errors are given by the names of their buckets.
+
+        See also :func:`.describe_gaps`.
+        """
+        lines = [*dict.fromkeys(map(str, errors.values())), *describe_gaps(gap)]
         if errors:
-            lines = [*dict.fromkeys(map(str, errors.values())), f"{what}: {', '.join(errors)}."]
+            lines.append(f"{what}: {', '.join(errors)}.")
+        if lines:
             text = escape_invisible("\n".join(lines), keep="\n")
             raise CommandError(text, returncode=self.error_code)
 

@@ -7,7 +7,7 @@ from typing import Final
 from django_jsonbuffer import catalog
 from django_jsonbuffer.buckets import Bucket
 from django_jsonbuffer.declarations import declared
-from django_jsonbuffer.runs import names_with_processor
+from django_jsonbuffer.runs import read_served
 from django_jsonbuffer.store.keys import is_valid_name
 from django_jsonbuffer.store.patterns import Names
 
@@ -22,20 +22,18 @@ class Selection:
     """The buckets whose names match an argument. All that have a processor if there is none."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
-        if not arguments:
-            names_with_processor()  # raises if there is none
+        buckets, gap = catalog.read_with_processor() if arguments else read_served()
         self._arguments = arguments or ["*"]
-        known = {bucket.name: bucket for bucket in catalog.buckets_with_processor()}
+        known = {bucket.name: bucket for bucket in buckets}
         # The exact name also selects a bucket without a processor. The command then fails, and says
         # that the bucket has no processor.
         known |= {name: Bucket(name) for name in arguments if _may_be_drained(name)}
         # If there is a pattern, an argument may match buckets that do not exist yet.
         growing = [each for each in self._arguments if "*" in each] if declared.patterns else []
-        found = [
-            each for each in self._arguments if each not in growing or fnmatch.filter(known, each)
-        ]
-        self.buckets = matching_buckets(found, among=known)
-        """The buckets that exist."""
+        self.buckets, self.gap = matching_buckets(
+            self._arguments, among=known, gap=gap, growing=growing
+        )
+        """The buckets that exist, as far as they are known."""
         names = [bucket.name for bucket in self.buckets]
         self.serves = Names([*names, *(declared.patterns if growing == ["*"] else growing)])
         """These, and the patterns of those that may follow."""

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Self
 
 from django_jsonbuffer.conf import Configuration
+from django_jsonbuffer.exceptions import JSONBufferError
 
 from . import nodes
 from .errors import not_redis, translated
 from .keys import shard_name, shards_key, split_shard
+from .redis_internals import is_about_permissions
 from .scripts import Script
 from .store import Store
 
@@ -25,9 +27,26 @@ _LONGEST_WAIT_SECONDS: Final = 0.5
 _GAP_SECONDS: Final = 5.0
 """How long that node is not asked again after it did not answer."""
 
-_gaps: Final[dict[tuple[str, str], float]] = {}
-"""By the alias and the prefix: until when the names are not asked for, because they could not be
-read. It stays, so that a warning is logged once, until they can be read."""
+
+class _Gap(NamedTuple):
+    """The names could not be read."""
+
+    until: float
+    """Until when they are not asked for again."""
+
+    error: JSONBufferError | None
+    """None if the user of Redis may not read them, because its site has no bucket with shards."""
+
+
+_gaps: Final[dict[tuple[str, str], _Gap]] = {}
+"""By the alias and the prefix. A gap stays until the names can be read, so that a warning is logged
+once."""
+
+
+def gap_in(configuration: Configuration) -> JSONBufferError | None:
+    """Why the last question for the names of the shards had no answer. None if it had one."""
+    gap = _gaps.get((configuration.cache, configuration.prefix))
+    return gap.error if gap else None
 
 
 class UsedShards:
@@ -64,10 +83,11 @@ class UsedShards:
         """
         place = configuration.cache, configuration.prefix
         if isinstance(members, Exception):
+            error = translated(members, key=shards_key(configuration.prefix))
             if place not in _gaps:
-                error = translated(members, key=shards_key(configuration.prefix))
                 logger.warning("Only the shards of the option `shards` are known. %s", error)
-            _gaps[place] = time.monotonic() + _GAP_SECONDS
+            until = time.monotonic() + _GAP_SECONDS
+            _gaps[place] = _Gap(until, None if is_about_permissions(members) else error)
             return cls()
         _gaps.pop(place, None)
         try:
@@ -78,7 +98,8 @@ class UsedShards:
     @classmethod
     def read(cls, configuration: Configuration) -> Self:
         """Raises :class:`BufferUnavailable` if Redis is unavailable as a whole."""
-        if time.monotonic() < _gaps.get((configuration.cache, configuration.prefix), 0.0):
+        gap = _gaps.get((configuration.cache, configuration.prefix))
+        if gap is not None and time.monotonic() < gap.until:
             return cls()
         calls, cache = [cls.call(configuration)], configuration.cache
         [members] = nodes.replies(cache, calls, within_seconds=_LONGEST_WAIT_SECONDS)

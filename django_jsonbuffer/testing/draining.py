@@ -34,7 +34,7 @@ def drain_now(*buckets: Bucket | str, raises: bool = True) -> DrainReport:
     """
     commit_appends()
     total = DrainReport()
-    names = buckets or catalog.buckets_with_processor()
+    names = buckets or catalog.read_with_processor().buckets
     handles = [Bucket(each) if isinstance(each, str) else each for each in names]
     for bucket in handles:
         for store in stores_of(bucket._definition.parts):

@@ -50,7 +50,7 @@ class Command(BufferCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        buckets = named_buckets(options["bucket"])
+        buckets, gap = named_buckets(options["bucket"])
         outcomes = dict(zip(buckets, catalog.statuses(buckets), strict=True))
         counts = {
             bucket: outcome.dead
@@ -69,7 +69,7 @@ class Command(BufferCommand):
             for bucket, outcome in outcomes.items()
             if not isinstance(outcome, BucketStatus)
         }
-        self.fail_for(errors, "Cannot be read")
+        self.fail_for(errors, "Cannot be read", gap=gap)
 
     def _list_for_people(self, letters: Iterable[tuple[Bucket, DeadLetter]]) -> None:
         columns = shutil.get_terminal_size((COLUMNS_ELSEWHERE, 0)).columns

@@ -17,6 +17,7 @@ from django_jsonbuffer.draining.reachability import Reachability
 from django_jsonbuffer.draining.report import DrainReport
 from django_jsonbuffer.draining.rounds import Rounds
 from django_jsonbuffer.draining.stop import Stop
+from django_jsonbuffer.escapes import escape_invisible
 from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.management.arguments import positive_int, positive_seconds
 from django_jsonbuffer.management.command import BufferCommand
@@ -27,6 +28,7 @@ from django_jsonbuffer.management.exit_codes import (
     PROCESSOR_HANGS,
     STOPPED,
 )
+from django_jsonbuffer.management.gaps import describe_gaps
 from django_jsonbuffer.management.processes import Processes
 from django_jsonbuffer.management.progress import Reporter, describe_drain, progress_bar
 from django_jsonbuffer.management.selection import Selection
@@ -142,13 +144,14 @@ class Command(BufferCommand):
         with self._rounds(selection, stop, options) as rounds:
             if watch and options["verbosity"] and self._process is None:
                 self.report(f"Watching {selection}. Stop with Ctrl-C.")
+            gaps = [] if watch else [*describe_gaps(selection.gap)]
             self._drain(rounds, pending=pending, options=options)
         if options["verbosity"] and not watch and self._process is None:
             self._report_rest(selection.buckets)
-        if kept := [*_describe_kept(rounds, watch=watch)]:
+        if lines := [*_describe_kept(rounds, watch=watch), *gaps]:
             is_away = any(isinstance(each, BufferUnavailable) for each in rounds.broken.values())
-            code = MISCONFIGURED_OR_UNREACHABLE if is_away else EVENTS_ARE_KEPT
-            raise CommandError("\n".join(kept), returncode=code)
+            code = MISCONFIGURED_OR_UNREACHABLE if is_away or gaps else EVENTS_ARE_KEPT
+            raise CommandError(escape_invisible("\n".join(lines), keep="\n"), returncode=code)
 
     def _rounds(self, selection: Selection, stop: Stop, options: dict[str, Any]) -> Rounds:
         watch, interval = options["watch"], options["interval"]

@@ -17,8 +17,8 @@ class Command(BufferCommand):
         add_buckets(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        buckets = named_buckets(options["bucket"])
-        self.do_for_each(buckets, _pause, is_quiet=not options["verbosity"])
+        known = named_buckets(options["bucket"])
+        self.do_for_each(known, _pause, is_quiet=not options["verbosity"])
 
 
 def _pause(bucket: Bucket) -> str:

@@ -36,7 +36,8 @@ class Command(BufferCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         is_of_dead = options["dead"]
-        buckets = named_buckets(options["bucket"])
+        known = named_buckets(options["bucket"])
+        buckets = known.buckets
         # Read before the question: letters that are buried while it waits must stay.
         newest = dict(each(buckets if is_of_dead else [], lambda bucket: bucket.dead.newest()))
         if options["interactive"]:
@@ -46,7 +47,7 @@ class Command(BufferCommand):
             count = _discard(bucket, newest[bucket]) if is_of_dead else bucket.purge()
             return f"{_describe(count, is_of_dead=is_of_dead)} discarded"
 
-        self.do_for_each(buckets, purge, is_quiet=not options["verbosity"])
+        self.do_for_each(known, purge, is_quiet=not options["verbosity"])
 
     def _require_consent(self, question: str) -> None:
         """Ask on the terminal. Raises :class:`CommandError` unless the answer is yes."""

@@ -27,13 +27,13 @@ class Command(BufferCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         ids = options["id"]
-        buckets = named_buckets(options["bucket"])
-        if ids and len(buckets) > 1:
+        known = named_buckets(options["bucket"])
+        if ids and len(known.buckets) > 1:
             raise CommandError(
                 "An --id belongs to one bucket, so name exactly one bucket.",
                 returncode=WRONG_USAGE,
             )
-        self.do_for_each(buckets, partial(_replay, ids=ids), is_quiet=not options["verbosity"])
+        self.do_for_each(known, partial(_replay, ids=ids), is_quiet=not options["verbosity"])
 
 
 def _replay(bucket: Bucket, ids: Collection[str] | None) -> str:

@@ -14,8 +14,8 @@ class Command(BufferCommand):
         add_buckets(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        buckets = named_buckets(options["bucket"])
-        self.do_for_each(buckets, _resume, is_quiet=not options["verbosity"])
+        known = named_buckets(options["bucket"])
+        self.do_for_each(known, _resume, is_quiet=not options["verbosity"])
 
 
 def _resume(bucket: Bucket) -> str:

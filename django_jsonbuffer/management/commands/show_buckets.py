@@ -4,12 +4,12 @@ from typing import Any, Final
 
 from django.core.management.base import CommandError, CommandParser
 
-from django_jsonbuffer import catalog
 from django_jsonbuffer.escapes import escape_invisible
 from django_jsonbuffer.exceptions import JSONBufferError
-from django_jsonbuffer.management.arguments import buckets_among, natural_int, positive_seconds
+from django_jsonbuffer.management.arguments import named_buckets, natural_int, positive_seconds
 from django_jsonbuffer.management.command import BufferCommand
 from django_jsonbuffer.management.formats import FORMATS
+from django_jsonbuffer.management.gaps import describe_gaps
 from django_jsonbuffer.management.limits import Limits
 from django_jsonbuffer.management.retries import describe_retries
 from django_jsonbuffer.spilled import describe_spills
@@ -83,16 +83,17 @@ class Command(BufferCommand):
                 self._watch(options)
             return
         try:
-            shown, is_partial = self._show(options)
+            shown, gaps = self._show(options)
         except JSONBufferError as error:
             text = "\n".join([str(error), *describe_spills()])
             text = escape_invisible(text, keep="\n")
             raise CommandError(text, returncode=UNREADABLE) from error
         unreadable = [state.bucket.name for state in shown if state.status is None]
         if unreadable:
-            raise CommandError(f"Cannot be read: {', '.join(unreadable)}.", returncode=UNREADABLE)
-        if is_partial:
-            raise CommandError("Not all buckets are known.", returncode=UNREADABLE)
+            gaps.append(f"Cannot be read: {', '.join(unreadable)}.")
+        if gaps:
+            text = escape_invisible("\n".join(gaps), keep="\n")
+            raise CommandError(text, returncode=UNREADABLE)
         limits = Limits(options["max_pending"], options["max_age"], options["max_dead"])
         if crossed := [
             text for bucket_state in shown for text in limits.describe_crossed(bucket_state)
@@ -105,25 +106,23 @@ class Command(BufferCommand):
         while True:
             self.stdout.write(clear, ending="")
             try:
-                self._show(options)
+                _, complaints = self._show(options)
             except JSONBufferError as error:
-                self.complain(str(error))
+                complaints = [str(error)]
+            for complaint in complaints:
+                self.complain(complaint)
             self.require_whole_output()
             if self.is_unread:
                 return
             time.sleep(options["interval"])
 
-    def _show(self, options: dict[str, Any]) -> tuple[list[BucketState], bool]:
-        """The buckets, and whether some may be missing."""
-        known, gap = catalog.read_known()
-        shown = sorted_by_urgency(read_states(buckets_among(known, options["bucket"])))
+    def _show(self, options: dict[str, Any]) -> tuple[list[BucketState], list[str]]:
+        """The buckets, and a line for each gap."""
+        buckets, gap = named_buckets(options["bucket"])
+        shown = sorted_by_urgency(read_states(buckets))
         self.stdout.write(FORMATS[options["format"]](shown), ending="")
         if options["verbosity"] > 1 and options["format"] == "table":
             for line in describe_retries(shown):
                 self.stdout.write(line)
         self.stdout.flush()
-        names = {each.bucket.name for each in shown}
-        if gap is None or (options["bucket"] and names.issuperset(options["bucket"])):
-            return shown, False
-        self.complain(f"Only declared buckets are shown. {gap}")
-        return shown, True
+        return shown, [*describe_gaps(gap)]
