@@ -13,11 +13,10 @@ from .exceptions import BufferUnavailable, JSONBufferError
 from .options import Options
 from .pending_events import peek_raw
 from .shards import spilled_names, stores_of
-from .store import catalog_entries, history
+from .store import catalog_entries, history, probes
 from .store.deliveries import Deliveries, merged, read_deliveries
 from .store.history import Sample
 from .store.keys import is_valid_name
-from .store.links import ASYNCIO
 from .store.shards import gap_in
 from .store.status import BucketStatus
 from .store.statuses import statuses as read_statuses
@@ -87,12 +86,17 @@ def shards_gap() -> JSONBufferError | None:
     return gap_in(configuration())
 
 
-async def probe(bucket: Bucket) -> None:
-    """Do the write that comes before a first append: the name of the bucket into the catalog.
+async def probe(buckets: Sequence[Bucket], *, within_seconds: float) -> dict[str, Exception | None]:
+    """For each node that has some of the buckets: None if it accepts appends. See :mod:`.probes`.
 
-    Raises the error that an append would raise, if Redis is away, full or refuses the user.
+    The error is that which an append would raise, if Redis is away, full or refuses the user.
     """
-    await catalog_entries.write(bucket._definition.parts.store.identity, ASYNCIO)
+    stores = [
+        bucket._definition.parts.store.of_shard(shard)
+        for bucket in buckets
+        for shard in range(shards_of(bucket))
+    ]
+    return await probes.probe(stores, within_seconds=within_seconds)
 
 
 def statuses(buckets: Sequence[Bucket]) -> list[BucketStatus | JSONBufferError]:

@@ -2,8 +2,10 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Collection
+import logging
+from collections.abc import Collection, Mapping
 from datetime import timedelta
+from typing import Final
 
 from django_jsonbuffer import catalog
 from django_jsonbuffer.exceptions import BufferMisconfigured, JSONBufferError
@@ -18,10 +20,18 @@ except ImportError as error:
         "install 'django-jsonbuffer[health]'"
     ) from error
 
+logger = logging.getLogger("django_jsonbuffer")
+
+_refusing: Final[set[str]] = set()
+"""The nodes of a cluster that did not accept the last probe of this process."""
+
 
 @dataclasses.dataclass
 class JSONBuffer(HealthCheck):  # type: ignore[misc]
     """Whether Redis accepts the appends of this site. With `states`, also how the buckets are.
+
+    In a cluster, the site is healthy if any node with a declared bucket accepts appends, because
+    the site can still serve. Nodes that do not are in the log.
 
     Its messages name buckets and states, and nothing of Redis. The log has the error.
     """
@@ -43,9 +53,10 @@ class JSONBuffer(HealthCheck):  # type: ignore[misc]
         buckets = catalog.declared_buckets()
         if not buckets:
             raise ServiceUnavailable("No bucket is declared in a buckets.py.")
+        seconds = self.timeout.total_seconds()
         try:
-            async with asyncio.timeout(self.timeout.total_seconds()):
-                await catalog.probe(buckets[0])
+            async with asyncio.timeout(seconds):
+                _require_one(await catalog.probe(buckets, within_seconds=seconds))
                 found = await asyncio.to_thread(read_states, buckets) if self.states else []
         except TimeoutError as error:
             raise ServiceUnavailable("Redis does not answer in time.") from error
@@ -55,3 +66,17 @@ class JSONBuffer(HealthCheck):  # type: ignore[misc]
         if ill:
             names = ", ".join(f"{each.bucket.name} is {each.state.value}" for each in ill)
             raise ServiceUnavailable(f"{names}.")
+
+
+def _require_one(outcomes: Mapping[str, Exception | None]) -> None:
+    """Raise an error if no node accepts appends. Otherwise log which nodes do not, once each."""
+    errors = {node: error for node, error in outcomes.items() if error is not None}
+    if len(errors) == len(outcomes):
+        raise next(iter(errors.values()))
+    for node, error in errors.items():
+        if node not in _refusing:
+            logger.warning("Node %s accepts no appends, other nodes do. %s", node, error)
+    for node in _refusing - errors.keys():
+        logger.warning("Node %s accepts appends again.", node)
+    _refusing.clear()
+    _refusing.update(errors)

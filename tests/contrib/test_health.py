@@ -13,14 +13,17 @@ from health_check.views import HealthCheckView
 from pytest_django import Settings
 
 from django_jsonbuffer import Bucket
-from django_jsonbuffer.acl import ROLES
+from django_jsonbuffer.acl import OF_CLUSTER, ROLES
 from django_jsonbuffer.contrib import health
 from django_jsonbuffer.contrib.health import JSONBuffer
-from django_jsonbuffer.declarations import declared
+from django_jsonbuffer.declarations import Declaration, Definition, declared
 from django_jsonbuffer.exceptions import BufferMisconfigured
+from django_jsonbuffer.store import redis_cluster
 from example_project.embedded_redis import EmbeddedRedis
+from tests.cluster import FACTORY, hung, node_with, port_of, url_of
 from tests.prepared import make_old
 from tests.server import Redis
+from tests.test_embedded_redis import client_of, wait_until
 
 CHECK = "django_jsonbuffer.contrib.health.JSONBuffer"
 REFUSED = "Redis cannot be reached, or refuses appends."
@@ -133,6 +136,97 @@ class TestUnhealthy:
     def test_when_no_bucket_is_declared(self, client: Client) -> None:
         declared.processors.clear()
         assert get(client) == (500, "Unavailable: No bucket is declared in a buckets.py.")
+
+
+class TestCluster:
+    """A node that hangs takes no site out of service that other nodes can serve."""
+
+    @pytest.fixture
+    def nodes(
+        self,
+        three_nodes: list[EmbeddedRedis],
+        use_cache: Callable[..., str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> Iterator[list[EmbeddedRedis]]:
+        monkeypatch.setattr(redis_cluster, "_PAUSES_SECONDS", (0,))
+        declared.processors.clear()
+        use_cache([url_of(node) for node in three_nodes], OPTIONS={"CONNECTION_FACTORY": FACTORY})
+        yield three_nodes
+        wait_until(lambda: not redis_cluster._lost)
+        health._refusing.clear()
+
+    def test_any_node_of_a_declared_bucket_is_enough(
+        self, client: Client, nodes: list[EmbeddedRedis], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        for name in ("a", "b", "c"):  # on three nodes
+            Bucket(name).processor(print)
+        assert get(client) == (200, "OK")
+        for node in nodes:
+            caplog.clear()
+            with hung(node):
+                for _ in range(2):
+                    began = time.monotonic()
+                    assert get(client) == (200, "OK")
+                    assert time.monotonic() - began < 1
+            assert get(client) == (200, "OK")
+            name = f"127.0.0.1:{port_of(node)}"
+            assert [record.getMessage() for record in caplog.records if name in record.message] == [
+                f"Node {name} accepts no appends, other nodes do. It does not answer in time.",
+                f"Node {name} accepts appends again.",
+            ]
+
+    def test_no_node_of_a_declared_bucket_is_too_few(
+        self, client: Client, nodes: list[EmbeddedRedis]
+    ) -> None:
+        """The other nodes do not count."""
+        Bucket("orders").processor(print)
+        assert get(client) == (200, "OK")
+        with hung(node_with(Bucket("orders").key, nodes)):
+            assert get(client) == (500, "Unavailable: Redis does not answer in time.")
+
+    def test_nodes_of_all_shards_count(self, client: Client, nodes: list[EmbeddedRedis]) -> None:
+        Bucket("orders", shards=9).processor(print)
+        declared.buckets.append(Declaration(Definition("orders", {"shards": 9}), "here"))
+        assert get(client) == (200, "OK")
+        with hung(node_with(Bucket("orders").key, nodes)):
+            assert get(client) == (200, "OK")
+
+    def test_node_that_is_full_or_read_only_refuses(
+        self, client: Client, nodes: list[EmbeddedRedis]
+    ) -> None:
+        Bucket("orders").processor(print)
+        with client_of(node_with(Bucket("orders").key, nodes)) as plain:
+            for option, value, usual in (("maxmemory", 1, 0), ("min-replicas-to-write", 1, 0)):
+                plain.config_set(option, value)
+                try:
+                    assert get(client) == (500, f"Unavailable: {REFUSED}")
+                finally:
+                    plain.config_set(option, usual)
+        assert get(client) == (200, "OK")
+
+    def test_probe_leaves_nothing_behind(self, client: Client, nodes: list[EmbeddedRedis]) -> None:
+        Bucket("orders").processor(print)
+        assert get(client) == (200, "OK")
+        with client_of(node_with(Bucket("orders").key, nodes)) as plain:
+            assert plain.exists(Bucket("orders").key) == 0
+            plain.set(Bucket("orders").key, "[1]")
+            assert get(client) == (200, "OK")
+            assert plain.get(Bucket("orders").key) == b"[1]"
+            plain.delete(Bucket("orders").key)
+            plain.lpush(Bucket("orders").key, "no string")
+            assert get(client) == (200, "OK")
+
+    def test_permissions_of_a_producer_are_enough(
+        self, client: Client, nodes: list[EmbeddedRedis], use_cache: Callable[..., str]
+    ) -> None:
+        Bucket("orders").processor(print)
+        rules = ["~*", *ROLES["producer"].permissions(), *OF_CLUSTER]
+        for node in nodes:
+            with client_of(node) as plain:
+                plain.execute_command("ACL", "SETUSER", "site", "on", ">s3cret", *rules)
+        login = {"USERNAME": "site", "PASSWORD": "s3cret"}
+        use_cache([url_of(nodes[0])], OPTIONS={"CONNECTION_FACTORY": FACTORY, **login})
+        assert get(client) == (200, "OK")
 
 
 def test_unknown_state_is_refused() -> None:
