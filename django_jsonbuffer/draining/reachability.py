@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from queue import SimpleQueue
 from typing import Final, Self
 
 from django_jsonbuffer.conf import Configuration
@@ -28,6 +29,7 @@ class Reachability:
         self._client = clients[configuration.cache]
         self._wake = wake
         self._away: dict[str, BufferUnavailable] = {}
+        self._back: SimpleQueue[str] = SimpleQueue()
         self._patience: dict[str, float] = {}
         self._ended = threading.Event()
 
@@ -60,6 +62,11 @@ class Reachability:
         except RuntimeError:  # no more threads: the next call tries the node
             del self._away[node]
 
+    def returned(self) -> Iterator[str]:
+        """The nodes that answer again, as far as it was not told before."""
+        while not self._back.empty():
+            yield self._back.get()
+
     def end(self) -> None:
         """Try no node any more."""
         self._ended.set()
@@ -74,4 +81,5 @@ class Reachability:
         if time.monotonic() - began < twice:
             self._patience[node] = min(twice, _LONGEST_PATIENCE_SECONDS)
         del self._away[node]
+        self._back.put(node)
         self._wake()

@@ -142,6 +142,8 @@ class Rounds:
                     self._schedule.hasten(sight.name, due, up_to=sight.ends)
         except BufferUnavailable as error:
             self._note_away(error)
+        for node in self._reachability.returned() if self._reachability else ():
+            self._note_back(node)
         for name in [*self._spills.look()]:
             if self._drain_of(name) is not None:
                 self._schedule.hasten(name, time.monotonic(), up_to=Kind.LINGERS)
@@ -202,24 +204,31 @@ class Rounds:
     def _note_failure(self, drain: Drain, error: JSONBufferError) -> bool:
         """Note that the bucket cannot be read, and when to try again. Returns False."""
         drain.next_seconds = None if self._lookout is None else self._retry_seconds
-        if isinstance(error, BufferUnavailable) and self._reachability is not None:
-            self._reachability.note(error)
         if isinstance(error, BufferUnavailable) and self._lookout is not None:
             self._note_away(error)
         else:
+            if isinstance(error, BufferUnavailable) and self._reachability is not None:
+                self._reachability.note(error)
             if drain not in self.broken:
                 self._complain(str(error))
             self.broken[drain] = error
         return False
 
     def _note_away(self, error: BufferUnavailable) -> None:
+        if self._reachability is not None:
+            self._reachability.note(error)
         if error.node not in self._complained:
             self._complain(f"{error} Trying again every {self._retry_seconds:g} s.")
             self._complained.add(error.node)
 
     def _note_success(self, drain: Drain) -> None:
         self.broken.pop(drain, None)
-        for node in self._complained & {"", self._node_of(drain)} if self._complained else ():
+        if self._complained:
+            self._note_back("")
+            self._note_back(self._node_of(drain))
+
+    def _note_back(self, node: str) -> None:
+        if node in self._complained:
             self._complained.discard(node)
             self._complain(f"{node or 'Redis'} is back.")
 

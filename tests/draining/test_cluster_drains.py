@@ -14,6 +14,7 @@ from django.core.management import CommandError, call_command
 
 from django_jsonbuffer import Batch, Bucket, drain_all
 from django_jsonbuffer.conf import configuration
+from django_jsonbuffer.draining import lookout
 from django_jsonbuffer.draining.reachability import Reachability
 from django_jsonbuffer.draining.rounds import Rounds
 from django_jsonbuffer.draining.stop import Stop
@@ -22,12 +23,13 @@ from django_jsonbuffer.management import stop_signals
 from django_jsonbuffer.runs import open_drains
 from django_jsonbuffer.store import redis_cluster
 from django_jsonbuffer.store.breakers import breakers
+from django_jsonbuffer.store.keys import catalog_key
 from django_jsonbuffer.store.patterns import Names
 from django_jsonbuffer.store.registry import register
 from django_jsonbuffer.store.store import Store
 from django_jsonbuffer.store.waiting import waiting
 from example_project.embedded_redis import EmbeddedRedis
-from tests.cluster import FACTORY, hung, names_on, port_of, url_of
+from tests.cluster import FACTORY, hung, names_on, node_with, port_of, url_of
 from tests.draining.drains import report
 from tests.server import one_server
 from tests.test_embedded_redis import client_of, wait_until
@@ -149,6 +151,33 @@ class TestNodeThatHangs:
         assert [*map(len, ages.values())] == [21, 2, 21]
         assert max(ages[first] + ages[last]) < 5
         assert err.getvalue().count("Trying again") == err.getvalue().count("is back") == 1
+
+    def test_watch_says_so_each_time_though_the_node_has_none_of_its_buckets(
+        self, nodes: list[EmbeddedRedis], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The node has the names of all buckets, of which a pattern needs those that match."""
+        monkeypatch.setattr(lookout, "_CATALOG_SECONDS", 0.1)
+        stop, err = Stop(), StringIO()
+        monkeypatch.setattr(stop_signals, "Stop", lambda: stop)
+        known = node_with(catalog_key(configuration().prefix), nodes)
+        name = next(name for [name] in names_on(nodes) if node_with(f"{{{name}}}", nodes) != known)
+        Bucket("bucket-*").processor(lambda batch: None)
+        Bucket(name).append(1)
+        options = {"watch": True, "verbosity": 0, "stderr": err, "max_seconds": 60.0}
+        watch = threading.Thread(target=call_command, args=["drain_buckets"], kwargs=options)
+        watch.start()
+        wait_until(lambda: Bucket(name).status().pending == 0)
+        try:
+            for count in (1, 2):
+                with hung(known):
+                    wait_until(lambda: err.getvalue().count("Trying again") == count)  # noqa: B023
+                wait_until(lambda: err.getvalue().count("is back") == count)  # noqa: B023
+            assert [line.split()[0] for line in err.getvalue().splitlines()[1::2]] == [
+                f"127.0.0.1:{port_of(known)}"
+            ] * 2
+        finally:
+            stop.set()
+            watch.join()
 
     def test_worker_that_ends_does_not_wait_for_each_of_its_buckets(
         self, nodes: list[EmbeddedRedis], monkeypatch: pytest.MonkeyPatch
