@@ -30,15 +30,18 @@ class Spills:
             self._buckets.setdefault(folder, set()).add((start, drain.bucket))
 
     def look(self) -> Iterator[str]:
-        """If it is time to look again: the names of all shards that have events there."""
+        """If it is time to look again: the names of all shards that have events there.
+
+        Of a folder that cannot be read, the name of one bucket, whose drain reports it.
+        """
         if (now := time.monotonic()) < self._looks_at:
             return
         self._looks_at = now + self._every_seconds
         for folder, buckets in self._buckets.items():
             try:
                 found = spilled_shards(folder)
-            except SpillUnavailable:  # which the drains report
-                yield from (bucket for _, bucket in buckets)
+            except SpillUnavailable:
+                yield next(bucket for _, bucket in buckets)
                 continue
             for start, bucket, shard in found:
                 if (start, bucket) in buckets:

@@ -26,6 +26,7 @@ from django_jsonbuffer.store.breakers import breakers
 from django_jsonbuffer.store.keys import catalog_key
 from django_jsonbuffer.store.patterns import Names
 from django_jsonbuffer.store.registry import register
+from django_jsonbuffer.store.shards import _gaps
 from django_jsonbuffer.store.store import Store
 from django_jsonbuffer.store.waiting import waiting
 from example_project.embedded_redis import EmbeddedRedis
@@ -93,6 +94,7 @@ class TestNodeThatHangs:
         with hung(nodes[1]), pytest.raises(BufferUnavailable, match=lost):
             drain_all()
         assert sorted(done) == sorted([first, last])
+        _gaps.clear()  # the node may also have the names of shards, and is not asked for 5 seconds
         assert drain_all()[lost] == report(processed=1, batches=1)
 
     def test_run_that_leaves_busy_buckets_alone_drains_the_others(

@@ -91,6 +91,38 @@ class TestForward:
         assert len(caplog.messages) == 1
         assert "cannot be used" in forwarding.describe_stuck()
 
+    def test_damaged_file_is_logged_once_for_all_its_buckets(
+        self, folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(spilling, "LOOK_AGAIN_SECONDS", 0)
+        options = Options(spill_dir=folder)
+        file = folder / "jsonbuffer.sqlite3"
+        folder.mkdir()
+        for _ in range(2):
+            several = [Forwarding(store_of(name), options) for name in ("orders", "carts")]
+            file.write_bytes(b"no database" * 1000)
+            for each in several * 2:
+                each.forward()
+            assert all(each.describe_stuck() for each in several)
+            file.unlink()
+            for each in several * 2:
+                each.forward()
+            assert [message[:40] for message in caplog.messages] == [
+                "Bucket orders: spilled events still wait",
+                "Bucket orders: no spilled events wait an",
+            ]
+            caplog.clear()
+
+    def test_failure_is_logged_again_by_the_next_run(
+        self, folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(spilling, "LOOK_AGAIN_SECONDS", 0)
+        folder.mkdir()
+        (folder / "jsonbuffer.sqlite3").write_bytes(b"no database" * 1000)
+        for _ in range(2):
+            Forwarding(store_of("orders"), Options(spill_dir=folder)).forward()
+        assert len(caplog.messages) == 2
+
     @pytest.mark.usefixtures("unreachable")
     def test_without_redis_is_an_error(self, folder: Path, spilled: Spill) -> None:
         put(spilled, b"1", bucket=Bucket("orders").key)
