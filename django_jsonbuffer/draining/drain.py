@@ -193,6 +193,7 @@ class Drain:
             self._lease.note_heartbeat()
         self.report.buried += found.foreign
         self.reason = found.reason
+        self._lease.note_doubt(found.reason == "doubt")
         self._note_next(found)
         if (claim := found.claim) is not None:
             self._cursor.note_claim(claim, is_probe=self._failures.keeps_probe)

@@ -41,6 +41,7 @@ class Lease:
         self.loss: LeaseLost | None = None
         """The error that the last call of `confirm` raised."""
         self._claim: Claim | None = None
+        self._beats_in_doubt = False
         self._has_begun = False
         self._beats_at = 0.0
         """When the next heartbeat is due, on the monotonic clock."""
@@ -57,6 +58,18 @@ class Lease:
             HEART.discard(self)
         else:
             HEART.add(self)
+
+    def note_doubt(self, is_in_doubt: bool) -> None:
+        """Note whether a lease of the bucket has run out whose worker may live.
+
+        Meanwhile send heartbeats, although this worker holds no batch. A doubt ends when there was
+        no gap between heartbeats for some time, and perhaps nobody looks at the bucket so often.
+        """
+        if is_in_doubt and not self._beats_in_doubt:
+            HEART.add(self)
+        elif self._beats_in_doubt and not is_in_doubt:
+            HEART.discard(self)
+        self._beats_in_doubt = is_in_doubt
 
     def begin(self, *, alone: bool = False) -> bool:
         """Begin to live, until `end`. The next claim is then a heartbeat, if one is due.
@@ -81,7 +94,7 @@ class Lease:
 
     def end(self) -> bool:
         """End. It may begin again. Returns False if it had not begun."""
-        self.claim = None
+        self.claim, self._beats_in_doubt = None, False
         HEART.end(self)
         had_begun, self._has_begun, self._beats_at = self._has_begun, False, 0.0
         return had_begun

@@ -1,12 +1,13 @@
 import gc
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from django_jsonbuffer import Batch, Bucket
+from django_jsonbuffer import Batch, Bucket, drain_all
 from django_jsonbuffer.draining import heart as heart_module
 from django_jsonbuffer.draining import leases
 from django_jsonbuffer.draining.heart import Heart
@@ -38,6 +39,39 @@ def heart(monkeypatch: pytest.MonkeyPatch) -> Heart:
 
 def claimed(bucket: Bucket, worker: str, *, lease: timedelta = LEASE) -> Claim | None:
     return bucket._definition.parts.store.claim(worker, lease=lease, linger=None).claim
+
+
+class TestDoubt:
+    """A worker has died, and no other one has looked at the bucket for some time."""
+
+    @pytest.fixture
+    def bucket(self, configure: Callable[..., None], client_of_server: Redis) -> Bucket:
+        # A shorter lease is over by the first heartbeat of the next worker.
+        lease, shards = timedelta(seconds=2.1), 2
+        configure(BUCKETS={"orders": {"lease": lease, "shards": shards}})
+        bucket = Bucket("orders")
+        bucket.append("of shard 0", ordering_key=4)
+        store = bucket._definition.parts.store
+        store.seal()
+        claim = store.claim("dead", lease=lease, linger=None, beats=True).claim
+        assert claim is not None
+        of_group = (store.keys.batches, "drain", "dead", 0, [claim.stream_id])
+        client_of_server.xclaim(*of_group, idle=60_000, justid=True)
+        client_of_server.hset(store.keys.stats, "clock", 1)
+        return bucket
+
+    @pytest.mark.parametrize(
+        "drain", [Bucket.drain, lambda bucket: drain_all()], ids=["bucket", "all"]
+    )
+    def test_ends_although_no_batch_is_held(
+        self, bucket: Bucket, drain: Callable[[Bucket], object]
+    ) -> None:
+        got: list[str] = []
+        bucket.processor(got.extend)
+        worker = threading.Thread(target=drain, args=[bucket], daemon=True)
+        worker.start()
+        worker.join(10)
+        assert got == ["of shard 0"]
 
 
 class TestRenewal:
