@@ -22,7 +22,7 @@ from django_jsonbuffer.store.keys import bucket_keys, shard_name, shards_key
 from django_jsonbuffer.store.store import Store
 from example_project.embedded_redis import EmbeddedRedis
 from tests.cluster import FACTORY, SLOTS, hung, node_with, port_of, url_of
-from tests.test_embedded_redis import wait_until
+from tests.test_embedded_redis import client_of, wait_until
 from tests.test_shards import SHARDS, fill, key_of
 
 OPTIONS = {"CONNECTION_FACTORY": FACTORY, "SOCKET_CONNECT_TIMEOUT": 0.5, "SOCKET_TIMEOUT": 0.5}
@@ -179,6 +179,27 @@ class TestNodeThatHangs:
             orders.status()
         with pytest.raises(BufferUnavailable, match="orders#"):
             catalog.statuses([orders])
+
+
+def test_node_that_refuses_is_avoided_by_appends_without_a_key(
+    nodes: list[EmbeddedRedis], orders: Bucket
+) -> None:
+    """As one that loads its data, or has just become a primary."""
+    refused = 0
+    with client_of(nodes[nodes_of_shards()[1]]) as plain:
+        plain.config_set("min-replicas-to-write", 1)
+        try:
+            for number in range(SHARDS * STAY):
+                try:
+                    orders.append(number)
+                except BufferUnavailable:
+                    refused += 1
+            with pytest.raises(BufferUnavailable, match="NOREPLICAS"):
+                orders.append(1, ordering_key=key_of(1))
+        finally:
+            plain.config_set("min-replicas-to-write", 0)
+    assert 0 < refused < STAY / 4
+    orders.append(1, ordering_key=key_of(1))
 
 
 def test_node_that_knows_the_shards_is_asked_for_them_now_and_then(

@@ -14,6 +14,9 @@ PAUSE_FACTOR: Final = 4
 SHORTEST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 5.0
 
+AVOIDED_SECONDS: Final = 1.0
+"""How long appends that may go to another server avoid one that has refused an append."""
+
 
 class Breaker:
     """The circuit breaker of one server. It is closed while the server answers.
@@ -31,12 +34,18 @@ class Breaker:
         """Why the breaker is open. Empty while it is closed."""
         self._bucket = ""
         self._ends_at = 0.0
+        self._avoided_until = 0.0
         self._turn = threading.RLock()
 
     @property
     def refuses(self) -> bool:
-        """Whether a call would be refused at this moment."""
-        return bool(self.failure) and time.monotonic() < self._ends_at
+        """Whether a call would be refused at this moment: by the breaker, or perhaps by the server.
+
+        A server refuses appends for seconds while it loads, or has just become a primary. That does
+        not open the breaker.
+        """
+        now = time.monotonic()
+        return now < self._avoided_until or (bool(self.failure) and now < self._ends_at)
 
     def refusal(self, bucket: str = "") -> BufferUnavailable | None:
         """None if this call for a bucket may try Redis, else the error.
@@ -62,6 +71,8 @@ class Breaker:
             self.failure = str(error.__cause__ if isinstance(error, AppendUndecided) else error)
         elif isinstance(error, JSONBufferError) and getattr(error, "was_asked", True):
             self.close()  # a refusal is an answer
+            if isinstance(error, BufferUnavailable):
+                self._avoided_until = time.monotonic() + AVOIDED_SECONDS
         else:
             # An interrupt or a full pool says nothing about Redis, so the next call may try.
             self._ends_at = 0.0
