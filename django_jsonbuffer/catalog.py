@@ -12,7 +12,8 @@ from .declarations import declared
 from .exceptions import BufferUnavailable, JSONBufferError
 from .options import Options
 from .pending_events import peek_raw
-from .shards import spilled_names, stores_of
+from .shards import stores_of
+from .spilled_names import spilled_names
 from .store import catalog_entries, history, probes
 from .store.deliveries import Deliveries, merged, read_deliveries
 from .store.history import Sample
@@ -76,6 +77,13 @@ def read_with_processor() -> Known:
     """
     buckets, gap = read_known() if declared.patterns else Known(declared_buckets())
     return Known([bucket for bucket in buckets if has_processor(bucket)], gap)
+
+
+def may_be_drained(name: str) -> bool:
+    """Whether it is the name of a bucket that is declared or has a processor."""
+    return is_valid_name(name) and (
+        name in declared.names or declared.find_processor(name) is not None
+    )
 
 
 def shards_gap() -> JSONBufferError | None:

@@ -98,12 +98,9 @@ class Definition:
         checked = checked_options(self.name, options)
         if checked.spill_dir and (isolated := active_isolation()) is not None:
             checked = replace(checked, spill_dir=isolated.spill_dir)
-        return Parts(
-            current,
-            checked,
-            new_store(self.name, current),
-            encoder(current.encoder),
-        )
+        store = new_store(self.name, current)
+        store.needs_catalog = declared.only_matches_a_pattern(self.name)
+        return Parts(current, checked, store, encoder(current.encoder))
 
 
 def require_installed() -> None:
@@ -132,10 +129,7 @@ class Declaration(NamedTuple):
 
 
 class _Made(Generic[_S, _T]):
-    """A value that is made of a collection, once.
-
-    It is made again if the collection is another object, or has another length.
-    """
+    """What is made of a collection. Made again if this is another object, or has another length."""
 
     def __init__(self, make: Callable[[_S], _T]) -> None:
         self._make = make
@@ -199,6 +193,11 @@ class Declarations:
             return own
         found = self._patterns.of(self.processors).matching(name)
         return self.processors[found[-1]] if found else None
+
+    def only_matches_a_pattern(self, name: str) -> bool:
+        """Whether workers process the bucket, and no declaration has its name."""
+        is_named = name in self.processors or name in self._options.of(self.buckets).names
+        return not is_named and self.find_processor(name) is not None
 
     def add_processor(self, name: str, processor: Processor) -> None:
         """Keep a processor. Raises :class:`BufferMisconfigured` if it could not work."""

@@ -17,7 +17,7 @@ from django_jsonbuffer.draining import lookout
 from django_jsonbuffer.draining.stop import Stop
 from django_jsonbuffer.management.commands.drain_buckets import Command
 from django_jsonbuffer.management.selection import Selection
-from django_jsonbuffer.shards import spilled_names
+from django_jsonbuffer.spilled_names import spilled_names
 from tests.spilling import put
 from tests.test_embedded_redis import wait_until
 

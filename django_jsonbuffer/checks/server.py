@@ -8,7 +8,7 @@ from django.core.checks import Warning as CheckWarning
 
 from django_jsonbuffer import catalog
 from django_jsonbuffer.conf import configuration
-from django_jsonbuffer.exceptions import BufferMisconfigured, JSONBufferError
+from django_jsonbuffer.exceptions import BufferMisconfigured, BufferUnavailable, JSONBufferError
 from django_jsonbuffer.store import server as redis_server
 from django_jsonbuffer.store.server import ServerFacts
 
@@ -24,6 +24,8 @@ def check_server(**kwargs: Any) -> list[CheckMessage]:
     except BufferMisconfigured:
         return []  # check_cache reports it
     except JSONBufferError as error:
+        if isinstance(error, BufferUnavailable) and error.node and error.is_unreachable:
+            return [_unchecked(error)]
         return [
             Error(
                 f"The buffer's Redis cannot be used: {error}",
@@ -33,6 +35,15 @@ def check_server(**kwargs: Any) -> list[CheckMessage]:
             )
         ]
     return [*(_check_facts(server) if server else [_missing_facts()]), *of_user]
+
+
+def _unchecked(error: BufferUnavailable) -> CheckMessage:
+    """No error, because it would stop the deployment of a site that the other nodes still serve."""
+    return CheckWarning(
+        f"A node of the buffer's cluster does not answer, so its Redis is not checked: {error}",
+        hint="Start the node, and run this check again.",
+        id="django_jsonbuffer.W017",
+    )
 
 
 def _missing_facts() -> CheckMessage:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from django_jsonbuffer.conf import Configuration
 from django_jsonbuffer.exceptions import BufferUnavailable
-from django_jsonbuffer.shards import spilled_names
+from django_jsonbuffer.spilled_names import spilled_names
 from django_jsonbuffer.store.catalog_entries import names as names_in_catalog
 from django_jsonbuffer.store.keys import is_valid_name, split_shard
 from django_jsonbuffer.store.patterns import Names

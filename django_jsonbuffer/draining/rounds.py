@@ -209,8 +209,9 @@ class Rounds:
         else:
             if isinstance(error, BufferUnavailable) and self._reachability is not None:
                 self._reachability.note(error)
-            if drain not in self.broken:
-                self._complain(str(error))
+            if (text := str(error)) not in self._complained:  # many drains have the error of a node
+                self._complain(text)
+                self._complained.add(text)
             self.broken[drain] = error
         return False
 
@@ -222,7 +223,8 @@ class Rounds:
             self._complained.add(error.node)
 
     def _note_success(self, drain: Drain) -> None:
-        self.broken.pop(drain, None)
+        if (error := self.broken.pop(drain, None)) is not None:
+            self._complained.discard(str(error))
         if self._complained:
             self._note_back("")
             self._note_back(self._node_of(drain))

@@ -28,7 +28,10 @@ def named_buckets(patterns: Sequence[str]) -> Known:
     buckets, gap = catalog.read_known()
     if not patterns:
         return Known(buckets, gap)
-    return matching_buckets(patterns, among={bucket.name: bucket for bucket in buckets}, gap=gap)
+    among = {bucket.name: bucket for bucket in buckets}
+    if gap is not None:  # then a bucket that somebody names may exist
+        among |= {name: Bucket(name) for name in patterns if catalog.may_be_drained(name)}
+    return matching_buckets(patterns, among=among, gap=gap)
 
 
 def matching_buckets(

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from django_jsonbuffer import catalog
 from django_jsonbuffer.exceptions import BufferUnavailable
+from django_jsonbuffer.store.shards import UNKNOWN_SHARDS
 
 
 def describe_gaps(gap: BufferUnavailable | None) -> Iterator[str]:
@@ -11,4 +12,4 @@ def describe_gaps(gap: BufferUnavailable | None) -> Iterator[str]:
     if gap is not None:
         yield f"Only declared buckets are known. {gap}"
     if (error := catalog.shards_gap()) is not None:
-        yield f"Only the shards of the option `shards` are known. {error}"
+        yield f"{UNKNOWN_SHARDS} {error}"

@@ -8,7 +8,6 @@ from django_jsonbuffer import catalog
 from django_jsonbuffer.buckets import Bucket
 from django_jsonbuffer.declarations import declared
 from django_jsonbuffer.runs import read_served
-from django_jsonbuffer.store.keys import is_valid_name
 from django_jsonbuffer.store.patterns import Names
 
 from .arguments import matching_buckets
@@ -27,7 +26,7 @@ class Selection:
         known = {bucket.name: bucket for bucket in buckets}
         # The exact name also selects a bucket without a processor. The command then fails, and says
         # that the bucket has no processor.
-        known |= {name: Bucket(name) for name in arguments if _may_be_drained(name)}
+        known |= {name: Bucket(name) for name in arguments if catalog.may_be_drained(name)}
         # If there is a pattern, an argument may match buckets that do not exist yet.
         growing = [each for each in self._arguments if "*" in each] if declared.patterns else []
         self.buckets, self.gap = matching_buckets(
@@ -48,9 +47,3 @@ class Selection:
         if len(names) <= _MOST_NAMED:
             return ", ".join(names)
         return format_counted(len(names), "bucket", "buckets")
-
-
-def _may_be_drained(name: str) -> bool:
-    return is_valid_name(name) and (
-        name in declared.names or declared.find_processor(name) is not None
-    )

@@ -8,7 +8,7 @@ from dataclasses import astuple
 from datetime import timedelta
 from operator import methodcaller
 from threading import Thread
-from typing import Final
+from typing import Final, NamedTuple
 
 from django_jsonbuffer import isolation
 from django_jsonbuffer.conf import Configuration
@@ -50,18 +50,57 @@ async def write(bucket: Identity, link: Link, *, patience: timedelta = PATIENCE)
     written.add(bucket)
 
 
-async def write_before_append(bucket: Identity, link: Link, *, patience: timedelta) -> None:
-    """Write the bucket. If another node has the catalog and is down, a thread writes it later."""
-    if any(other[:2] == bucket[:2] for other in unwritten):
-        _write_later(bucket)
-        return
-    try:
-        await write(bucket, link, patience=patience)
-    except BufferUnavailable as error:
-        if not _is_of_another_node(bucket, error):
-            raise
-        _warn(bucket, error)
-        _write_later(bucket)
+async def write_before_append(
+    bucket: Identity, link: Link, *, patience: timedelta, is_needed: bool = False
+) -> None:
+    """Write the bucket. If another node has the catalog and is down, a thread writes it later.
+
+    `is_needed` says that workers find the bucket only if it is in the catalog. Then raises
+    :class:`BufferUnavailable` if it cannot be written and was never appended to: this process may
+    end before the thread has written it.
+    """
+    if not (gap := _gap_in(bucket)):
+        try:
+            await write(bucket, link, patience=patience)
+        except BufferUnavailable as error:
+            if not _is_of_another_node(bucket, error):
+                raise
+            gap = str(error)
+            _gaps[bucket[:2]] = _Gap(gap, time.monotonic() + _PAUSE_SECONDS)
+            _warn(bucket, error)
+        else:
+            return
+    if is_needed and not await _was_appended_to(bucket, link, patience=patience):
+        raise BufferUnavailable(
+            f"Bucket {bucket.bucket!r} is new, and its name could not be written into the catalog, "
+            f"in which workers look for it. Nothing was appended. {gap}"
+        )
+    _write_later(bucket)
+
+
+async def _was_appended_to(bucket: Identity, link: Link, *, patience: timedelta) -> bool:
+    key = bucket_keys(bucket.prefix, bucket.name).appends
+    found = await link.execute(bucket, "HGET", key, "since", key=key, patience=patience)
+    return found is not None
+
+
+class _Gap(NamedTuple):
+    """A catalog that could not be written."""
+
+    reason: str
+    ends_at: float
+    """Until when it is not tried again, on the monotonic clock."""
+
+
+_gaps: Final[dict[tuple[str, str], _Gap]] = {}
+"""By the alias and the prefix."""
+
+
+def _gap_in(bucket: Identity) -> str:
+    """Why the catalog is not tried at this moment. Empty if it is."""
+    reason, ends_at = _gaps.get(bucket[:2], ("", 0.0))
+    lasts = time.monotonic() < ends_at or any(other[:2] == bucket[:2] for other in [*unwritten])
+    return reason if lasts else ""
 
 
 def _is_of_another_node(bucket: Identity, error: BufferUnavailable) -> bool:
@@ -87,8 +126,8 @@ async def write_again(bucket: Identity, link: Link) -> None:
 
 
 def _warn(bucket: Identity, error: JSONBufferError) -> None:
-    text = "Bucket %s is not in the catalog of buckets yet: %s"
-    logger.warning(text, bucket.name, error, extra={"bucket": bucket.bucket})
+    text = "Bucket %s could not be written into the catalog of buckets. It is tried again. %s"
+    logger.warning(text, bucket.bucket, error, extra={"bucket": bucket.bucket})
 
 
 unwritten: Final[set[Identity]] = set()

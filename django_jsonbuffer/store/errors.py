@@ -222,7 +222,7 @@ def _translated(error: Exception, name: str | None, key: str) -> JSONBufferError
     if isinstance(error, redis.exceptions.AuthenticationError):
         return BufferUnavailable(f"Redis refuses the login of this site{where}: {text}")
     if isinstance(error, redis.exceptions.TimeoutError | redis.exceptions.ConnectionError):
-        unavailable = BufferUnavailable(f"Redis cannot be reached{where}: {text}")
+        unavailable = BufferUnavailable(f"Redis cannot be reached{where}: {text.rstrip('.')}.")
         unavailable.is_unreachable = not isinstance(error, redis.exceptions.BusyLoadingError)
         return unavailable
     return BufferUnavailable(f"Redis refused a command{where}: {text}{_hint(error)}")

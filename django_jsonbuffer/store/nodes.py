@@ -104,13 +104,13 @@ def _replies_of_node(
             if may_wait(error) and (pause_seconds := next(pauses, None)) is not None:
                 time.sleep(pause_seconds)
                 continue
-            note_failure(client, node, error)
+            note_failure(client, node.name, error)
             return dict.fromkeys(places, error)
     for number, reply in enumerate(found):
         if isinstance(reply, _ELSEWHERE):
             found[number] = _reply_from_elsewhere(client, asked[number], script)
         elif isinstance(reply, Exception):
-            note_failure(client, node, reply)
+            note_failure(client, node.name, reply)
     return dict(zip(places, found, strict=True))
 
 

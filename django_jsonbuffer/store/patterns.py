@@ -79,11 +79,12 @@ class OptionsByName:
 
     def __init__(self, given: Mapping[str, Mapping[str, Any]]) -> None:
         self._given: Final = {**given}
-        self._names: Final = Names(self._given)
+        self.names: Final = self._given.keys()
+        self._matching: Final = Names(self._given).matching
 
     def of(self, name: str) -> dict[str, Any]:
         """The options of all that match the name. Those of the most specific win."""
         options: dict[str, Any] = {}
-        for each in self._names.matching(name):
+        for each in self._matching(name):
             options |= self._given[each]
         return options

@@ -145,7 +145,7 @@ class Route:
         if isinstance(error, TryAgainError) and self._may_wait():
             self.node, self._redirections = owner(self._client, self._key), 0
             return _TRY_AGAIN_PAUSE_SECONDS
-        note_failure(self._client, self.node, error)
+        note_failure(self._client, self.node.name, error)
         raise error
 
     def _may_wait(self) -> bool:
@@ -153,16 +153,16 @@ class Route:
         return time.monotonic() < self._began + _TRY_AGAIN_SECONDS
 
 
-def note_failure(client: Cluster, node: ClusterNode, error: BaseException) -> None:
-    """Name the node in an error, and look for the new owner of its slots if it may have one."""
+def note_failure(client: Cluster, node: str, error: BaseException) -> None:
+    """Name the node (host and port) in an error. If its slots may have a new owner, look for it."""
     if not isinstance(error, RedisError) or is_pool_exhausted(error):
         return
-    setattr(error, _NODE, node.name)
+    setattr(error, _NODE, node)
     lost = isinstance(error, RedisConnectionError | RedisTimeoutError) and not isinstance(
         error, AuthenticationError | BusyLoadingError
     )
     if lost or isinstance(error, ClusterDownError):
-        look_for_slots(client, lost=node.name if lost else "")
+        look_for_slots(client, lost=node if lost else "")
 
 
 def _redirected(client: Cluster, error: AskError, asked: ClusterNode) -> ClusterNode:

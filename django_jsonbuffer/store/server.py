@@ -4,12 +4,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from redis.exceptions import NoPermissionError, ResponseError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from django_jsonbuffer.conf import Configuration
 
 from .errors import ask, not_redis
-from .redis_cluster import is_cluster, owner, primaries
+from .redis_cluster import is_cluster, note_failure, owner, primaries
 
 _NO_EVICTION: Final = "noeviction"
 
@@ -86,7 +86,15 @@ def _infos(client: Any) -> list[tuple[Any, Any] | None]:
     if not is_cluster(client):
         return [_info(client)]
     owner(client, "")  # connects
-    return [_info(each) for each in primaries(client).values()]
+    return [_info_of_node(client, node, each) for node, each in primaries(client).items()]
+
+
+def _info_of_node(client: Any, node: str, plain: Any) -> tuple[Any, Any] | None:
+    try:
+        return _info(plain)
+    except RedisError as error:
+        note_failure(client, node, error)
+        raise
 
 
 def _info(client: Any) -> tuple[Any, Any] | None:

@@ -20,6 +20,8 @@ class Shard:
         self.name = name
         """Name of the bucket."""
         self.cache = configuration.cache
+        self.needs_catalog = False
+        """Whether workers find the bucket only if it is in the catalog."""
         self.patience_seconds: Callable[[], float] | None = None
         """How long the drain of a shard in a cluster waits until a reply begins, if it does not
         want to wait for the timeout of the client."""

@@ -21,6 +21,11 @@ ONE_EACH: Final[Mapping[str, int]] = {}
 """The numbers of shards, by name, if no bucket has more than one."""
 
 
+UNKNOWN_SHARDS: Final = (
+    "If a bucket had more shards than its option `shards` says, they are not known at this moment. "
+    "They are not drained, and figures may be too low."
+)
+
 _LONGEST_WAIT_SECONDS: Final = 0.5
 """How long to wait for the node of a cluster that has the names."""
 
@@ -85,7 +90,7 @@ class UsedShards:
         if isinstance(members, Exception):
             error = translated(members, key=shards_key(configuration.prefix))
             if place not in _gaps:
-                logger.warning("Only the shards of the option `shards` are known. %s", error)
+                logger.warning("%s %s", UNKNOWN_SHARDS, error)
             until = time.monotonic() + _GAP_SECONDS
             _gaps[place] = _Gap(until, None if is_about_permissions(members) else error)
             return cls()

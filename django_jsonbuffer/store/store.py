@@ -70,7 +70,9 @@ class Store(Shard):
         """
         counts, texts = splices(events, size, limits)
         if self.identity not in catalog_entries.written:
-            await catalog_entries.write_before_append(self.identity, link, patience=patience)
+            await catalog_entries.write_before_append(
+                self.identity, link, patience=patience, is_needed=self.needs_catalog
+            )
         if (known := self._packed_limits) is None or known[0] is not limits:
             known = self._packed_limits = limits, packed_limits(limits)
         keys = self._append_keys

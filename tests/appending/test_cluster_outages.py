@@ -10,7 +10,7 @@ import pytest
 
 from django_jsonbuffer import Bucket
 from django_jsonbuffer.conf import configuration
-from django_jsonbuffer.exceptions import BufferUnavailable, JSONBufferError
+from django_jsonbuffer.exceptions import AppendUndecided, BufferUnavailable, JSONBufferError
 from django_jsonbuffer.store import catalog_entries, redis_cluster
 from django_jsonbuffer.store.breakers import breaker_of, breakers
 from django_jsonbuffer.store.clients import clients
@@ -204,7 +204,7 @@ class TestCatalogOnANodeThatIsDown:
         others = [each for each in buckets if owner_name(clients[alias], each.key) != owner]
         with hung(node):
             assert way(others) == [[None] * CALLS * CALLERS] * 2
-        assert "is not in the catalog of buckets yet" in caplog.text
+        assert "could not be written into the catalog of buckets" in caplog.text
         wait_until(lambda: not catalog_entries.unwritten)
         assert catalog_entries.names(configuration()) == {bucket.name for bucket in others}
         for bucket in others:
@@ -222,3 +222,32 @@ class TestCatalogOnANodeThatIsDown:
         with hung(node):
             assert isinstance(appended(own), BufferUnavailable)
         assert not catalog_entries.unwritten
+
+    def test_of_a_new_bucket_that_only_a_pattern_declares_is_refused(
+        self, nodes: list[EmbeddedRedis], use_cache: Callable[..., str], nothing_declared: None
+    ) -> None:
+        """Otherwise no worker would find it if the process ended before the name is written."""
+        alias = use_cache(url_of(nodes[0]), OPTIONS=OPTIONS | {"SOCKET_TIMEOUT": 0.3})
+        clients[alias].ping()
+        owner = owner_name(clients[alias], catalog_key(configuration().prefix))
+        [node] = [each for each in nodes if owner.endswith(f":{port_of(each)}")]
+        old, new = (
+            Bucket(name)
+            for place, [*names] in zip(nodes, names_on(nodes, per_node=2), strict=True)
+            if place is not node
+            for name in names[:1]
+        )
+        Bucket("*").processor(print)
+        old.append(0)
+        catalog_entries.written.clear()  # as in another process
+        with hung(node):
+            old.append(1)
+            for _ in range(2):
+                with pytest.raises(BufferUnavailable, match=f"Bucket '{new.name}' is new") as error:
+                    new.append(1)
+                assert not isinstance(error.value, AppendUndecided)
+            assert not breaker_of(alias, new.key).failure
+        wait_until(lambda: not catalog_entries.unwritten)
+        assert catalog_entries.names(configuration()) == {old.name}
+        wait_until(lambda: appended(new) is None)
+        assert (len(old.take()), len(new.take())) == (2, 1)

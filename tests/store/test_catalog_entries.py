@@ -148,7 +148,7 @@ class TestWriteAgain:
         client_of_server.delete(f"{prefix}:buckets")
         client_of_server.set(f"{prefix}:buckets", "theirs")
         finish(catalog_entries.write_again(store.identity, BLOCKING))
-        assert "Bucket orders is not in the catalog of buckets yet" in caplog.text
+        assert "Bucket orders could not be written into the catalog of buckets" in caplog.text
         assert [vars(record)["bucket"] for record in caplog.records] == ["orders"]
         assert store.identity not in catalog_entries.written
 

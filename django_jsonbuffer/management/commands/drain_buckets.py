@@ -227,12 +227,13 @@ def _exit_at_once() -> None:
 def _describe_kept(rounds: Rounds, *, watch: bool) -> Iterator[str]:
     """A line for each kind of event that the command could not process, and that is kept."""
     drains = rounds.drains.values()
-    failing = [drain.bucket for drain in drains if drain.is_failing or drain in rounds.broken]
-    if failing:
+    if failing := [drain.bucket for drain in drains if drain.is_failing]:
         yield (
             f"Some events of {', '.join(dict.fromkeys(failing))} failed. They are kept, and come "
             "again. For the reasons, see the log, or `manage.py show_buckets --verbosity 2`."
         )
+    if rounds.broken:
+        yield f"Not drained: {', '.join(drain.name for drain in rounds.broken)}."
     if not watch:
         yield from filter(None, (drain.forwarding.describe_stuck() for drain in drains))
 
