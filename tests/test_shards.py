@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from enum import Enum
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -580,25 +581,37 @@ class TestDeadLetters:
 
 
 class TestUnderLoad:
-    def test_events_with_one_key_stay_in_order(self, orders: Bucket) -> None:
-        """Many threads append, each with keys of its own, while two workers drain."""
-        order: dict[int, list[int]] = {key: [] for key in range(16)}
+    @both_servers
+    @pytest.mark.parametrize("is_async", [False, True], ids=["threads", "tasks"])
+    def test_events_with_one_key_stay_in_order(self, orders: Bucket, is_async: bool) -> None:
+        """Of those that append, each has a key, and appends as many events without a key."""
+        order: dict[int | None, list[int]] = {key: [] for key in [None, *range(16)]}
 
+        @orders.processor
         def store(batch: Batch) -> None:
             for key, number in batch:
                 order[key].append(number)
 
-        orders.processor(store)
+        def append(key: int) -> None:
+            for number in range(20):
+                orders.append([key, number], ordering_key=key, now=True)
+                orders.append([None, number], now=True)
 
-        def append(thread: int) -> None:
-            for number in range(40):
-                for key in (2 * thread, 2 * thread + 1):
-                    orders.append([key, number], ordering_key=key, now=True)
+        async def aappend(key: int) -> None:
+            for number in range(20):
+                await orders.aappend([key, number], ordering_key=key, now=True)
+                await orders.aappend([None, number], now=True)
 
-        at_once([lambda thread=thread: append(thread) for thread in range(8)])  # type: ignore[misc]
-        while orders.drain().processed:
-            pass
-        assert order == {key: [*range(40)] for key in range(16)}
+        async def tasks() -> None:
+            await asyncio.gather(*map(aappend, range(16)))
+
+        if is_async:
+            asyncio.run(tasks())
+        else:
+            at_once(partial(append, key) for key in range(16))
+        assert orders.drain().processed == 2 * 16 * 20
+        assert Counter(order.pop(None)) == dict.fromkeys(range(20), 16)
+        assert order == {key: [*range(20)] for key in range(16)}
 
     def test_another_number_of_shards_loses_nothing(self, orders: Bucket) -> None:
         seen: Counter[int] = Counter()

@@ -1,7 +1,8 @@
 """Append with retries, from many processes.
 
 ``python -m tests.faults.appending forks 8 64 391`` lets eight forks append from 64 threads each.
-``kills 100`` kills a hundred forks while they append.
+``kills 100`` kills a hundred forks while they append. ``shards 4 500 2 6`` lets a
+fork append to 2 shards from 4 threads, and half a second later another one to 6 shards.
 """
 
 import json
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import partial
 from itertools import count
+from typing import Any, Final
 
 import django
 
@@ -139,10 +141,45 @@ def _extend_for_ever(bucket: Bucket, fork: int, writer: int) -> None:
         os._exit(1)
 
 
+def append_to_shards(threads: int, milliseconds: int, *numbers: int) -> None:
+    """Fork a process for each number of shards, one after the other. Each begins before the last
+    one ends. Print as JSON how many appends of each of their threads are confirmed."""
+    fork = multiprocessing.get_context("fork")
+    pipes = [fork.Pipe(duplex=False) for _ in numbers]
+    for process, (shards, (_, writer)) in enumerate(zip(numbers, pipes, strict=True)):
+        arguments = (process, shards, threads, 2 * milliseconds / 1000, writer)
+        fork.Process(target=_append_to_shards, args=arguments).start()
+        time.sleep(milliseconds / 1000)
+    print(json.dumps([reader.recv() for reader, _ in pipes]))
+
+
+def _append_to_shards(process: int, shards: int, threads: int, seconds: float, writer: Any) -> None:
+    """Every other append has a key."""
+    bucket = Bucket("faulty", shards=shards, batch_size=20, append_timeout=timedelta(seconds=30))
+    ends_at, done = time.monotonic() + seconds, [0] * threads
+
+    def append(thread: int) -> None:
+        while time.monotonic() < ends_at:
+            number = done[thread]
+            event = event_of(process, thread, number)
+            settle(partial(bucket.append, event, ordering_key=number if number % 2 else None))
+            done[thread] += 1
+            time.sleep(0.002)
+
+    at_once(partial(append, thread) for thread in range(threads))
+    writer.send(done)
+
+
+def event_of(process: int, thread: int, number: int) -> int:
+    return (process * 100 + thread) * 1_000_000 + number
+
+
+MODES: Final[dict[str, Callable[..., None]]] = {
+    "forks": append_from_forks,
+    "kills": append_until_killed,
+    "shards": append_to_shards,
+}
+
 if __name__ == "__main__":
     django.setup()
-    numbers = map(int, sys.argv[2:])
-    if sys.argv[1] == "forks":
-        append_from_forks(*numbers)
-    else:
-        append_until_killed(*numbers)
+    MODES[sys.argv[1]](*map(int, sys.argv[2:]))

@@ -81,7 +81,8 @@ class Confirming:
             if self._is_over.is_set():
                 return
             began = time.monotonic()
-            if not self._is_confirmed(partial(self._bucket.append, number)):
+            key = number if number % 2 else None
+            if not self._is_confirmed(partial(self._bucket.append, number, ordering_key=key)):
                 return
             self.confirmed.append(number)
             self.slowest_seconds = max(self.slowest_seconds, time.monotonic() - began)
@@ -117,9 +118,10 @@ class Confirming:
         return False
 
 
-def confirming(durability: str | None) -> Confirming:
+def confirming(durability: str | None, *, shards: int = 1) -> Confirming:
     second = timedelta(seconds=1)
-    return Confirming(Bucket("orders", durability=durability, lease=second, append_timeout=second))
+    options: dict[str, Any] = {"durability": durability, "shards": shards}
+    return Confirming(Bucket("orders", lease=second, append_timeout=second, **options))
 
 
 def report_figures(fault: str, name: str, seen: Confirming) -> None:

@@ -41,6 +41,13 @@ def note(batch: Any) -> None:
     _write("done", batch.id, batch.attempt, tuple(batch))
 
 
+def note_slowly(batch: Any) -> None:
+    """A processor that takes a second."""
+    _write("begun", batch.id, batch.attempt, tuple(batch))
+    time.sleep(1)
+    _write("done", batch.id, batch.attempt, tuple(batch))
+
+
 def stop_and_insert(batch: Any) -> None:
     """A processor that stops its process at the first attempt, until somebody continues it."""
     _write("begun", batch.id, batch.attempt, tuple(batch))

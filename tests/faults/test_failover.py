@@ -31,11 +31,13 @@ class Setting(NamedTuple):
     durability: str | None
     args: tuple[str, ...] = ()
     """Further arguments of the servers."""
+    shards: int = 1
 
 
 SETTINGS: Final = {
     "no durability": Setting(None),
     "replicated": Setting("replicated"),
+    "replicated, shards": Setting("replicated", shards=6),
     "min-replicas": Setting(None, GUARD),
     "replicated and min-replicas": Setting("replicated", GUARD),
 }
@@ -43,7 +45,7 @@ SETTINGS: Final = {
 LOSING_NOTHING: Final = {
     (fault, name)
     for fault in ("under load", "both cut off", "one cut off")
-    for name in ("replicated", "replicated and min-replicas")
+    for name in ("replicated", "replicated, shards", "replicated and min-replicas")
 }
 """Fault and setting of the cases in which nothing confirmed may be lost."""
 
@@ -105,7 +107,7 @@ def cases() -> Iterator[object]:
 
 @pytest.mark.parametrize(("servers", "fault", "name"), [*cases()], indirect=["servers"])
 def test_failover(servers: Service, fault: str, name: str) -> None:
-    seen = confirming(SETTINGS[name].durability)
+    seen = confirming(SETTINGS[name].durability, shards=SETTINGS[name].shards)
     with seen.draining(), seen.appending():
         seen.wait_for_more(BEFORE)
         FAULTS[fault](servers)
