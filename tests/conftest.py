@@ -175,7 +175,7 @@ def private_server(use_cache: Callable[..., str]) -> Iterator[Redis]:
 
 
 @pytest.fixture(scope="session")
-def three_nodes() -> Iterator[list[EmbeddedRedis]]:
+def nodes() -> Iterator[list[EmbeddedRedis]]:
     """The primaries of one cluster for many tests, since it takes two seconds to start.
 
     They neither kill nodes nor move slots. A node may hang for half a minute.

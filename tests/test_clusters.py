@@ -41,11 +41,6 @@ pytestmark = pytest.mark.usefixtures("nothing_declared")
 checks_databases = pytest.mark.django_db(transaction=True, databases="__all__")
 
 
-@pytest.fixture
-def nodes(three_nodes: list[EmbeddedRedis]) -> list[EmbeddedRedis]:
-    return three_nodes
-
-
 @pytest.fixture(autouse=True)
 def alias(
     nodes: list[EmbeddedRedis],

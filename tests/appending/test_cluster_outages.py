@@ -28,11 +28,6 @@ CALLERS = 4
 Outcomes = list[JSONBufferError | None]
 
 
-@pytest.fixture
-def nodes(three_nodes: list[EmbeddedRedis]) -> list[EmbeddedRedis]:
-    return three_nodes
-
-
 @pytest.fixture(scope="module")
 def without_second() -> Iterator[list[EmbeddedRedis]]:
     with cluster("--cluster-require-full-coverage", "no", nodes=3) as nodes:

@@ -27,11 +27,11 @@ UseCache = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def nodes(three_nodes: list[EmbeddedRedis]) -> list[EmbeddedRedis]:
-    for node in three_nodes:
+def nodes(nodes: list[EmbeddedRedis]) -> list[EmbeddedRedis]:
+    for node in nodes:
         with client_of(node) as plain:
             plain.execute_command("ACL", "SETUSER", "site", "on", ">s3cret", "~*", "+@all")
-    return three_nodes
+    return nodes
 
 
 @pytest.fixture

@@ -144,14 +144,14 @@ class TestCluster:
     @pytest.fixture
     def nodes(
         self,
-        three_nodes: list[EmbeddedRedis],
+        nodes: list[EmbeddedRedis],
         use_cache: Callable[..., str],
         monkeypatch: pytest.MonkeyPatch,
     ) -> Iterator[list[EmbeddedRedis]]:
         monkeypatch.setattr(redis_cluster, "_PAUSES_SECONDS", (0,))
         declared.processors.clear()
-        use_cache([url_of(node) for node in three_nodes], OPTIONS={"CONNECTION_FACTORY": FACTORY})
-        yield three_nodes
+        use_cache([url_of(node) for node in nodes], OPTIONS={"CONNECTION_FACTORY": FACTORY})
+        yield nodes
         wait_until(lambda: not redis_cluster._lost)
         health._refusing.clear()
 

@@ -45,11 +45,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def nodes(three_nodes: list[EmbeddedRedis]) -> list[EmbeddedRedis]:
-    return three_nodes
-
-
 @pytest.fixture(autouse=True)
 def alias(
     nodes: list[EmbeddedRedis], use_cache: Callable[..., str], monkeypatch: pytest.MonkeyPatch

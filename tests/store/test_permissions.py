@@ -12,14 +12,14 @@ from tests.test_embedded_redis import client_of
 
 
 @pytest.fixture(scope="module")
-def port(three_nodes: list[EmbeddedRedis]) -> int:
+def port(nodes: list[EmbeddedRedis]) -> int:
     """A port of a cluster with a user that may append to one bucket, but not use HSET."""
     rules = [*key_patterns("jsonbuffer", ["orders"]), *ROLES["producer"].permissions(), "-hset"]
     rules += ["+cluster|slots", "+cluster|shards", "+command"]
-    for node in three_nodes:
+    for node in nodes:
         with client_of(node) as plain:
             plain.execute_command("ACL", "SETUSER", "app", "on", ">s3cret", *rules)
-    return port_of(three_nodes[0])
+    return port_of(nodes[0])
 
 
 # A pipeline of the RedisCluster of redis-py 6.2 passes an option that is deprecated.

@@ -15,11 +15,6 @@ from tests.threads import at_once
 NOBODY = "redis://127.0.0.1:1"
 
 
-@pytest.fixture
-def nodes(three_nodes: list[EmbeddedRedis]) -> list[EmbeddedRedis]:
-    return three_nodes
-
-
 def test_connects_at_its_first_command(nodes: list[EmbeddedRedis]) -> None:
     with client_of(nodes[0]) as plain:
         before = plain.info("stats")["total_connections_received"]
