@@ -17,7 +17,7 @@ from django_jsonbuffer.store.claims import Claim
 from django_jsonbuffer.store.store import Store
 from tests import server
 from tests.prepared import drain_of
-from tests.server import Redis, both_servers
+from tests.server import Redis, both_servers, real_server
 
 pytestmark = both_servers
 
@@ -41,6 +41,7 @@ def claimed(bucket: Bucket, worker: str, *, lease: timedelta = LEASE) -> Claim |
     return bucket._definition.parts.store.claim(worker, lease=lease, linger=None).claim
 
 
+@real_server
 class TestDoubt:
     """A worker has died, and no other one has looked at the bucket for some time."""
 

@@ -111,6 +111,12 @@ class Shards(Buckets):
         return target.bucket.key.replace(f"{{{self.name}}}", f"{{{shard}}}")
 
 
+def place_of(batch: str) -> tuple[int, int]:
+    """The place of a batch in the stream of its shard."""
+    time, sequence, _ = batch.split("-")
+    return int(time), int(sequence)
+
+
 class Drained(Shards):
     """The bucket is drained under load, again and again, by one thread."""
 
@@ -138,10 +144,18 @@ class Drained(Shards):
             self._thread.join()
 
     def events(self, *, may_roll_back: bool = False) -> list[Event]:
-        """Those that were processed, in the order in which they first were."""
+        """Those that were processed."""
         if may_roll_back:
-            return [*self._deliveries]
-        return [event for event, ids in self._deliveries.items() for _ in {*ids}]
+            return [*self._in_order()]
+        return [event for event in self._in_order() for _ in {*self._deliveries[event]}]
+
+    def _in_order(self) -> list[tuple[Any, ...]]:
+        """The events of each shard as they are stored.
+
+        They may be processed in another order: if a node hangs, the drain ends and may leave a
+        batch behind, of which it does not know, and the next drain goes on with later ones.
+        """
+        return sorted(self._deliveries, key=lambda event: place_of(self._deliveries[event][0]))
 
     @property
     def twice(self) -> int:  # type: ignore[override]
@@ -165,6 +179,11 @@ class Drained(Shards):
 
 class Watched(Drained):
     """The bucket is drained by a watching worker."""
+
+    def _in_order(self) -> list[tuple[Any, ...]]:
+        """The events as they were first processed. If the worker does not learn of a batch that it
+        has claimed, it finds this batch before later ones."""
+        return [*self._deliveries]
 
     def _work(self) -> None:
         options = {"watch": True, "verbosity": 0, "interval": 0.2}
