@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from functools import cache
 from typing import Final
 
 from django_jsonbuffer import Batch
@@ -16,5 +17,9 @@ def note(batch: Batch) -> None:
     now = time.time()
     figures = (now, now - batch[0], len(batch), time.process_time(), threading.active_count())
     line = " ".join(map(str, (batch.bucket, *figures)))
-    with open(os.environ[LOG], "a") as log:
-        log.write(f"{line}\n")
+    os.write(_log(), f"{line}\n".encode())
+
+
+@cache
+def _log() -> int:
+    return os.open(os.environ[LOG], os.O_WRONLY | os.O_APPEND)

@@ -20,6 +20,7 @@ HOT: Final = "tenant-hot"
 PROBE: Final = "tenant-probe"
 PATIENCE_SECONDS: Final = 120
 PER_SECOND: Final = 300
+BESIDE_PER_SECOND: Final = 100
 """Events a second to buckets that are chosen at random."""
 
 
@@ -56,13 +57,13 @@ def comparisons(scale: Scale) -> Iterator[Comparison]:
         },
         rounds=rounds,
     )
-    alone, beside = "alone", f"beside {many:,} buckets with {PER_SECOND} events a second"
+    alone, beside = "alone", f"beside {many:,} buckets with {BESIDE_PER_SECOND} events a second"
     yield Comparison(
         title="Drain of one hot bucket",
         unit="µs per event",
         cases={
-            alone: partial(_hot, 0, events=scale.count(500_000, quick=5_000)),
-            beside: partial(_hot, many, events=scale.count(500_000, quick=5_000)),
+            alone: partial(_hot, 0, events=scale.count(3_000_000, quick=5_000)),
+            beside: partial(_hot, many, events=scale.count(3_000_000, quick=5_000)),
         },
         rounds=rounds,
         ratios=[Ratio(what="Hot bucket, alone / beside others", of=alone, to=beside, at_least=0.7)],
@@ -92,11 +93,18 @@ def _above_linger(count: int, scale: Scale, of: Callable[[list[float]], float]) 
 
 
 def _hot(others: int, *, events: int) -> float:
-    """The microseconds per event of a hot bucket. At most as much traffic as it needs is beside."""
+    """The microseconds per event of a hot bucket. At most as much traffic as it needs is beside.
+
+    The worker knows the other buckets already. The hot one has a pause until it is full.
+    """
     buckets, hot = _buckets(others), Bucket(HOT)
-    for _ in range(events // 1000):
-        hot.extend([time.time()] * 1000)
     with _watching() as read:
+        for bucket in buckets:
+            bucket.append(time.time())
+        _wait(lambda: len(read()) >= others)
+        hot.pause()
+        for _ in range(events // 1000):
+            hot.extend([time.time()] * 1000)
 
         def its_entries() -> list[Entry]:
             return [each for each in read() if each.bucket == HOT]
@@ -104,8 +112,9 @@ def _hot(others: int, *, events: int) -> float:
         def is_done() -> bool:
             return sum(each.events for each in its_entries()) >= events
 
+        hot.resume()
         while buckets and not is_done():
-            _traffic(buckets, seconds=0.2)
+            _traffic(buckets, seconds=0.2, per_second=BESIDE_PER_SECOND)
         _wait(is_done)
         times = [each.processed_at for each in its_entries()]
         return (max(times) - min(times)) / (events - 1000) * 1e6
@@ -115,10 +124,10 @@ def _buckets(count: int) -> list[Bucket]:
     return [Bucket(f"tenant-{number}") for number in range(count)]
 
 
-def _traffic(buckets: list[Bucket], *, seconds: float) -> int:
+def _traffic(buckets: list[Bucket], *, seconds: float, per_second: int = PER_SECOND) -> int:
     """Append events at a steady rate. Returns how many."""
     began, sent = time.monotonic(), 0
-    while (due := began + sent / PER_SECOND) < began + seconds:
+    while (due := began + sent / per_second) < began + seconds:
         time.sleep(max(0, due - time.monotonic()))
         random.choice(buckets).append(time.time())
         sent += 1
@@ -141,10 +150,24 @@ def _watching() -> Iterator[Callable[[], list[Entry]]]:
         log.touch()
         os.environ[LOG] = str(log)
         with started("django", "drain_buckets", "tenant-*", "--watch", "--verbosity=0") as worker:
-            yield lambda: [_entry(line) for line in log.read_text().split("\n")[:-1]]
+            yield _Reader(log)
             # One that is killed stays in the registry for a while, and others wait for it.
             worker.process.signal("TERM")
             worker.process.wait(PATIENCE_SECONDS)
+
+
+class _Reader:
+    """Reads the log. Each line is parsed once, so that it takes little from the worker."""
+
+    def __init__(self, log: Path) -> None:
+        self._file = log.open()
+        self._entries: list[Entry] = []
+        self._rest = ""
+
+    def __call__(self) -> list[Entry]:
+        *lines, self._rest = (self._rest + self._file.read()).split("\n")
+        self._entries += map(_entry, lines)
+        return self._entries
 
 
 def _entry(line: str) -> Entry:
