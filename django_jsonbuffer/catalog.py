@@ -18,6 +18,7 @@ from .store import catalog_entries, history, probes
 from .store.deliveries import Deliveries, merged, read_deliveries
 from .store.history import Sample
 from .store.keys import is_valid_name
+from .store.patterns import example
 from .store.shards import gap_in
 from .store.status import BucketStatus
 from .store.statuses import statuses as read_statuses
@@ -28,6 +29,11 @@ logger = logging.getLogger("django_jsonbuffer")
 def declared_buckets() -> list[Bucket]:
     """The buckets that are declared or have a processor, sorted by name, without invalid names."""
     return [Bucket(name) for name in declared.names]
+
+
+def examples_of_patterns() -> list[Bucket]:
+    """A bucket for each pattern that has a processor. Nothing of it need be in Redis."""
+    return [Bucket(example(pattern)) for pattern in declared.patterns]
 
 
 def local_buckets() -> list[Bucket]:

@@ -10,7 +10,7 @@ from .dead_letters import DeadLetters
 from .declarations import Definition
 from .exceptions import JSONBufferError
 from .shards import of_each, stores_of
-from .store import catalog_entries, pending
+from .store import late_entries, pending
 from .store.coroutines import finish
 from .store.errors import PATIENCE
 from .store.links import BLOCKING
@@ -95,5 +95,5 @@ class Contents:
 
 def _pause(store: Store) -> bool:
     if store.shard:  # so that it is found if there are fewer shards when the bucket is resumed
-        finish(catalog_entries.write_before_append(store.identity, BLOCKING, patience=PATIENCE))
+        finish(late_entries.write_before_append(store.identity, BLOCKING, patience=PATIENCE))
     return pending.pause(store)

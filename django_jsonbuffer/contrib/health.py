@@ -51,12 +51,13 @@ class JSONBuffer(HealthCheck):  # type: ignore[misc]
 
     async def run(self) -> None:
         buckets = catalog.declared_buckets()
-        if not buckets:
+        probed = buckets or catalog.examples_of_patterns()
+        if not probed:
             raise ServiceUnavailable("No bucket is declared in a buckets.py.")
         seconds = self.timeout.total_seconds()
         try:
             async with asyncio.timeout(seconds):
-                _require_one(await catalog.probe(buckets, within_seconds=seconds))
+                _require_one(await catalog.probe(probed, within_seconds=seconds))
                 found = await asyncio.to_thread(read_states, buckets) if self.states else []
         except TimeoutError as error:
             raise ServiceUnavailable("Redis does not answer in time.") from error

@@ -120,6 +120,7 @@ class Drain:
         Returns False if Redis is unavailable. Then a name or a batch stays behind, as without
         `tells_redis`. The name is harmless, and another worker claims the batch after its lease.
         """
+        self.forwarding.end()
         if os.getpid() != self._process_id:
             return True  # in a child that the processor has forked: the parent is the worker
         if not self._lease.end() or not tells_redis:
@@ -131,6 +132,10 @@ class Drain:
         except JSONBufferError as error:
             return not isinstance(error, BufferUnavailable)
         return True
+
+    def note_away(self) -> None:
+        """Send no heartbeats, because the server of the shard does not answer."""
+        self._lease.note_doubt(False)
 
     def step(self) -> bool:
         """Claim one batch, process it and acknowledge it. False if there is no batch to claim.

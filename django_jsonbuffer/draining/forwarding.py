@@ -91,6 +91,11 @@ class Forwarding:
             text = "Bucket %s: no spilled events wait any more."
             logger.warning(text, self._store.name, extra={"bucket": self._store.name})
 
+    def end(self) -> None:
+        """Let a failure that goes on be logged again: by another drain, in a later run."""
+        if self._logged is not None:
+            _logged.pop(self._logged, None)
+
     def describe_stuck(self) -> str:
         """What this machine has in the spill after the last attempt, and why; empty if nothing."""
         if self._folder is None or not self._has_tried:

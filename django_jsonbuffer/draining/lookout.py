@@ -151,7 +151,9 @@ class Lookout:
         if now >= self._reads_catalog_at:
             self._reads_catalog_at = now + _CATALOG_SECONDS
             for name in filter(self._may_serve, self._read_names()):
-                self.names[name] = None
+                if name not in self.names:
+                    self.names[name] = None
+                    self._wake()  # perhaps only the spill has something
         new, self._only_heard_of = self._only_heard_of, {}
         names = [*new] or self._next_to_ask()
         try:

@@ -67,7 +67,8 @@ class Rounds:
         self._stop = stop
         self._complain = complain
         self._complained: set[str] = set()
-        """The nodes that were reported as unavailable. Redis is one without a name."""
+        """The nodes that were reported as unavailable. Redis is one without a name. Or, without a
+        lookout, the texts of all errors."""
         self._spills = Spills(every_seconds=retry_seconds)
         self._refused: set[str] = set()
         """Buckets that were found, and cannot be drained."""
@@ -203,6 +204,7 @@ class Rounds:
 
     def _note_failure(self, drain: Drain, error: JSONBufferError) -> bool:
         """Note that the bucket cannot be read, and when to try again. Returns False."""
+        drain.note_away()
         drain.next_seconds = None if self._lookout is None else self._retry_seconds
         if isinstance(error, BufferUnavailable) and self._lookout is not None:
             self._note_away(error)

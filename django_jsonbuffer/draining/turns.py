@@ -96,6 +96,8 @@ class Turns:
         """Leave a drain alone that has failed, and the others of a node that does not answer."""
         node = error.node if isinstance(error, BufferUnavailable) else None
         left_alone = [each for each in self._dues if each is drain or each.node == node]
+        for each in left_alone:
+            each.note_away()
         if node:
             self._away.add(node)
         if self._watch:

@@ -16,13 +16,13 @@ def each(
     """What the function returns for each bucket, or its error.
 
     A node of a cluster that does not answer is asked once for all its buckets, except for those
-    with several shards, of which other nodes may have some. Raises :class:`BufferUnavailable` if
-    Redis is unreachable as a whole.
+    with several shards, of which other nodes may have some. If Redis is unreachable as a whole, it
+    is not asked again.
     """
     away: dict[str, BufferUnavailable] = {}
     for bucket in buckets:
         known = away.get(catalog.node_of(bucket)) if away else None
-        if known is not None and catalog.shards_of(bucket) == 1:
+        if known is not None and (not known.node or catalog.shards_of(bucket) == 1):
             yield bucket, known
             continue
         found: T | JSONBufferError
@@ -31,7 +31,5 @@ def each(
         except JSONBufferError as error:
             found = error
             if isinstance(error, BufferUnavailable) and error.is_unreachable:
-                if not error.node:
-                    raise
                 away[error.node] = error
         yield bucket, found

@@ -7,7 +7,6 @@ from typing import Final
 
 from django_jsonbuffer.exceptions import KeyOccupied
 
-from . import catalog_entries
 from .clients import clients
 from .errors import ask
 from .links import ASYNCIO
@@ -26,13 +25,10 @@ async def probe(shards: Sequence[Shard], *, within_seconds: float) -> dict[str, 
     no node of a cluster answers.
     """
     cache = shards[0].cache
-    if not is_cluster(clients[cache]):
-        probed = {"": asyncio.ensure_future(_write_name(shards[0]))}
-    else:
-        if not shards[0].node:
-            await asyncio.to_thread(ask, cache, primaries)  # connects the client
-        by_node = {shard.node: shard for shard in shards}
-        probed = {node: asyncio.ensure_future(_write(shard)) for node, shard in by_node.items()}
+    if is_cluster(clients[cache]) and not shards[0].node:
+        await asyncio.to_thread(ask, cache, primaries)  # connects the client
+    by_node = {shard.node: shard for shard in shards}
+    probed = {node: asyncio.ensure_future(_write(shard)) for node, shard in by_node.items()}
     try:
         await _wait([*probed.values()], within_seconds)
         return {node: _outcome(task) for node, task in probed.items()}
@@ -40,11 +36,6 @@ async def probe(shards: Sequence[Shard], *, within_seconds: float) -> dict[str, 
         for task in probed.values():
             task.cancel()
         await asyncio.gather(*probed.values(), return_exceptions=True)
-
-
-async def _write_name(shard: Shard) -> None:
-    """Do the write that comes before a first append: the name of the bucket into the catalog."""
-    await catalog_entries.write(shard.identity, ASYNCIO)
 
 
 async def _write(shard: Shard) -> None:

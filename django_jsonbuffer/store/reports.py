@@ -4,7 +4,7 @@ import logging
 
 from django_jsonbuffer.signals import events_buried, events_dropped
 
-from . import catalog_entries
+from . import late_entries
 from .appends import Outcome
 from .keys import Identity
 from .links import Link
@@ -22,7 +22,7 @@ async def of_append(bucket: Identity, append: Outcome, link: Link) -> None:
         reason = "newest" if append.drops_newest else "oldest"
         events_dropped.announce(name, count=append.dropped, reason=reason, error=None)
     if append.is_new:
-        await catalog_entries.write_again(bucket, link)
+        await late_entries.write_again(bucket, link)
 
 
 def of_foreign(name: str, count: int) -> None:

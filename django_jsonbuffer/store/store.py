@@ -9,7 +9,7 @@ from django_jsonbuffer.exceptions import LeaseLost
 from django_jsonbuffer.limits import Limits
 from django_jsonbuffer.stamps import Stamp
 
-from . import calls, catalog_entries, reports, scripts
+from . import calls, catalog_entries, late_entries, reports, scripts
 from .appends import Outcome, outcome, packed_limits, size_of, splices, stamp_args, trace_args
 from .claims import Burial, Claim, Found, Outage, Reason, duration_of
 from .coroutines import finish
@@ -70,7 +70,7 @@ class Store(Shard):
         """
         counts, texts = splices(events, size, limits)
         if self.identity not in catalog_entries.written:
-            await catalog_entries.write_before_append(
+            await late_entries.write_before_append(
                 self.identity, link, patience=patience, is_needed=self.needs_catalog
             )
         if (known := self._packed_limits) is None or known[0] is not limits:

@@ -11,7 +11,7 @@ import pytest
 from django_jsonbuffer import Bucket
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.exceptions import AppendUndecided, BufferUnavailable, JSONBufferError
-from django_jsonbuffer.store import catalog_entries, redis_cluster
+from django_jsonbuffer.store import catalog_entries, late_entries, redis_cluster
 from django_jsonbuffer.store.breakers import breaker_of, breakers
 from django_jsonbuffer.store.clients import clients
 from django_jsonbuffer.store.keys import catalog_key
@@ -39,7 +39,7 @@ def without_second() -> Iterator[list[EmbeddedRedis]]:
 def _short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No thread looks for a new owner for long, since there is none."""
     monkeypatch.setattr(redis_cluster, "_PAUSES_SECONDS", (0,))
-    monkeypatch.setattr(catalog_entries, "_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(late_entries, "_PAUSE_SECONDS", 0.05)
     yield
     wait_until(lambda: not redis_cluster._lost)
     breakers.clear()
@@ -200,7 +200,7 @@ class TestCatalogOnANodeThatIsDown:
         with hung(node):
             assert way(others) == [[None] * CALLS * CALLERS] * 2
         assert "could not be written into the catalog of buckets" in caplog.text
-        wait_until(lambda: not catalog_entries.unwritten)
+        wait_until(lambda: not late_entries.unwritten)
         assert catalog_entries.names(configuration()) == {bucket.name for bucket in others}
         for bucket in others:
             assert len(bucket.take()) == CALLS * CALLERS
@@ -216,7 +216,7 @@ class TestCatalogOnANodeThatIsDown:
         [own] = [each for each in buckets if owner_name(clients[alias], each.key) == owner]
         with hung(node):
             assert isinstance(appended(own), BufferUnavailable)
-        assert not catalog_entries.unwritten
+        assert not late_entries.unwritten
 
     def test_of_a_new_bucket_that_only_a_pattern_declares_is_refused(
         self, nodes: list[EmbeddedRedis], use_cache: Callable[..., str], nothing_declared: None
@@ -242,7 +242,7 @@ class TestCatalogOnANodeThatIsDown:
                     new.append(1)
                 assert not isinstance(error.value, AppendUndecided)
             assert not breaker_of(alias, new.key).failure
-        wait_until(lambda: not catalog_entries.unwritten)
-        assert catalog_entries.names(configuration()) == {old.name}
-        wait_until(lambda: appended(new) is None)
+        wait_until(lambda: not late_entries.unwritten)
+        assert catalog_entries.names(configuration()) == {old.name, new.name}
+        assert appended(new) is None
         assert (len(old.take()), len(new.take())) == (2, 1)

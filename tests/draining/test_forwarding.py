@@ -120,7 +120,9 @@ class TestForward:
         folder.mkdir()
         (folder / "jsonbuffer.sqlite3").write_bytes(b"no database" * 1000)
         for _ in range(2):
-            Forwarding(store_of("orders"), Options(spill_dir=folder)).forward()
+            forwarding = Forwarding(store_of("orders"), Options(spill_dir=folder))
+            forwarding.forward()
+            forwarding.end()
         assert len(caplog.messages) == 2
 
     @pytest.mark.usefixtures("unreachable")

@@ -4,7 +4,7 @@ import pytest
 
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.exceptions import BufferUnavailable, KeyOccupied
-from django_jsonbuffer.store import catalog_entries, clients, pending
+from django_jsonbuffer.store import catalog_entries, clients, late_entries, pending
 from django_jsonbuffer.store.coroutines import finish
 from django_jsonbuffer.store.links import BLOCKING
 from django_jsonbuffer.store.shards import UsedShards
@@ -147,7 +147,7 @@ class TestWriteAgain:
         finish(catalog_entries.write(store.identity, BLOCKING))
         client_of_server.delete(f"{prefix}:buckets")
         client_of_server.set(f"{prefix}:buckets", "theirs")
-        finish(catalog_entries.write_again(store.identity, BLOCKING))
+        finish(late_entries.write_again(store.identity, BLOCKING))
         assert "Bucket orders could not be written into the catalog of buckets" in caplog.text
         assert [vars(record)["bucket"] for record in caplog.records] == ["orders"]
         assert store.identity not in catalog_entries.written
