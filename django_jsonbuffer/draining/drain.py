@@ -1,8 +1,6 @@
 """A worker's drain of one shard: claim, process, acknowledge, one batch after the other."""
 
 import os
-import secrets
-import socket
 import time
 from collections.abc import Callable
 from copy import copy
@@ -18,6 +16,7 @@ from .cursors import Cursor
 from .failures import Failures
 from .forwarding import Forwarding
 from .leases import Lease
+from .presence import new_worker_name
 from .processing import Processing
 from .report import DrainReport
 from .retention import Retention
@@ -65,7 +64,7 @@ class Drain:
         know of any. Without `watch`, the drain has then ended."""
         self._watch = watch
         self._skips_busy = skip_busy
-        self._worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._worker = new_worker_name()
         # Not with the short patience of the other calls: a lease that was only renewed late stays.
         patient = store.of_shard(shard)
         self._lease = Lease(patient, self._worker, duration=self.options.lease)

@@ -18,6 +18,11 @@ from .heart import HEART
 logger = logging.getLogger("django_jsonbuffer")
 
 
+def new_worker_name() -> str:
+    """The name of a worker, which no other one ever has."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
 class Presence:
     """One worker in the registry, from `begin` to `end`. The heart of the process renews it.
 
@@ -30,7 +35,7 @@ class Presence:
     def __init__(self, configuration: Configuration, serves: Names) -> None:
         self._configuration = configuration
         self._serves = serves.shortened()  # each status() of a bucket reads them
-        self._worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._worker = new_worker_name()
         self._others: dict[str, Names] = {}
 
     def begin(self) -> None:

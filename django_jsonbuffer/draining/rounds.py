@@ -91,10 +91,9 @@ class Rounds:
             self._lookout.end()
         away: set[str] = {""} if isinstance(error, BufferUnavailable) else set()
         for drain in self.drains.values():
-            node = self._node_of(drain)
-            tells_redis = away.isdisjoint(("", node)) and self._why_away(drain) is None
+            tells_redis = away.isdisjoint(("", drain.node)) and self._why_away(drain) is None
             if not drain.end(tells_redis=tells_redis):
-                away.add(node)
+                away.add(drain.node)
         if self._reachability is not None:
             self._reachability.end()
 
@@ -229,16 +228,12 @@ class Rounds:
             self._complained.discard(str(error))
         if self._complained:
             self._note_back("")
-            self._note_back(self._node_of(drain))
+            self._note_back(drain.node)
 
     def _note_back(self, node: str) -> None:
         if node in self._complained:
             self._complained.discard(node)
             self._complain(f"{node or 'Redis'} is back.")
-
-    def _node_of(self, drain: Drain) -> str:
-        """The node of a cluster that has the bucket. Empty if Redis is a single server."""
-        return "" if self._reachability is None else self._reachability.node_of(drain.key)
 
 
 def _kind_of(drain: Drain, error: BufferUnavailable | None) -> Kind:
