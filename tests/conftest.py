@@ -20,6 +20,8 @@ from django_jsonbuffer.declarations import Declarations, declared
 from django_jsonbuffer.isolation import Isolation
 from django_jsonbuffer.memory_redis.connection import client_of
 from django_jsonbuffer.recording import registry
+from django_jsonbuffer.store import redis_cluster
+from django_jsonbuffer.store.breakers import breakers
 from example_project.embedded_redis import EmbeddedRedis
 from tests import server
 from tests.clock import Clock, server_with_clock
@@ -27,6 +29,7 @@ from tests.cluster import cluster
 from tests.faults.restarts import RestartingServer
 from tests.faults.scale import scale
 from tests.server import Redis
+from tests.test_embedded_redis import wait_until
 
 # No deadline for an example: it waits for a server, on a machine that may be busy. Examples are the
 # same in each run, except in `make test-faults`.
@@ -183,6 +186,16 @@ def nodes() -> Iterator[list[EmbeddedRedis]]:
     args = ("--cluster-require-full-coverage", "no", "--cluster-node-timeout", "30000")
     with cluster(*args, nodes=3) as nodes:
         yield nodes
+
+
+@pytest.fixture
+def nodes_come_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No thread looks long for another owner of slots, because nodes only hang. Afterwards the
+    process knows of no outage."""
+    monkeypatch.setattr(redis_cluster, "_PAUSES_SECONDS", (0,))
+    yield
+    wait_until(lambda: not redis_cluster._lost)
+    breakers.clear()
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from django_jsonbuffer.appending.sharding import STAY
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.store import nodes as store_nodes
-from django_jsonbuffer.store import redis_cluster
 from django_jsonbuffer.store.breakers import breaker_of, breakers
 from django_jsonbuffer.store.dead_letters import newest_dead
 from django_jsonbuffer.store.deliveries import read_deliveries
@@ -22,7 +21,7 @@ from django_jsonbuffer.store.keys import bucket_keys, shard_name, shards_key
 from django_jsonbuffer.store.store import Store
 from example_project.embedded_redis import EmbeddedRedis
 from tests.cluster import FACTORY, SLOTS, hung, node_with, port_of, url_of
-from tests.test_embedded_redis import client_of, wait_until
+from tests.test_embedded_redis import client_of
 from tests.test_shards import SHARDS, fill, key_of
 
 OPTIONS = {"CONNECTION_FACTORY": FACTORY, "SOCKET_CONNECT_TIMEOUT": 0.5, "SOCKET_TIMEOUT": 0.5}
@@ -34,13 +33,8 @@ pytestmark = [
 
 
 @pytest.fixture(autouse=True)
-def alias(
-    nodes: list[EmbeddedRedis], use_cache: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[str]:
-    monkeypatch.setattr(redis_cluster, "_PAUSES_SECONDS", (0,))
-    yield use_cache([url_of(node) for node in nodes], OPTIONS=OPTIONS)
-    wait_until(lambda: not redis_cluster._lost)
-    breakers.clear()
+def alias(nodes: list[EmbeddedRedis], use_cache: Callable[..., str], nodes_come_back: None) -> str:
+    return use_cache([url_of(node) for node in nodes], OPTIONS=OPTIONS)
 
 
 def nodes_of_shards() -> list[int]:

@@ -20,14 +20,12 @@ from django_jsonbuffer.contrib import celery, tasks
 from django_jsonbuffer.declarations import declared
 from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.states import State, read_states
-from django_jsonbuffer.store import redis_cluster
-from django_jsonbuffer.store.breakers import breakers
 from django_jsonbuffer.store.keys import catalog_key, shards_key
 from django_jsonbuffer.store.status import BucketStatus
 from example_project.embedded_redis import EmbeddedRedis
 from tests.cluster import FACTORY, hung, names_on, node_with, port_of, url_of
 from tests.server import Redis
-from tests.test_embedded_redis import client_of, wait_until
+from tests.test_embedded_redis import client_of
 
 TIMEOUT_SECONDS = 0.3
 OPTIONS = {
@@ -47,16 +45,13 @@ def alias(
     prefix: str,
     configure: Callable[..., None],
     use_cache: Callable[..., str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[str]:
+    nodes_come_back: None,
+) -> str:
     """The names of the buckets and those of their shards are on two nodes."""
-    monkeypatch.setattr(redis_cluster, "_PAUSES_SECONDS", (0,))
     configure(
         PREFIX=next(each for each in prefixes(prefix) if len(nodes_of_names(each, nodes)) > 1)
     )
-    yield use_cache([url_of(node) for node in nodes], OPTIONS=OPTIONS)
-    wait_until(lambda: not redis_cluster._lost)
-    breakers.clear()
+    return use_cache([url_of(node) for node in nodes], OPTIONS=OPTIONS)
 
 
 def prefixes(first: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ import pytest
 from django_jsonbuffer import Bucket
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.exceptions import AppendUndecided, BufferUnavailable, JSONBufferError
-from django_jsonbuffer.store import catalog_entries, late_entries, redis_cluster
+from django_jsonbuffer.store import catalog_entries, late_entries
 from django_jsonbuffer.store.breakers import breaker_of, breakers
 from django_jsonbuffer.store.clients import clients
 from django_jsonbuffer.store.keys import catalog_key
@@ -36,13 +36,8 @@ def without_second() -> Iterator[list[EmbeddedRedis]]:
 
 
 @pytest.fixture(autouse=True)
-def _short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No thread looks for a new owner for long, since there is none."""
-    monkeypatch.setattr(redis_cluster, "_PAUSES_SECONDS", (0,))
+def _short(monkeypatch: pytest.MonkeyPatch, nodes_come_back: None) -> None:
     monkeypatch.setattr(late_entries, "_PAUSE_SECONDS", 0.05)
-    yield
-    wait_until(lambda: not redis_cluster._lost)
-    breakers.clear()
 
 
 def buckets_on(nodes: Sequence[EmbeddedRedis]) -> list[Bucket]:

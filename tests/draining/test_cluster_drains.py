@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,6 @@ from django_jsonbuffer.draining.stop import Stop
 from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.management import stop_signals
 from django_jsonbuffer.runs import open_drains
-from django_jsonbuffer.store import redis_cluster
-from django_jsonbuffer.store.breakers import breakers
 from django_jsonbuffer.store.keys import catalog_key
 from django_jsonbuffer.store.patterns import Names
 from django_jsonbuffer.store.registry import register
@@ -46,13 +44,8 @@ pytestmark = [
 
 
 @pytest.fixture(autouse=True)
-def alias(
-    nodes: list[EmbeddedRedis], use_cache: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[str]:
-    monkeypatch.setattr(redis_cluster, "_PAUSES_SECONDS", (0,))
-    yield use_cache([url_of(node) for node in nodes], OPTIONS=OPTIONS)
-    wait_until(lambda: not redis_cluster._lost)
-    breakers.clear()
+def alias(nodes: list[EmbeddedRedis], use_cache: Callable[..., str], nodes_come_back: None) -> str:
+    return use_cache([url_of(node) for node in nodes], OPTIONS=OPTIONS)
 
 
 @pytest.fixture
