@@ -1,7 +1,7 @@
 """Measure one bucket with 1, 2, 4 and 8 shards, on one server and on a cluster of three nodes.
 
-The time says what one process on this machine gets. The CPU of the busiest server says how many
-times as much the servers could take, if each had a core of its own.
+The time says what one process on this machine gets. The CPU of the busiest server says how
+much more the servers could take than one, if each had a core of its own.
 """
 
 import threading

@@ -35,7 +35,8 @@ class Contents:
     def status(self) -> BucketStatus:
         """Events pending, in flight and dead, batches, bytes and age.
 
-        All are of one moment. Of several shards, they are the sum, and each is of its own moment.
+        All are read at one moment. If there are several shards, the figures are sums, and each
+        shard is read at a moment of its own.
         """
         current, options, store, _ = self._definition.parts
         name = store.name

@@ -61,7 +61,7 @@ def shard_of(key: OrderingKey, shards: int) -> int | None:
 def next_shard(store: Store, shards: int) -> int:
     """The shard of events without a key, out of so many: that whose turn it is in this process.
 
-    Shards of a node that was unreachable a moment ago are passed over.
+    Shards of a node that was unreachable or refused an append a moment ago are passed over.
     """
     first = TURN.number
     for place in range(first, first + shards):

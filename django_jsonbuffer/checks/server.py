@@ -140,7 +140,7 @@ def _check_durability(server: ServerFacts) -> Iterator[CheckMessage]:
 
 
 def _missing_for(durability: str, server: ServerFacts) -> str:
-    """What the server lacks. Empty if it lacks nothing."""
+    """Why the server cannot confirm it. Empty if it can."""
     if durability == "replicated":
         return "" if server.replicas else "has no replica"
     if server.version < redis_server.OLDEST_THAT_FSYNCS:
