@@ -130,9 +130,10 @@ def _counts(buckets: Sequence[Bucket]) -> dict[str, int]:
 
 def shards_of(bucket: Bucket) -> int:
     """The option `shards`. 1 if the options are invalid, which a check reports."""
-    with suppress(JSONBufferError):
+    try:
         return options_of(bucket).shards
-    return 1
+    except JSONBufferError:
+        return 1
 
 
 def node_of(bucket: Bucket) -> str:
@@ -142,7 +143,7 @@ def node_of(bucket: Bucket) -> str:
 
 def options_of(bucket: Bucket) -> Options:
     """The options of the bucket, from its declaration and the settings."""
-    return bucket._definition.parts.options
+    return bucket._definition.options
 
 
 def durabilities(buckets: Iterable[Bucket]) -> set[str]:

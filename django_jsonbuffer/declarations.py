@@ -1,10 +1,10 @@
 """The buckets and processors that code declares, combined with the settings."""
 
 import sys
-from collections.abc import Callable, Collection, Mapping, Sized
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from inspect import isasyncgenfunction, isgeneratorfunction
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 from django.apps import apps
 from django.conf import settings
@@ -13,6 +13,7 @@ from django.core.exceptions import AppRegistryNotReady
 from .conf import Configuration, active_isolation, configuration, setting
 from .encoding import JSONEncoder, encoder
 from .exceptions import BufferMisconfigured, JSONBufferError, NoProcessor
+from .merged_options import Made, MergedOptions
 from .options import Options, checked_options
 from .store.keys import is_valid_name, validated_name
 from .store.patterns import Names, OptionsByName, example, is_pattern
@@ -20,9 +21,6 @@ from .store.store import Store
 
 new_store: Callable[[str, Configuration], Store] = Store
 """Makes the store of a bucket. Tools for tests may put a function of their own here."""
-
-_S = TypeVar("_S", bound=Sized)
-_T = TypeVar("_T")
 
 
 class Parts(NamedTuple):
@@ -57,9 +55,12 @@ class Definition:
         self.fault: JSONBufferError | None = None
         self._made: tuple[object, Parts] | None = None
         """The parts, and the value of the setting from which they were made."""
+        self._checked: tuple[object, Options] | None = None
+        """The same for the options alone."""
         try:
             self.name = name if is_pattern(name) else validated_name(name)
-            checked_options(self.name, given_options)
+            if given_options:
+                checked_options(self.name, given_options)
         except JSONBufferError as fault:
             if apps.ready:
                 raise
@@ -79,28 +80,37 @@ class Definition:
             self._made = current, parts
         return parts
 
+    @property
+    def options(self) -> Options:
+        """Those of `parts`, without the store: of use where thousands of buckets are listed."""
+        current = setting()
+        if (checked := self._checked) is not None and checked[0] is current:
+            return checked[1]
+        options = self._checked_options(configuration())
+        if apps.ready:
+            self._checked = current, options
+        return options
+
     def _new_parts(self) -> Parts:
+        require_installed()
+        current, options = configuration(), self.options
+        store = new_store(self.name, current)
+        store.needs_catalog = declared.only_matches_a_pattern(self.name)
+        return Parts(current, options, store, encoder(current.encoder))
+
+    def _checked_options(self, current: Configuration) -> Options:
         if self.fault is not None:
             # A new exception each time, because one that is raised again keeps all its old frames.
             raise type(self.fault)(str(self.fault))
-        require_installed()
         if is_pattern(self.name):
             raise BufferMisconfigured(
                 f"{self.name!r} is a pattern, which declares the options and the processor of all "
                 f"buckets whose names match. Use such a bucket: Bucket({example(self.name)!r})."
             )
-        current = configuration()
-        options = {
-            **declared.options_of(self.name),
-            **self.given_options,
-            **declared.options_in(current, self.name),
-        }
-        checked = checked_options(self.name, options)
-        if checked.spill_dir and (isolated := active_isolation()) is not None:
-            checked = replace(checked, spill_dir=isolated.spill_dir)
-        store = new_store(self.name, current)
-        store.needs_catalog = declared.only_matches_a_pattern(self.name)
-        return Parts(current, checked, store, encoder(current.encoder))
+        options = declared.checked_options(current, self.name, self.given_options)
+        if options.spill_dir and (isolated := active_isolation()) is not None:
+            options = replace(options, spill_dir=isolated.spill_dir)
+        return options
 
 
 def require_installed() -> None:
@@ -126,20 +136,6 @@ class Declaration(NamedTuple):
     bucket: Definition
     place: str
     """File and line."""
-
-
-class _Made(Generic[_S, _T]):
-    """What is made of a collection. Made again if this is another object, or has another length."""
-
-    def __init__(self, make: Callable[[_S], _T]) -> None:
-        self._make = make
-        self._kept: tuple[_S, int, _T] | None = None
-
-    def of(self, source: _S) -> _T:
-        kept = self._kept
-        if kept is None or kept[0] is not source or kept[1] != len(source):
-            kept = self._kept = source, len(source), self._make(source)
-        return kept[2]
 
 
 def _options_of(buckets: Collection[Declaration]) -> OptionsByName:
@@ -168,9 +164,9 @@ class Declarations:
         self.processors: dict[str, Processor] = {}
         self.rivals: dict[str, list[Processor]] = {}
         """All processors of each bucket for which several were declared, for a system check."""
-        self._options = _Made(_options_of)
-        self._options_in_setting = _Made(OptionsByName)
-        self._patterns = _Made(_patterns_of)
+        self._declared_options = Made(_options_of)
+        self._options = MergedOptions()
+        self._patterns = Made(_patterns_of)
 
     def declare(self, bucket: Definition) -> None:
         """Keep a definition, with the place of the call of ``Bucket(…)`` that made it."""
@@ -196,7 +192,7 @@ class Declarations:
 
     def only_matches_a_pattern(self, name: str) -> bool:
         """Whether workers process the bucket, and no declaration has its name."""
-        is_named = name in self.processors or name in self._options.of(self.buckets).names
+        is_named = name in self.processors or name in self._declared_options.of(self.buckets).names
         return not is_named and self.find_processor(name) is not None
 
     def add_processor(self, name: str, processor: Processor) -> None:
@@ -209,13 +205,17 @@ class Declarations:
             self.rivals.setdefault(name, [earlier]).append(processor)
         self.processors[name] = processor
 
+    def checked_options(
+        self, current: Configuration, name: str, given: Mapping[str, Any]
+    ) -> Options:
+        """The options of a bucket: the declared ones, over them the given ones, over them those of
+        the setting. Raises :class:`BufferMisconfigured`.
+        """
+        return self._options.checked(self.options_of(name), given, current, name)
+
     def options_of(self, name: str) -> Mapping[str, Any]:
         """The options of all declarations of the name. A system check ensures that they agree."""
-        return self._options.of(self.buckets).of(name)
-
-    def options_in(self, current: Configuration, name: str) -> Mapping[str, Any]:
-        """The options of the name in the setting."""
-        return self._options_in_setting.of(current.buckets).of(name)
+        return self._declared_options.of(self.buckets).of(name)
 
     @property
     def patterns(self) -> list[str]:

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -364,3 +365,20 @@ class TestPatterns:
         assert options_of(Bucket("b1")).batch_size == 1000
         self.declare(monkeypatch, bANY={"batch_size": 7})
         assert options_of(Bucket("b1")).batch_size == 7
+
+    def test_buckets_of_one_pattern_share_their_options(
+        self, configure: Callable[..., None]
+    ) -> None:
+        configure(BUCKETS={"tenant-*": {"batch_size": 5}, "tenant-b": {"linger": timedelta(0)}})
+        first, second, other = (options_of(Bucket(f"tenant-{name}")) for name in "acb")
+        assert first is second
+        assert (first.batch_size, other.batch_size) == (5, 5)
+        assert first.linger != other.linger == timedelta(0)
+        given = options_of(Bucket("tenant-d", batch_size=6))
+        assert given.batch_size == 5  # the setting wins
+        configure(BUCKETS={"tenant-*": {"batch_size": 7}})
+        assert options_of(Bucket("tenant-a")).batch_size == 7
+        configure(BUCKETS={"tenant-*": {"batch_size": 0}})
+        for name in ("tenant-a", "tenant-c"):
+            with pytest.raises(BufferMisconfigured, match=f"Bucket '{name}': batch_size must be"):
+                _ = options_of(Bucket(name))

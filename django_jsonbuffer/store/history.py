@@ -8,9 +8,9 @@ from typing import Any, Final, NamedTuple
 from django_jsonbuffer.conf import Configuration
 
 from . import nodes
+from .keys import bucket_keys
 from .replies import are_texts
 from .shards import ONE_EACH, ask_all
-from .store import Store
 
 _SAMPLE: Final = re.compile(rb"[0-9]{1,14}( [0-9]{1,15}){4}")
 """Five numbers. Milliseconds of 14 digits reach to the year 5138, which datetime can hold."""
@@ -36,12 +36,17 @@ def histories(
 
     `counts` are the numbers of shards that are known, by name.
     """
-    found, _ = ask_all(names, configuration, counts, _call)
+
+    def ask(shards: Sequence[str], also: Sequence[nodes.Call]) -> list[Any]:
+        calls = [_call(configuration.prefix, shard) for shard in shards]
+        return nodes.replies(configuration.cache, [*calls, *also])
+
+    found, _ = ask_all(names, configuration, counts, ask)
     return [_total([_samples(each.reply) for each in shards]) for shards in found]
 
 
-def _call(store: Store) -> nodes.Call:
-    key = store.keys.history
+def _call(prefix: str, shard: str) -> nodes.Call:
+    key = bucket_keys(prefix, shard).history
     return nodes.Call(key, ("LRANGE", key, 0, -1))
 
 

@@ -81,10 +81,17 @@ class OptionsByName:
         self._given: Final = {**given}
         self.names: Final = self._given.keys()
         self._matching: Final = Names(self._given).matching
+        self._merged: Final[dict[tuple[str, ...], Mapping[str, Any]]] = {}
 
-    def of(self, name: str) -> dict[str, Any]:
-        """The options of all that match the name. Those of the most specific win."""
-        options: dict[str, Any] = {}
-        for each in self._matching(name):
-            options |= self._given[each]
-        return options
+    def of(self, name: str) -> Mapping[str, Any]:
+        """The options of all that match the name. Those of the most specific win.
+
+        They are the same object for all names that the same patterns match.
+        """
+        matching = (*self._matching(name),)
+        if (merged := self._merged.get(matching)) is None:
+            merged = {}
+            for each in matching:
+                merged |= self._given[each]
+            self._merged[matching] = merged
+        return merged

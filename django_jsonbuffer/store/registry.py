@@ -1,5 +1,6 @@
 """The registry of workers: which of them live, and which buckets each of them serves."""
 
+from collections import Counter
 from datetime import timedelta
 from typing import Any, Final, Self
 
@@ -34,19 +35,23 @@ class Workers:
     def __init__(self, entries: Any, time: Any) -> None:
         """`entries` and `time` are the replies. An error or a foreign value means that there is no
         worker: a user with older permissions may not read the registry."""
-        self._living: list[Names] = []
+        self._serving: list[tuple[Names, int]] = []
         if not (isinstance(entries, dict) and isinstance(time, tuple | list)):
             return
         now_ms = int(time[0]) * 1000 + int(time[1]) // 1000
         oldest_ms = now_ms - ALIVE // MILLISECOND
+        living = Counter[bytes]()
         for text in entries.values():
             ms, _, serves = text.partition(b" ")
             if ms.isdigit() and int(ms) > oldest_ms:
-                self._living.append(Names(serves.decode(errors="replace").split()))
+                living[serves] += 1
+        # Most workers serve the same.
+        for serves, number in living.items():
+            self._serving.append((Names(serves.decode(errors="replace").split()), number))
 
     def count(self, name: str) -> int:
         """How many workers serve a bucket."""
-        return sum(name in serves for serves in self._living)
+        return sum(number for serves, number in self._serving if name in serves)
 
     @staticmethod
     def calls(configuration: Configuration) -> list[Call]:

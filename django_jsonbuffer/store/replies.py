@@ -18,6 +18,10 @@ def are_numbers(reply: Any) -> bool:
     return type(reply) is list and all(type(number) is int for number in reply)
 
 
+def are_lists(reply: Any) -> bool:
+    return type(reply) is list and all(type(each) is list for each in reply)
+
+
 def are_letters(reply: Any) -> bool:
     """Whether the reply is a list of dead letters: an id, and a list of names and values."""
     return type(reply) is list and all(

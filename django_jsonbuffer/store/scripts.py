@@ -6,7 +6,7 @@ from datetime import timedelta
 from types import NoneType
 from typing import Any, Final
 
-from .replies import are_deliveries, are_letters, are_numbers, are_texts
+from .replies import are_deliveries, are_letters, are_lists, are_numbers, are_texts
 from .script_files import assemble
 
 MILLISECOND: Final = timedelta(milliseconds=1)
@@ -57,6 +57,7 @@ TAKE: Final = Script("take", (int, int, int, list))
 SET_ASIDE: Final = Script("set_aside", int)
 PEEK: Final = Script("peek", check=are_texts)
 STATUS: Final = Script("status", (*[int] * 26, bytes, int), (int,))
+STATUSES: Final = Script("statuses", check=are_lists)
 NOTE_COUNT: Final = Script("note_count", int)
 DELIVERIES: Final = Script("deliveries", check=are_deliveries)
 PAUSE: Final = Script("pause", int)

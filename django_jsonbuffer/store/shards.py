@@ -12,8 +12,6 @@ from . import nodes
 from .errors import not_redis, translated
 from .keys import shard_name, shards_key, split_shard
 from .redis_internals import is_about_permissions
-from .scripts import Script
-from .store import Store
 
 logger = logging.getLogger("django_jsonbuffer")
 
@@ -112,40 +110,47 @@ class UsedShards:
 
 
 class Reply(NamedTuple):
-    store: Store
+    name: str
+    """Name of the shard."""
+
     reply: Any
     """As of :func:`.nodes.replies`."""
+
+
+Ask = Callable[[Sequence[str], Sequence[nodes.Call]], list[Any]]
+"""Asks for each shard, by its name. Returns its replies, and then those to further commands."""
 
 
 def ask_all(
     names: Sequence[str],
     configuration: Configuration,
     counts: Mapping[str, int],
-    call: Callable[[Store], nodes.Call],
+    ask: Ask,
     *,
-    script: Script | None = None,
     also: Sequence[nodes.Call] = (),
 ) -> tuple[list[list[Reply]], list[Any]]:
     """The replies of the shards of each bucket, and those to the commands `also`.
 
-    `counts` are the numbers of shards that are known, by the name of the bucket. This takes one
-    round trip for 500 commands, and another one only if a bucket has more shards than that.
+    `counts` are the numbers of shards that are known, by the name of the bucket. This asks once
+    more only if a bucket has more shards than that.
     """
-    stores = [
-        Store(name, configuration, shard) for name in names for shard in range(counts.get(name, 1))
-    ]
-    calls = [*map(call, stores), *also, UsedShards.call(configuration)]
-    *found, members = nodes.replies(configuration.cache, calls, script=script)
-    replies, rest = found[: len(stores)], found[len(stores) :]
+    shards = _shards(names, counts, UsedShards())
+    *found, members = ask(shards, [*also, UsedShards.call(configuration)])
+    replies, rest = found[: len(shards)], found[len(shards) :]
     used = UsedShards.of_reply(members, configuration)
-    more = [
-        Store(name, configuration, shard)
+    if more := _shards(names, counts, used)[len(shards) :]:
+        replies += ask(more, ())
+    by_name: dict[str, list[Reply]] = {name: [] for name in names}
+    for shard, reply in zip([*shards, *more], replies, strict=True):
+        by_name[split_shard(shard)[0]].append(Reply(shard, reply))
+    return [by_name[name] for name in names], rest
+
+
+def _shards(names: Sequence[str], counts: Mapping[str, int], used: UsedShards) -> list[str]:
+    """The shards that are known, and then the others that are used."""
+    known = [shard_name(name, shard) for name in names for shard in range(counts.get(name, 1))]
+    return known + [
+        shard_name(name, shard)
         for name in names
         for shard in range(counts.get(name, 1), used.count(name))
     ]
-    if more:
-        replies += nodes.replies(configuration.cache, [*map(call, more)], script=script)
-    by_name: dict[str, list[Reply]] = {name: [] for name in names}
-    for store, reply in zip([*stores, *more], replies, strict=True):
-        by_name[store.name].append(Reply(store, reply))
-    return [by_name[name] for name in names], rest

@@ -1,13 +1,12 @@
 """The status of a bucket: its figures at one moment."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, NamedTuple, Self
+from functools import cache
+from typing import Any, Final, NamedTuple
 
-from django_jsonbuffer.exceptions import JSONBufferError
-
-from . import nodes
-from .errors import translated
+from .keys import Keys
 from .open_counts import UNCOUNTED, count_open
 from .scripts import MILLISECOND, STATUS
 from .store import Store
@@ -118,14 +117,6 @@ class BucketStatus:
     dropped: "Drops"
     """All events that were dropped so far, by reason."""
 
-    def with_workers(self, registered: int) -> Self:
-        """The same with the workers that are registered for the bucket.
-
-        Those of a drain are not registered. They, and those whose heartbeats this status has
-        counted, may be the same.
-        """
-        return replace(self, workers=max(self.workers, registered))
-
     @property
     def batches_sealed(self) -> int:
         """Batches that are sealed and not claimed."""
@@ -134,65 +125,65 @@ class BucketStatus:
 
 def read_status(store: Store) -> BucketStatus:
     """The status of one shard."""
-    return _status(store, store.run(STATUS, _keys(store), *UNCOUNTED))
-
-
-def outcome(store: Store, reply: Any) -> BucketStatus | JSONBufferError:
-    """The status of one shard in a reply to `call_of`, or the error if it cannot be read."""
-    if isinstance(reply, Exception):
-        return translated(reply, store.identity.name)
-    try:
-        return _status(store, reply)
-    except JSONBufferError as error:  # of a script that counts the events
-        return error
-
-
-def call_of(store: Store) -> nodes.Call:
-    """The command that asks for the status of one shard."""
-    keys = _keys(store)
-    return nodes.Call(keys[0], ("EVALSHA", STATUS.sha, len(keys), *keys, *UNCOUNTED))
-
-
-def _keys(store: Store) -> list[str]:
-    keys = store.keys
-    return [*store.event_keys, keys.attempts, keys.workers, keys.history, keys.paused]
-
-
-_RESULTS: Final = (
-    *("open", "sealed", "claimed", "batches", "batches_in_flight", "bytes", "dead", "waited_ms"),
-    *("workers", "paused_ms", "failing", "attempt", "sampled_ms"),
-    *("since_ms", "appended_then", "processed_then"),
-    *("appended", "processed", "buried", "replayed", "lost"),
-    *("dropped_newest", "dropped_oldest", "dropped_purged", "dropped_discarded"),
-    *("dropped_expired", "error", "outage_ms"),
-)
-"""The results of status.lua, in the order in which its header numbers them."""
-
-_AS_THEY_ARE: Final = (
-    *("open", "dead", "batches", "batches_in_flight", "bytes", "workers", "failing", "attempt"),
-    *("appended", "processed", "buried", "replayed", "lost"),
-)
-
-
-def _status(store: Store, reply: list[Any]) -> BucketStatus:
+    keys = keys_of(store.keys)
+    reply = store.run(STATUS, keys, *UNCOUNTED)
     if len(reply) == 1:  # the script leaves it to this process to count the events
-        reply = store.run(STATUS, _keys(store), *count_open(store))
-    found = dict(zip(_RESULTS, reply, strict=True))
-    since_ms = found["since_ms"]
+        reply = store.run(STATUS, keys, *count_open(store))
+    return status_of(reply)
+
+
+def keys_of(keys: Keys) -> list[str]:
+    """The keys of a shard that the scripts `status` and `statuses` read."""
+    return [
+        *(keys.open, keys.batches, keys.dead, keys.stats, keys.appends),
+        *(keys.attempts, keys.workers, keys.history, keys.paused),
+    ]
+
+
+def status_of(reply: Sequence[Any], *, registered: int = 0) -> BucketStatus:
+    """The status in a reply of the script, which numbers the results in its header.
+
+    `registered` workers are registered for the bucket. Those of a drain are not registered. They,
+    and those whose heartbeats the script has counted, may be the same.
+    """
+    opened, sealed, claimed, batches, batches_in_flight, held_bytes, dead, waited_ms = reply[:8]
+    workers, paused_ms, failing, attempt, sampled_ms = reply[8:13]
+    since_ms, appended_then, processed_then = reply[13:16]
+    appended, processed, buried, replayed, lost = reply[16:21]
+    error, outage_ms = reply[26:]
     return BucketStatus(
-        **{name: found[name] for name in _AS_THEY_ARE},
-        pending=found["open"] + found["sealed"],
-        batches_open=int(found["open"] > 0),
-        in_flight=found["claimed"],
-        oldest=_duration(found["waited_ms"]),
-        paused=_duration(found["paused_ms"]),
-        error=found["error"].decode(errors="replace"),
-        outage=_duration(found["outage_ms"]),
-        sampled=_duration(found["sampled_ms"]),
-        appended_per_minute=_per_minute(found["appended"] - found["appended_then"], since_ms),
-        processed_per_minute=_per_minute(found["processed"] - found["processed_then"], since_ms),
-        dropped=Drops(*(found[f"dropped_{reason}"] for reason in Drops._fields)),
+        pending=opened + sealed,
+        open=opened,
+        in_flight=claimed,
+        dead=dead,
+        batches=batches,
+        batches_open=1 if opened else 0,
+        batches_in_flight=batches_in_flight,
+        bytes=held_bytes,
+        oldest=_duration(waited_ms),
+        workers=max(workers, registered),
+        paused=_duration(paused_ms),
+        failing=failing,
+        attempt=attempt,
+        error=error.decode(errors="replace"),
+        outage=_duration(outage_ms),
+        sampled=_duration(sampled_ms),
+        appended_per_minute=_per_minute(appended - appended_then, since_ms),
+        processed_per_minute=_per_minute(processed - processed_then, since_ms),
+        appended=appended,
+        processed=processed,
+        buried=buried,
+        replayed=replayed,
+        lost=lost,
+        dropped=Drops(*reply[21:26]),
     )
+
+
+@cache
+def unused_status(registered: int) -> BucketStatus:
+    """The status of a bucket that has no key in Redis, with so many registered workers."""
+    nothing = (*[0] * 7, -1, 0, -1, 0, 0, -1, -1, -1, -1, *[0] * 10, b"", -1)
+    return status_of(nothing, registered=registered)
 
 
 def _duration(ms: int) -> timedelta | None:

@@ -2,17 +2,30 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from django_jsonbuffer.conf import Configuration
 from django_jsonbuffer.exceptions import BufferUnavailable, JSONBufferError
 
-from .errors import not_redis
+from .clients import clients
+from .errors import not_redis, translated
+from .keys import bucket_keys, split_shard
+from .nodes import Call, replies
+from .open_counts import UNCOUNTED
+from .redis_cluster import is_cluster
 from .registry import Workers
 from .replies import shape_of
-from .scripts import STATUS
+from .scripts import STATUS, STATUSES, Script
 from .shards import ONE_EACH, Reply, ask_all
-from .status import BucketStatus, Drops, call_of, outcome
+from .status import BucketStatus, Drops, keys_of, read_status, status_of, unused_status
+from .store import Store
+
+_TOGETHER: Final = 100
+"""Most shards in one call of the script, which takes a few milliseconds at most."""
+
+_SCRIPTS: Final = 5
+"""Most calls of the script in one round trip."""
 
 _SUMS: Final = (
     *("pending", "open", "in_flight", "dead", "bytes", "failing"),
@@ -33,28 +46,67 @@ def statuses(
     """
     also = Workers.calls(configuration)
     found, (entries, time) = ask_all(
-        names, configuration, counts, call_of, script=STATUS, also=also
+        names, configuration, counts, partial(_ask, configuration), also=also
     )
-    outcomes = [*map(_outcome, found)]
+    workers = Workers(entries, time)
+    outcomes = [
+        _outcome(shards, configuration, workers.count(name))
+        for name, shards in zip(names, found, strict=True)
+    ]
     refusals = [each for each in outcomes if isinstance(each, BufferUnavailable)]
     # If only some buckets fail, this user of Redis may not read the keys of these buckets.
     if refusals and not any(isinstance(each, BucketStatus) for each in outcomes):
         raise refusals[0]
-    workers = Workers(entries, time)
-    return [
-        each.with_workers(workers.count(name)) if isinstance(each, BucketStatus) else each
-        for name, each in zip(names, outcomes, strict=True)
-    ]
+    return outcomes
 
 
-def _outcome(shards: Sequence[Reply]) -> BucketStatus | JSONBufferError:
+def _ask(configuration: Configuration, shards: Sequence[str], also: Sequence[Call]) -> list[Any]:
+    """The replies for the shards, and to the commands `also`."""
+    keys = [keys_of(bucket_keys(configuration.prefix, shard)) for shard in shards]
+    if is_cluster(clients[configuration.cache]):  # a script has the keys of one slot
+        return _ask_each(configuration, keys, also)
+    groups = [keys[start : start + _TOGETHER] for start in range(0, len(keys), _TOGETHER)]
+    calls = [_call(STATUSES, [key for each in group for key in each]) for group in groups]
+    found = replies(configuration.cache, [*calls, *also], script=STATUSES, most_calls=_SCRIPTS)
+    answers: list[Any] = []
+    for group, reply in zip(groups, found, strict=False):
+        is_answered = type(reply) is list and len(reply) == len(group)
+        # An error of one is an error of all.
+        answers += reply if is_answered else _ask_each(configuration, group, ())
+    return answers + found[len(groups) :]
+
+
+def _ask_each(
+    configuration: Configuration, keys: Sequence[Sequence[str]], also: Sequence[Call]
+) -> list[Any]:
+    calls = [_call(STATUS, each, *UNCOUNTED) for each in keys]
+    return replies(configuration.cache, [*calls, *also], script=STATUS)
+
+
+def _call(script: Script, keys: Sequence[str], *args: int) -> Call:
+    return Call(keys[0], ("EVALSHA", script.sha, len(keys), *keys, *args))
+
+
+def _outcome(
+    shards: Sequence[Reply], configuration: Configuration, registered: int
+) -> BucketStatus | JSONBufferError:
     read: list[BucketStatus] = []
-    for store, reply in shards:
-        if not isinstance(reply, Exception) and shape_of(reply) not in STATUS.replies:
+    for name, reply in shards:
+        if isinstance(reply, Exception):
+            return translated(reply, name)
+        if not reply:
+            read.append(unused_status(registered))
+        elif shape_of(reply) not in STATUS.replies:
             raise not_redis()
-        if isinstance(status := outcome(store, reply), JSONBufferError):
-            return status
-        read.append(status)
+        elif len(reply) > 1:
+            read.append(status_of(reply, registered=registered))
+        else:  # the script leaves it to this process to count the events
+            bucket, shard = split_shard(name)
+            try:
+                status = read_status(Store(bucket, configuration, shard))
+            except JSONBufferError as error:
+                return error
+            read.append(replace(status, workers=max(status.workers, registered)))
     return total(read)
 
 

@@ -259,7 +259,7 @@ CALLS: dict[Script, Callable[[Redis, Store], Call]] = {
 """For each script that writes but append: prepares a bucket, and returns a call of the script."""
 
 READERS = {
-    *(scripts.PEEK, scripts.STATUS, scripts.DELIVERIES),
+    *(scripts.PEEK, scripts.STATUS, scripts.STATUSES, scripts.DELIVERIES),
     *(scripts.LIST_DEAD, scripts.LIST_DEAD_IDS, scripts.REFUSALS, scripts.WAITING),
 }
 

@@ -1,6 +1,6 @@
 import json
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -107,6 +107,24 @@ class TestStatus:
         assert isinstance(found[7], KeyOccupied)
         for number, status in enumerate(found):
             assert number == 7 or (isinstance(status, BucketStatus) and status.pending == number)
+
+    def test_of_hundreds_are_those_of_each(self, client_of_server: Redis) -> None:
+        names = [f"bucket-{number}" for number in range(230)]
+        for number in range(0, 230, 3):
+            append(Store(names[number], configuration()), *range(number % 7 + 1), batch_size=3)
+        claimed(Store("bucket-3", configuration()))
+        client_of_server.set(Store("bucket-120", configuration()).keys.paused, "1")
+        client_of_server.set(Store("bucket-150", configuration()).keys.dead, "foreign")
+        client_of_server.set(Store("bucket-151", configuration()).keys.open, "[1,2]")
+        found = statuses(names, configuration())
+        assert isinstance(found[150], KeyOccupied)
+        for name, status in zip(names, found, strict=True):
+            if name != "bucket-150":
+                alone = read_status(Store(name, configuration()))
+                assert isinstance(status, BucketStatus)
+                assert replace(status, oldest=None, paused=None) == replace(
+                    alone, oldest=None, paused=None
+                )
 
     def test_age_beside_a_group_of_another_name(
         self, store: Store, client_of_server: Redis

@@ -1,10 +1,6 @@
--- Shared: the total of appended events.
+-- Shared: reads the total of appended events.
+-- @needs appended_of
 
--- The counter is without the events that are noted in the open batch, so that an append need not write
--- it. It is negative when most events of the open batch come from another client. `noted` is their
--- number.
 local function appended_total(stats, noted)
-  local text = redis.call('HGET', stats, 'appended') or ''
-  local counted = #text <= 16 and tonumber(string.match(text, '^%-?%d+$')) or 0
-  return math.max(0, counted + noted)
+  return appended_of(redis.call('HGET', stats, 'appended'), noted)
 end
