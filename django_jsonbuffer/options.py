@@ -144,7 +144,8 @@ class Options:
 
     behind_after: timedelta = timedelta(minutes=2)
     """How long an event may wait, in addition to `linger`, before the admin and ``show_buckets``
-    report the bucket as behind, or as stalled if no worker was active during `behind_after`."""
+    report the bucket as behind. Also how long after a run without a worker the bucket is not yet
+    reported as stalled, because cron may run again."""
 
     redact: Callable[[Any], object] | None = None
     """Called with each event before the admin or ``dead_events`` shows it. They show the result in

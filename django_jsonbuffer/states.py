@@ -5,16 +5,21 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Self
 
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy
 
 from . import catalog
 from .appending.spill_size import SpillSize
+from .attendance import Attendance, options_of, read_dead_workers
 from .buckets import Bucket
+from .dead_workers import LastHeard
 from .escapes import escape_invisible
-from .exceptions import BufferMisconfigured, JSONBufferError
-from .figures import format_count, format_duration
-from .options import Options
+from .exceptions import JSONBufferError
+from .reasons import (
+    failures_and_dead_letters,
+    how_long_it_is_paused,
+    reasons_to_be_behind,
+    reasons_to_stall,
+)
 from .spilled import describe_spill
 from .store.status import BucketStatus
 
@@ -26,7 +31,7 @@ class State(Enum):
     """One of its keys holds a value of another type, or this site may not read its keys."""
 
     STALLED = "stalled"
-    """Events wait too long, or a dead worker holds events, and no worker is active."""
+    """Nobody drains the bucket, although events wait, or a worker that has died holds events."""
 
     FAILING = "failing"
     """A batch has failed, or its worker has died, and the batch has not succeeded since. Or the
@@ -34,6 +39,9 @@ class State(Enum):
 
     BEHIND = "behind"
     """A worker is active, but events wait too long."""
+
+    NEEDS_DECISION = "needs-decision"
+    """There are dead letters, and nothing else is wrong."""
 
     PAUSED = "paused"
     FLOWING = "flowing"
@@ -54,6 +62,7 @@ _LABELS: Final = {
     State.STALLED: gettext_lazy("stalled"),
     State.FAILING: gettext_lazy("failing"),
     State.BEHIND: gettext_lazy("behind"),
+    State.NEEDS_DECISION: gettext_lazy("needs a decision"),
     State.PAUSED: gettext_lazy("paused"),
     State.FLOWING: gettext_lazy("flowing"),
     State.EMPTY: gettext_lazy("empty"),
@@ -78,14 +87,20 @@ class BucketState:
     cannot be read."""
 
     @classmethod
-    def of(cls, bucket: Bucket, outcome: BucketStatus | JSONBufferError) -> Self:
+    def of(
+        cls,
+        bucket: Bucket,
+        outcome: BucketStatus | JSONBufferError,
+        dead_workers: LastHeard | None,
+    ) -> Self:
+        """`dead_workers` is None if it is not known which workers live."""
         spilled, about_spill = describe_spill(bucket)
         if isinstance(outcome, JSONBufferError):
             status, state, reasons = None, State.UNREADABLE, [escape_invisible(str(outcome))]
         else:
-            options = _options_of(bucket)
-            status, state = outcome, _choose_state(outcome, options, is_spilled=bool(spilled))
-            reasons = [*_reasons(bucket, outcome, options, state)]
+            attendance = Attendance.of(bucket, outcome, dead_workers)
+            status, state = outcome, _choose_state(outcome, attendance, is_spilled=bool(spilled))
+            reasons = [*_reasons(bucket, outcome, state)]
         reasons += about_spill
         return cls(bucket=bucket, status=status, state=state, reasons=reasons, spilled=spilled)
 
@@ -93,12 +108,15 @@ class BucketState:
 def read_states(buckets: Sequence[Bucket]) -> list[BucketState]:
     """The state of each bucket, read in one round trip for 500.
 
-    Raises :class:`BufferUnavailable` if Redis cannot be reached. If only a node of a cluster cannot
-    be reached, its buckets are unreadable.
+    It takes one more if a bucket without a worker may be stalled. Raises
+    :class:`BufferUnavailable` if Redis cannot be reached. If only a node of a cluster cannot be
+    reached, its buckets are unreadable.
     """
     outcomes = catalog.statuses(buckets)
+    dead_workers = read_dead_workers(buckets, outcomes)
     return [
-        BucketState.of(bucket, outcome) for bucket, outcome in zip(buckets, outcomes, strict=True)
+        BucketState.of(bucket, outcome, dead_workers)
+        for bucket, outcome in zip(buckets, outcomes, strict=True)
     ]
 
 
@@ -112,7 +130,7 @@ def sorted_by_urgency(
 
 def is_for_other_clients(bucket: Bucket) -> bool:
     """Whether other clients are meant to take the open batch from Redis themselves."""
-    return _options_of(bucket).batch_size is None
+    return options_of(bucket).batch_size is None
 
 
 def count_states(states: Iterable[State]) -> dict[State, int]:
@@ -121,23 +139,17 @@ def count_states(states: Iterable[State]) -> dict[State, int]:
     return {state: count for state in State if (count := all_states.count(state))}
 
 
-def _options_of(bucket: Bucket) -> Options:
-    try:
-        return catalog.options_of(bucket)
-    except BufferMisconfigured:
-        return Options()  # a system check reports the mistake
-
-
-def _choose_state(status: BucketStatus, options: Options, *, is_spilled: bool) -> State:
+def _choose_state(status: BucketStatus, attendance: Attendance, *, is_spilled: bool) -> State:
     if status.paused is not None:
         return State.PAUSED
-    waits_too_long = _waits_too_long(status, options)
-    if (waits_too_long or status.in_flight) and not _is_attended(status, options):
+    if attendance.is_deserted:
         return State.STALLED
     if status.failing or status.outage is not None:
         return State.FAILING
-    if waits_too_long:
+    if attendance.waits_too_long:
         return State.BEHIND
+    if status.dead:
+        return State.NEEDS_DECISION
     if status.pending or status.in_flight or is_spilled:
         return State.FLOWING
     if status.workers and _has_traffic(status):
@@ -145,82 +157,15 @@ def _choose_state(status: BucketStatus, options: Options, *, is_spilled: bool) -
     return State.EMPTY
 
 
-def _waits_too_long(status: BucketStatus, options: Options) -> bool:
-    # In seconds, because the sum of two timedeltas may be larger than the largest timedelta.
-    most = options.linger.total_seconds() + options.behind_after.total_seconds()
-    return status.oldest is not None and status.oldest.total_seconds() > most
-
-
-def _is_attended(status: BucketStatus, options: Options) -> bool:
-    """Whether a worker is active, or a worker has written a sample lately.
-
-    A bucket that cron drains has no worker between two runs, but it has a sample of the last run.
-    """
-    was_sampled_lately = status.sampled is not None and status.sampled <= options.behind_after
-    return status.workers > 0 or was_sampled_lately
-
-
 def _has_traffic(status: BucketStatus) -> bool:
     return bool(status.appended_per_minute or status.processed_per_minute)
 
 
-def _reasons(bucket: Bucket, status: BucketStatus, options: Options, state: State) -> Iterator[str]:
-    if status.paused is not None:
-        yield _("Paused for %(time)s.") % {"time": format_duration(status.paused)}
-    is_late = state in (State.STALLED, State.BEHIND) and _waits_too_long(status, options)
-    if is_late and status.oldest is not None:
-        waited = format_duration(status.oldest)
-        yield _("The oldest event has waited for %(time)s.") % {"time": waited}
+def _reasons(bucket: Bucket, status: BucketStatus, state: State) -> Iterator[str]:
+    """The reason for the state first."""
+    yield from how_long_it_is_paused(status)
     if state == State.STALLED:
-        yield from _reasons_to_stall(bucket, status, options)
-    if state == State.BEHIND and status.workers:
-        workers = ngettext(
-            "%(number)s worker drains the bucket. Start more workers.",
-            "%(number)s workers drain the bucket. Start more workers.",
-            status.workers,
-        )
-        yield workers % {"number": format_count(status.workers)}
-    if status.outage is not None:
-        outage = _("The processor has only failed for %(time)s. All events are kept.")
-        yield outage % {"time": format_duration(status.outage)}
-    if status.failing:
-        yield from _failures(status)
-    if status.dead:
-        letters = ngettext(
-            "%(number)s dead letter waits for a decision.",
-            "%(number)s dead letters wait for a decision.",
-            status.dead,
-        )
-        yield letters % {"number": format_count(status.dead)}
-
-
-def _reasons_to_stall(bucket: Bucket, status: BucketStatus, options: Options) -> Iterator[str]:
-    if status.in_flight:
-        held = ngettext(
-            "%(number)s event is held by a worker that has died.",
-            "%(number)s events are held by a worker that has died.",
-            status.in_flight,
-        )
-        yield held % {"number": format_count(status.in_flight)}
-    if catalog.has_processor(bucket):
-        yield _("No worker is active: run drain_buckets.")
-    elif options.batch_size is None:
-        yield _("No other client has taken the events.")
-    else:
-        yield _("No worker drains the bucket, because no processor is declared.")
-
-
-def _failures(status: BucketStatus) -> Iterator[str]:
-    batches = ngettext(
-        "%(number)s batch has failed and will be retried.",
-        "%(number)s batches have failed and will be retried.",
-        status.failing,
-    )
-    yield batches % {"number": format_count(status.failing)}
-    if status.error:
-        last = _("The oldest batch failed with %(error)s at delivery %(attempt)s.")
-    else:
-        last = _("A worker died with the oldest batch at delivery %(attempt)s.")
-    # Only the class: the message may quote an event, which not everybody may see.
-    kind = status.error.partition(":")[0]
-    yield last % {"error": escape_invisible(kind), "attempt": format_count(status.attempt)}
+        yield from reasons_to_stall(bucket, status)
+    if state == State.BEHIND:
+        yield from reasons_to_be_behind(status)
+    yield from failures_and_dead_letters(status)

@@ -2,6 +2,7 @@ import gc
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,12 @@ def configure(settings: Settings) -> Callable[..., None]:
         settings.JSONBUFFER = {**settings.JSONBUFFER, **changes}
 
     return configure
+
+
+@pytest.fixture
+def unhurried(configure: Callable[..., None]) -> None:
+    """Lets events wait for five minutes, so that no bucket is stalled if a test is slow."""
+    configure(BUCKETS={"*": {"linger": timedelta(minutes=5)}})
 
 
 @pytest.fixture

@@ -248,6 +248,7 @@ def test_status_of_a_user_that_may_not_write(
     assert not private_server.exists(keys_of("orders").stats)
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_operator_of_one_bucket_sees_it_beside_those_that_it_may_not_read(
     become: Callable[..., None], private_server: Redis
 ) -> None:

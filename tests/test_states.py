@@ -10,7 +10,7 @@ from django_jsonbuffer.appending.spill_size import SpillSize
 from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.states import State, count_states, is_for_other_clients, read_states
 from django_jsonbuffer.store.status import read_status
-from tests.prepared import keys_of, make_old, put_history, release_failed, store_of
+from tests.prepared import bury, keys_of, make_old, put_history, release_failed, store_of
 from tests.server import Redis
 from tests.spilling import put
 
@@ -34,6 +34,7 @@ class TestState:
     def test_of_a_bucket_that_holds_nothing_is_empty(self) -> None:
         assert state_and_reasons() == (State.EMPTY, [])
 
+    @pytest.mark.usefixtures("unhurried")
     def test_of_a_bucket_whose_events_wait_for_a_moment_is_flowing(self) -> None:
         Bucket("orders").append(1)
         assert state_and_reasons() == (State.FLOWING, [])
@@ -51,24 +52,28 @@ class TestState:
         assert state_and_reasons() == (
             State.STALLED,
             [
+                "Nobody drains it: no worker is active. Run drain_buckets.",
                 "The oldest event has waited for 1 hour.",
-                "No worker is active: run drain_buckets.",
             ],
         )
 
     def test_is_stalled_when_there_is_no_processor(self, client_of_server: Redis) -> None:
         Bucket("orders").append(1)
         make_old(client_of_server, "orders")
-        assert (
-            state_and_reasons()[1][-1]
-            == "No worker drains the bucket, because no processor is declared."
+        state, reasons = state_and_reasons()
+        assert (state, reasons[0]) == (
+            State.STALLED,
+            "Nobody drains it: no processor is declared.",
         )
 
     def test_is_stalled_when_no_other_client_takes_it(self, client_of_server: Redis) -> None:
         Bucket("orders").append(1)
         make_old(client_of_server, "orders")
         state, reasons = state_and_reasons(batch_size=None)
-        assert (state, reasons[-1]) == (State.STALLED, "No other client has taken the events.")
+        assert (state, reasons[0]) == (
+            State.STALLED,
+            "Nobody drains it: no other client has taken the events.",
+        )
         assert is_for_other_clients(Bucket("orders", batch_size=None))
 
     def test_is_stalled_when_what_is_in_flight_is_held_by_nobody(self) -> None:
@@ -79,8 +84,8 @@ class TestState:
         assert state_and_reasons() == (
             State.STALLED,
             [
+                "Nobody drains it: no worker is active. Run drain_buckets.",
                 "2 events are held by a worker that has died.",
-                "No worker is active: run drain_buckets.",
             ],
         )
         store.beat("worker", lease=MINUTE)
@@ -113,11 +118,12 @@ class TestState:
         self, client_of_server: Redis
     ) -> None:
         Bucket("orders").append(1)
+        store_of("orders").beat("worker", lease=MINUTE)
         make_old(client_of_server, "orders", seconds=100)
         assert state_and_reasons()[0] == State.FLOWING
-        assert state_and_reasons(behind_after=timedelta(seconds=90))[0] == State.STALLED
+        assert state_and_reasons(behind_after=timedelta(seconds=90))[0] == State.BEHIND
         make_old(client_of_server, "orders", seconds=600)
-        assert state_and_reasons()[0] == State.STALLED
+        assert state_and_reasons()[0] == State.BEHIND
         assert state_and_reasons(behind_after=timedelta(hours=1))[0] == State.FLOWING
         assert state_and_reasons(linger=timedelta(hours=1))[0] == State.FLOWING
         assert (
@@ -171,7 +177,10 @@ class TestState:
         Bucket("orders").pause()
         client_of_server.decrby(keys_of("orders").paused, 7_200_000)
         state, reasons = state_and_reasons()
-        assert (state, reasons[0]) == (State.PAUSED, "Paused for 2 hours.")
+        assert (state, reasons[0]) == (
+            State.PAUSED,
+            "The bucket has been paused for 2 hours.",
+        )
 
     def test_is_unreadable_when_something_else_lies_there(self, client_of_server: Redis) -> None:
         client_of_server.lpush(Bucket("orders").key, "theirs")
@@ -179,11 +188,38 @@ class TestState:
         assert state == State.UNREADABLE
         assert "holds a value of another type" in reason
 
-    def test_reports_dead_letters_too(self, client_of_server: Redis) -> None:
-        client_of_server.set(Bucket("orders").key, "no JSON")
+    def test_needs_a_decision_about_dead_letters(self) -> None:
+        bury(1)
+        assert state_and_reasons() == (
+            State.NEEDS_DECISION,
+            ["1 dead letter waits for a decision."],
+        )
         Bucket("orders").append(1)
-        Bucket("orders").take()
-        assert state_and_reasons() == (State.EMPTY, ["1 dead letter waits for a decision."])
+        assert state_and_reasons()[0] == State.NEEDS_DECISION
+        Bucket("orders").dead.discard_all()
+        assert state_and_reasons() == (State.FLOWING, [])
+
+    def test_needs_no_decision_while_anything_is_more_urgent(self, client_of_server: Redis) -> None:
+        bury(1)
+        Bucket("orders").pause()
+        assert state_and_reasons() == (
+            State.PAUSED,
+            [
+                "The bucket has been paused for 0 seconds.",
+                "1 dead letter waits for a decision.",
+            ],
+        )
+        Bucket("orders").resume()
+        Bucket("orders").append(1)
+        fail()
+        assert state_and_reasons()[0] == State.FAILING
+
+    def test_label_is_in_words(self) -> None:
+        assert State.NEEDS_DECISION.label == "needs a decision"
+        assert [state.value for state in State] == [
+            *("unreadable", "stalled", "failing", "behind", "needs-decision"),
+            *("paused", "flowing", "empty"),
+        ]
 
     def test_of_spilled_events_is_not_empty(self, spilling: Spill) -> None:
         assert state_and_reasons() == (State.EMPTY, [])
@@ -214,6 +250,7 @@ class TestState:
 
     def test_of_options_that_are_unusable(self, configure: Callable[..., None]) -> None:
         Bucket("orders").append(1)
+        store_of("orders").beat("worker", lease=MINUTE)
         configure(BUCKETS={"orders": {"batch_size": 0}})
         [one] = read_states([Bucket("orders")])
         assert one.state == State.FLOWING
@@ -224,6 +261,7 @@ class TestHealth:
         with pytest.raises(BufferUnavailable):
             read_states([Bucket("orders")])
 
+    @pytest.mark.usefixtures("unhurried")
     def test_of_many_buckets_is_in_their_order(self) -> None:
         Bucket("b").append(1)
         shown = read_states([Bucket("b"), Bucket("a")])

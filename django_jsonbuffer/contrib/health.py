@@ -65,8 +65,13 @@ class JSONBuffer(HealthCheck):  # type: ignore[misc]
             raise ServiceUnavailable("Redis cannot be reached, or refuses appends.") from error
         ill = [each for each in found if each.state.value in self.states]
         if ill:
-            names = ", ".join(f"{each.bucket.name} is {each.state.value}" for each in ill)
+            names = ", ".join(f"{each.bucket.name} {_predicate(each.state)}" for each in ill)
             raise ServiceUnavailable(f"{names}.")
+
+
+def _predicate(state: State) -> str:
+    """In English, like the other messages."""
+    return "needs a decision" if state == State.NEEDS_DECISION else f"is {state.value}"
 
 
 def _require_one(outcomes: Mapping[str, Exception | None]) -> None:

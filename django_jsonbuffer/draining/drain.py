@@ -180,6 +180,8 @@ class Drain:
             self._cursor.newest, foreign = self._store.seal()
             self.report.buried += foreign
             self._has_sealed = True
+            if self._cursor.newest is None:
+                self._leave_sample()
         if self._cursor.is_at_end:
             return None
         self._lease.begin()
@@ -203,6 +205,15 @@ class Drain:
             self._cursor.note_claim(claim, is_probe=self._failures.keeps_probe)
         self._failures.keeps_probe = False
         return claim
+
+    def _leave_sample(self) -> None:
+        """Let the status of an empty bucket know that a run was here.
+
+        Otherwise its next event would look as if nobody drained the bucket, until the next run.
+        """
+        if not self._skips_busy:  # then the heartbeat of `step` has taken the sample
+            self._store.beat(self._worker, lease=self.options.lease)
+            self._store.retire(self._worker, lease=self.options.lease)
 
     def _note_next(self, found: Found) -> None:
         """Note when the next step may find a batch.

@@ -8,6 +8,11 @@ from django.test import Client
 from redis.client import Pipeline
 
 
+@pytest.fixture(autouse=True)
+def _unhurried(unhurried: None) -> None:
+    """No bucket is stalled only because the test is slow."""
+
+
 @pytest.fixture
 def staff(django_user_model: type[User]) -> User:
     """A member of staff without permissions."""

@@ -220,6 +220,16 @@ class TestList:
         )
         assert links == [("?state=paused", "1"), ("?state=flowing", "2")]
 
+    def test_shows_those_that_need_a_decision(
+        self, admin_client: Client, client_of_server: Redis
+    ) -> None:
+        client_of_server.set(Bucket("mails").key, "no JSON")
+        Bucket("mails").append(1)
+        Bucket("orders").append(1)
+        response = admin_client.get(PAGE, {"state": "needs-decision"})
+        assert list(rows(response)) == ["mails"]
+        assert 'class="state state-needs-decision">needs a decision</span>' in content(response)
+
     def test_has_the_most_urgent_on_top(
         self, admin_client: Client, client_of_server: Redis
     ) -> None:

@@ -42,7 +42,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(autouse=True)
-def _strict(settings: Settings, nothing_declared: None) -> None:
+def _strict(settings: Settings, nothing_declared: None, unhurried: None) -> None:
     settings.MIDDLEWARE = [f"{__name__}.strict_content", *settings.MIDDLEWARE]
 
 

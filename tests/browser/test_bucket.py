@@ -157,7 +157,7 @@ class TestActions:
         press(admin_page, "Pause")
         expect(said(admin_page)).to_contain_text("Paused")
         expect(admin_page.get_by_role("button", name="Drain now")).to_be_disabled()
-        expect(admin_page.locator(".health")).to_contain_text("Paused for")
+        expect(admin_page.locator(".health")).to_contain_text("has been paused for")
         orders.append(2)
         assert orders.drain().processed == 0
         press(admin_page, "Resume")

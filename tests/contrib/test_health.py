@@ -9,6 +9,7 @@ import pytest
 import redis
 from django.test import AsyncClient, Client
 from django.urls import path
+from health_check.exceptions import ServiceUnavailable
 from health_check.views import HealthCheckView
 from pytest_django import Settings
 
@@ -21,7 +22,7 @@ from django_jsonbuffer.exceptions import BufferMisconfigured
 from django_jsonbuffer.store import redis_cluster
 from example_project.embedded_redis import EmbeddedRedis
 from tests.cluster import FACTORY, hung, node_with, port_of, url_of
-from tests.prepared import make_old
+from tests.prepared import bury, make_old
 from tests.server import Redis
 from tests.test_embedded_redis import client_of, wait_until
 
@@ -116,6 +117,7 @@ class TestUnhealthy:
         private_server.config_set("maxmemory", 1)
         assert get(client) == (500, f"Unavailable: {REFUSED}")
 
+    @pytest.mark.usefixtures("unhurried")
     def test_when_a_bucket_is_in_a_state_that_counts(
         self, client: Client, client_of_server: Redis, orders: Bucket
     ) -> None:
@@ -126,6 +128,12 @@ class TestUnhealthy:
         client_of_server.delete(orders.key)
         client_of_server.lpush(orders.key, "no string")
         assert get(client, "/workers") == (500, "Unavailable: orders is unreadable.")
+
+    def test_when_a_bucket_needs_a_decision_says_so(self, orders: Bucket) -> None:
+        bury(1)
+        check = JSONBuffer(states=["needs-decision"])
+        with pytest.raises(ServiceUnavailable, match=r" orders needs a decision\.$"):
+            asyncio.run(check.run())
 
     def test_when_the_settings_are_wrong(
         self, client: Client, configure: Callable[..., None]

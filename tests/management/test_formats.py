@@ -18,6 +18,7 @@ pytestmark = pytest.mark.usefixtures("nothing_declared")
 
 
 class TestTable:
+    @pytest.mark.usefixtures("unhurried")
     def test_has_a_line_for_each_bucket_and_says_why(self, client_of_server: Redis) -> None:
         Bucket("orders").extend(range(1234))
         Bucket("mails").append(1)
@@ -30,8 +31,8 @@ class TestTable:
         )
         assert mails == "mails | stalled | 1 | 1 hour | - | - | 0 | 0 | 1 | 3 bytes | 0"
         assert reasons == [
+            " | Nobody drains it: no processor is declared.",
             " | The oldest event has waited for 1 hour.",
-            " | No worker drains the bucket, because no processor is declared.",
         ]
         assert re.fullmatch(
             r"orders \| flowing \| 1,234 \| \d+ seconds? \| - \| - \| 0 \| 0 \| 2 \| 4.9 KB \| 0",
@@ -45,6 +46,12 @@ class TestTable:
             "  1 append (5 bytes) is spilled on this machine and waits for Redis."
         )
 
+    @pytest.mark.usefixtures("unhurried")
+    def test_has_the_state_in_words(self, client_of_server: Redis) -> None:
+        bury(client_of_server, "mails")
+        assert show().splitlines()[1].startswith("mails   needs a decision        1")
+        assert facts()["mails"]["state"] == "needs-decision"
+
     def test_of_no_bucket_is_a_heading(self) -> None:
         assert show().startswith("bucket  state  pending")
 
@@ -54,6 +61,7 @@ class TestTable:
         lines = show("views", "order*").splitlines()
         assert [line.split()[0] for line in lines] == ["bucket", "order-lines", "orders", "views"]
 
+    @pytest.mark.usefixtures("unhurried")
     def test_has_the_most_urgent_bucket_on_top(self, client_of_server: Redis) -> None:
         for name in ("a-flows", "b-is-paused", "c-stalls"):
             Bucket(name).append(1)
@@ -80,6 +88,7 @@ class TestTable:
         assert "failed with \\x1b]0;mine\\x07\\nCON\\u202eGRATS at delivery" in said
         assert all(char.isprintable() or char == "\n" for char in said)
 
+    @pytest.mark.usefixtures("unhurried")
     def test_shows_one_that_cannot_be_read_beside_the_others(
         self, client_of_server: Redis, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -96,6 +105,7 @@ class TestTable:
 
 
 class TestJson:
+    @pytest.mark.usefixtures("unhurried")
     def test_has_all_facts(self, client_of_server: Redis) -> None:
         Bucket("orders", batch_size=2).extend([1, 2, 3])
         bury(client_of_server, "mails")

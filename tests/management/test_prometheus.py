@@ -20,6 +20,7 @@ class TestPrometheus:
             for sample in family.samples
         }
 
+    @pytest.mark.usefixtures("unhurried")
     def test_is_read_by_its_own_parser(self, client_of_server: Redis) -> None:
         Bucket("orders", batch_size=2).extend([1, 2, 3])
         bury(client_of_server, "mails")
@@ -32,6 +33,7 @@ class TestPrometheus:
         assert samples["jsonbuffer_dropped_events_total", "oldest", "orders"] == 0
         assert samples["jsonbuffer_state", "flowing", "orders"] == 1
         assert samples["jsonbuffer_state", "orders", "stalled"] == 0
+        assert samples["jsonbuffer_state", "mails", "needs-decision"] == 1
 
     def test_has_what_is_spilled_on_this_machine(self, spilling: Spill) -> None:
         for name in ("orders", "mails"):

@@ -14,7 +14,7 @@ from django_jsonbuffer.states import read_states
 
 
 class BucketCollector(Collector):
-    """Reads the buckets at each scrape, in two round trips to Redis.
+    """Reads the buckets at each scrape, in two or three round trips to Redis.
 
     All processes read the same figures there. If Redis is away, ``jsonbuffer_redis_up`` is 0, and
     only what is spilled on this machine is known.

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.usefixtures("nothing_declared")
 
 
 class TestCollect:
+    @pytest.mark.usefixtures("unhurried")
     def test_has_the_figures_of_all_known_buckets(self, client_of_server: Redis) -> None:
         Bucket("orders", batch_size=2).extend([1, 2, 3])
         client_of_server.set(Bucket("mails").key, "no JSON")
