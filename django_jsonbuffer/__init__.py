@@ -5,6 +5,7 @@ from .buckets import Bucket
 from .cloudevents import event_attributes
 from .draining.batches import Batch
 from .draining.report import DrainReport
+from .letter_groups import LetterGroup
 from .letters import DeadLetter
 from .recording.actors import acting_as
 from .recording.suppression import not_recorded
@@ -17,6 +18,7 @@ __all__ = [
     "BucketStatus",
     "DeadLetter",
     "DrainReport",
+    "LetterGroup",
     "acting_as",
     "drain_all",
     "event_attributes",

@@ -11,9 +11,12 @@ from typing import Final
 
 from .declarations import Parts
 from .exceptions import InvalidEvent
-from .letters import DeadLetter, is_id, place_of
+from .letter_groups import GroupedLetters, LetterGroup, discard_group, merged
+from .letter_searches import Found, search
+from .letters import DeadLetter, first_behind, is_id, last_up_to, place_of
 from .shards import of_each
 from .store import dead_letters as stored
+from .store import letter_groups as stored_groups
 from .store.keys import shard_name, split_shard
 from .store.store import Store
 
@@ -56,6 +59,50 @@ class DeadLetters:
             return []
         return [*islice(self._behind(after, page=limit, most_bytes=most_bytes), limit)]
 
+    def find(
+        self,
+        limit: int = _PAGE,
+        *,
+        after: str | None = None,
+        group: str | None = None,
+        text: str = "",
+        in_events: bool = True,
+        most_bytes: int = 0,
+        most_looked_at: int = 10_000,
+    ) -> Found:
+        """The oldest dead letters of a group, or with a text in them, at most `limit` of them.
+
+        `group` is the name of a :class:`LetterGroup`. The text is looked for in the error, in the
+        event as JSON, and in the id. Capital letters of ASCII are like small ones. With
+        ``in_events=False``, it is looked for only in the class of an exception, and in the id:
+        a message may quote an event. `after` and `most_bytes` are those of :meth:`page`.
+
+        This looks at about `most_looked_at` letters, in at most 20 round trips, and the page may be
+        short. Then :attr:`Found.next_after` says where to go on.
+        """
+        _check(after)
+        if limit < 1:
+            raise ValueError("The limit must be at least 1.")
+        sought = stored_groups.Sought(group, text, in_events)
+        return search(
+            self._read_stores(),
+            sought,
+            limit,
+            after=after,
+            most_bytes=most_bytes,
+            most_looked_at=most_looked_at,
+            decode=self._decode,
+        )
+
+    def groups(self) -> list[LetterGroup]:
+        """The groups of the dead letters, those with most letters first.
+
+        Letters have the same group if their errors differ only in values: in quoted texts, and in
+        words with a digit. Each shard has at most 100 groups. Its other letters, and those of older
+        versions of this app, are in the group with the name ``""``.
+        """
+        return merged(self._read_stores())
+
     def replay(self, *letters: DeadLetter | str) -> int:
         """Append these dead letters again, in this order, after all pending events. Each may be
         given by its id. Returns how many were replayed: somebody else may have replayed or
@@ -69,13 +116,19 @@ class DeadLetters:
             letter.event  # noqa: B018  (raises if it is not JSON)
         return self._replay(found)
 
-    def replay_all(self, *, up_to: str | None = None) -> int:
-        """Replay all dead letters, or those up to the id `up_to`. If one is not JSON, it stays.
-        Returns how many were replayed.
+    def replay_all(self, *, up_to: str | None = None, group: str | None = None) -> int:
+        """Replay all dead letters, or those up to the id `up_to`, or those of a group. If one is
+        not JSON, it stays. Returns how many were replayed.
         """
         _check(up_to)
-        present = self._up_to(up_to or self.newest())
-        return self._replay(letter for letter in present if _holds_an_event(letter))
+        if (last := up_to or self.newest()) is None:
+            return 0
+        if group is None:
+            return self._replay(filter(_holds_an_event, self._up_to(last)))
+        letters = GroupedLetters(self._read_stores(), group, last, self._decode)
+        replayed = self._replay(filter(_holds_an_event, letters))
+        letters.forget_group()
+        return replayed
 
     def discard(self, *letters: DeadLetter | str) -> int:
         """Delete dead letters for ever. Each may be given by its id. Returns how many it found."""
@@ -84,9 +137,7 @@ class DeadLetters:
             stored_id, shard = split_shard(id)
             by_shard[shard].append(stored_id)
         return sum(
-            stored.discard(self._store.of_shard(shard), ids[start : start + _MOST_DISCARDED])
-            for shard, ids in by_shard.items()
-            for start in range(0, len(ids), _MOST_DISCARDED)
+            stored.discard(self._store.of_shard(shard), ids) for shard, ids in by_shard.items()
         )
 
     def newest(self) -> str | None:
@@ -98,10 +149,12 @@ class DeadLetters:
         ]
         return max(filter(is_id, found), key=place_of, default=None)
 
-    def discard_all(self, *, up_to: str | None = None) -> int:
-        """Delete all dead letters for ever, or those up to the id `up_to`. Returns how many."""
+    def discard_all(self, *, up_to: str | None = None, group: str | None = None) -> int:
+        """Delete all dead letters for ever, or those up to the id `up_to`, or those of a group.
+        Returns how many.
+        """
         _check(up_to)
-        return sum(of_each(self._read_stores(), partial(_discard, up_to=up_to)))
+        return sum(of_each(self._read_stores(), partial(_discard, up_to=up_to, group=group)))
 
     def _find(self, id: str) -> DeadLetter | None:
         stored_id, shard = split_shard(id)
@@ -119,17 +172,15 @@ class DeadLetters:
     def _of_shard(
         self, store: Store, after: str | None, *, page: int, most_bytes: int
     ) -> Iterator[DeadLetter]:
-        first = "-" if after is None else _first_in(store, after)
+        first = "-" if after is None else first_behind(after, store.shard)
         while first:
             letters = stored.list_dead(store, page, first=first, most_bytes=most_bytes)
             for letter in letters:
                 yield DeadLetter.of(letter, store.shard, self._decode)
             first = f"({letters[-1].id}" if len(letters) == page else ""
 
-    def _up_to(self, last: str | None) -> Iterator[DeadLetter]:
+    def _up_to(self, last: str) -> Iterator[DeadLetter]:
         """The dead letters up to the id `last`, without those that are buried meanwhile."""
-        if last is None:
-            return
         for letter in self:
             if letter.place > place_of(last):
                 return
@@ -159,20 +210,10 @@ def _ids(letters: Iterable[DeadLetter | str]) -> list[str]:
     return [letter.id if isinstance(letter, DeadLetter) else letter for letter in letters]
 
 
-def _first_in(store: Store, after: str) -> str:
-    """Where the dead letters of a shard begin that are behind one of any shard, for Redis."""
-    id, shard = split_shard(after)
-    return f"({id}" if store.shard <= shard else id
-
-
-def _last_in(store: Store, up_to: str) -> str:
-    """Where the dead letters of a shard end that are not behind one of any shard, for Redis."""
-    id, shard = split_shard(up_to)
-    return id if store.shard <= shard else f"({id}"
-
-
-def _discard(store: Store, *, up_to: str | None) -> int:
-    last, total = _last_in(store, up_to) if up_to else stored.newest_dead(store), 0
+def _discard(store: Store, *, up_to: str | None, group: str | None) -> int:
+    last, total = last_up_to(up_to, store.shard) if up_to else stored.newest_dead(store), 0
+    if last and group is not None:
+        return discard_group(store, group, last=last)
     while last and (ids := stored.dead_ids(store, _MOST_DISCARDED, last=last)):
         total += stored.discard(store, ids)
     return total

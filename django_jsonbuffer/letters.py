@@ -94,6 +94,18 @@ def place_of(id: str) -> tuple[int, int, int]:
     return *position(stored_id), shard
 
 
+def first_behind(after: str, shard: int) -> str:
+    """Where the dead letters of a shard begin that are behind one of any shard, for Redis."""
+    id, its_shard = split_shard(after)
+    return f"({id}" if shard <= its_shard else id
+
+
+def last_up_to(last: str, shard: int) -> str:
+    """Where the dead letters of a shard end that are not behind one of any shard, for Redis."""
+    id, its_shard = split_shard(last)
+    return id if shard <= its_shard else f"({id}"
+
+
 def is_id(id: object) -> bool:
     """Whether the value has the form of a dead letter's id."""
     return isinstance(id, str) and _ID.fullmatch(id) is not None and max(place_of(id)) <= _LARGEST

@@ -45,7 +45,7 @@
 --   paused  the bucket is paused; nobody knows for how long
 -- The reason is empty when the bucket has no batch.
 
--- @needs adopt attempts clock deaths delivered doubt ensure_group entries foreign_entries group heartbeat
+-- @needs adopt attempts clock deaths delivered doubt ensure_group entries fields foreign_entries group heartbeat
 -- @needs look_open look_sealed numbers outage permissions remember_attempts remember_open
 -- @needs remember_outage remember_sealed remove sealing totals
 

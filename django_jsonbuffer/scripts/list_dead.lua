@@ -12,20 +12,12 @@
 -- Returns a list of {id, list of names and values}, or of ids. If an event was cut, the names and
 -- values end with `event_bytes` and its whole size. Writes nothing.
 
+-- @needs cut_event
+
 local PORTION = 10 -- letters that one XRANGE copies, whole, before their events are cut
 
 local dead = KEYS[1]
 local first, last, limit, bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-
-local function cut(fields)
-  for i = 1, #fields, 2 do
-    if fields[i] == 'event' and #fields[i + 1] > bytes and bytes > 0 then
-      table.insert(fields, 'event_bytes')
-      table.insert(fields, tostring(#fields[i + 1]))
-      fields[i + 1] = string.sub(fields[i + 1], 1, bytes)
-    end
-  end
-end
 
 if first == 'newest' then
   local newest = redis.call('XREVRANGE', dead, '+', '-', 'COUNT', 1)[1]
@@ -35,7 +27,7 @@ local found, portion = {}, nil
 repeat
   portion = redis.call('XRANGE', dead, first, last, 'COUNT', math.min(PORTION, limit - #found))
   for _, letter in ipairs(portion) do
-    cut(letter[2])
+    cut_event(letter[2], bytes)
     table.insert(found, bytes < 0 and letter[1] or letter)
     first = '(' .. letter[1]
   end

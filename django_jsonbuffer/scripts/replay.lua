@@ -11,7 +11,7 @@
 --
 -- Returns how many events were replayed.
 
--- @needs clock counters entries look_sealed origins permissions remember_sealed wake
+-- @needs clock counters fields leave_groups look_sealed origins permissions remember_sealed wake
 
 local batches, dead, stats = KEYS[1], KEYS[2], KEYS[3]
 local token = ARGV[1]
@@ -22,7 +22,7 @@ local refusal = missing_permission(batches)
 if refusal then return refusal end
 
 local held = look_sealed(batches, stats)
-local events, ids, origins, traces = {}, {}, {}, {}
+local events, ids, origins, traces, left = {}, {}, {}, {}, {}
 local now = now_ms()
 for at = FIRST_ARGV, #ARGV do
   local letter = redis.call('XRANGE', dead, ARGV[at], ARGV[at])[1]
@@ -33,6 +33,7 @@ for at = FIRST_ARGV, #ARGV do
     end
     table.insert(events, field(letter[2], 'event'))
     table.insert(ids, letter[1])
+    note_left(left, letter)
     local origin = field(letter[2], 'origin') or ''
     table.insert(origins, origin ~= '' and origin or new_origin(now, token, at) .. ':0:1')
   end
@@ -46,6 +47,7 @@ redis.call('XADD', batches, '*', 'events', array, 'count', #ids, 'opened', now,
   'token', token, 'origins', table.concat(origins, ' '),
   'traces', table.concat(traces, ' '))
 for _, id in ipairs(ids) do redis.call('XDEL', dead, id) end
+leave_groups(dead, stats, left)
 held.sealed, held.bytes = held.sealed + #ids, held.bytes + #array
 remember_sealed(batches, stats, held)
 bump(stats, 'replayed', #ids)

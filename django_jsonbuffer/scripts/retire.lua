@@ -13,7 +13,7 @@
 --
 -- Returns how many batches the worker still held.
 
--- @needs end_pause entries group look_sealed permissions remember_sealed
+-- @needs end_pause entries fields group look_sealed permissions remember_sealed
 
 local batches, stats, workers = KEYS[1], KEYS[2], KEYS[3]
 local worker, lease_ms = ARGV[1], ARGV[2]

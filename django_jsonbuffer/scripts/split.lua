@@ -27,7 +27,7 @@
 --
 -- Returns 1, or 0 when another worker holds the lease or the batch is gone.
 
--- @needs attempts clock end_pause entries group leases look_sealed numbers outage permissions
+-- @needs attempts clock end_pause entries fields group leases look_sealed numbers outage permissions
 -- @needs remember_attempts remember_outage remember_sealed remove totals
 
 local batches, stats, attempts = KEYS[1], KEYS[2], KEYS[3]

@@ -8,7 +8,7 @@ from .calls import new_token
 from .scripts import DISCARD, EXPIRE, LIST_DEAD, LIST_DEAD_IDS, MILLISECOND, REPLAY
 from .store import Store
 
-_PORTION: Final = 1000
+_PORTION: Final = 500
 """Most dead letters that one call removes, so that no call blocks Redis for long."""
 
 
@@ -26,13 +26,13 @@ def list_dead(store: Store, limit: int, *, first: str = "-", most_bytes: int = 0
     With `most_bytes`, at most so many bytes of each event.
     """
     letters = store.run(LIST_DEAD, [store.keys.dead], first, "+", limit, most_bytes)
-    return [_letter(letter) for letter in letters]
+    return [letter_of(letter) for letter in letters]
 
 
 def find_dead(store: Store, id: str) -> Letter | None:
     """The dead letter with this id, or None."""
     found = store.run(LIST_DEAD, [store.keys.dead], id, id, 1, 0)
-    return _letter(found[0]) if found else None
+    return letter_of(found[0]) if found else None
 
 
 def newest_dead(store: Store) -> str | None:
@@ -54,8 +54,12 @@ def replay(store: Store, ids: Sequence[str]) -> int:
 
 
 def discard(store: Store, ids: Sequence[str]) -> int:
-    """Remove dead letters. Returns how many were found."""
-    return store.run(DISCARD, [store.keys.dead, store.keys.stats], *ids)  # type: ignore[no-any-return]
+    """Remove dead letters. Returns how many were found. Large ones take more round trips."""
+    discarded, keys = 0, [store.keys.dead, store.keys.stats]
+    while ids:
+        found, came_to = store.run(DISCARD, keys, *ids[:_PORTION])
+        discarded, ids = discarded + found, ids[came_to:]
+    return discarded
 
 
 def expire(store: Store, *, max_dead: int | None, dead_after: timedelta | None) -> int:
@@ -70,7 +74,8 @@ def expire(store: Store, *, max_dead: int | None, dead_after: timedelta | None) 
     return store.run(EXPIRE, keys, most, age_ms, _PORTION)  # type: ignore[no-any-return]
 
 
-def _letter(reply: tuple[bytes, list[bytes]]) -> Letter:
+def letter_of(reply: tuple[bytes, list[bytes]]) -> Letter:
+    """A dead letter, as scripts return it."""
     id, fields = reply
     names = (name.decode(errors="replace") for name in fields[::2])
     return Letter(id.decode(), dict(zip(names, fields[1::2], strict=True)))

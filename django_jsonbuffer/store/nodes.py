@@ -32,7 +32,7 @@ class Call(NamedTuple):
     """A command, and a key that says which node gets it."""
 
     key: str
-    command: tuple[str | int, ...]
+    command: tuple[bytes | str | int, ...]
 
 
 def replies(

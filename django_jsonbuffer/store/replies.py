@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+_GROUP: Final = (bytes, int, bytes, bytes, bytes)
 _DELIVERY: Final = (bytes, bytes, int, int, int, int, int, bytes, bytes)
 
 
@@ -27,6 +28,18 @@ def are_letters(reply: Any) -> bool:
     return type(reply) is list and all(
         shape_of(letter) == (bytes, list) and are_texts(letter[1]) and len(letter[1]) % 2 == 0
         for letter in reply
+    )
+
+
+def are_found_letters(reply: Any) -> bool:
+    """Whether the reply is two values, and a list of dead letters or of their ids."""
+    return shape_of(reply) == (int, bytes, list) and (are_letters(reply[2]) or are_texts(reply[2]))
+
+
+def are_groups(reply: Any) -> bool:
+    """Whether the reply is three values, and a list of groups of dead letters."""
+    return shape_of(reply) == (int, bytes, bytes, list) and all(
+        tuple(map(type, reply[3][at : at + 5])) == _GROUP for at in range(0, len(reply[3]), 5)
     )
 
 

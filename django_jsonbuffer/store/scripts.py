@@ -6,7 +6,15 @@ from datetime import timedelta
 from types import NoneType
 from typing import Any, Final
 
-from .replies import are_deliveries, are_letters, are_lists, are_numbers, are_texts
+from .replies import (
+    are_deliveries,
+    are_found_letters,
+    are_groups,
+    are_letters,
+    are_lists,
+    are_numbers,
+    are_texts,
+)
 from .script_files import assemble
 
 MILLISECOND: Final = timedelta(milliseconds=1)
@@ -65,7 +73,10 @@ RESUME: Final = Script("resume", int)
 LOSE: Final = Script("lose", int)
 LIST_DEAD: Final = Script("list_dead", check=are_letters)
 LIST_DEAD_IDS: Final = Script("list_dead", check=are_texts)
+LIST_DEAD_GROUPS: Final = Script("list_dead_groups", check=are_groups)
+SEARCH_DEAD: Final = Script("search_dead", check=are_found_letters)
+FORGET_GROUP: Final = Script("forget_group", int)
 REPLAY: Final = Script("replay", int)
-DISCARD: Final = Script("discard", int)
+DISCARD: Final = Script("discard", (int, int))
 EXPIRE: Final = Script("expire", int)
 REFUSALS: Final = Script("refusals", check=are_numbers)

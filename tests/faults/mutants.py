@@ -37,6 +37,7 @@ TESTS: Final = [
     *("store/test_errors", "draining/test_drain", "draining/test_failures"),
     *("draining/test_leases", "draining/test_acks", "draining/test_batches"),
     *("draining/test_processor_transactions", "test_dead_letters", "test_pending_events"),
+    *("store/test_letter_groups", "test_letter_groups"),
     *("test_seed", "test_faults"),
 ]
 

@@ -16,6 +16,7 @@ from django_jsonbuffer.store import (
     dead_letters,
     deliveries,
     history,
+    letter_groups,
     pending,
     permissions,
     registry,
@@ -35,7 +36,7 @@ from django_jsonbuffer.store.waiting import waiting
 NOW: Final = timedelta(0)
 SECOND: Final = timedelta(seconds=1)
 LEASES: Final = [NOW, SECOND * 0.7, SECOND * 20, SECOND * 60]
-TEXTS: Final = ["", "ValueError: no", "x" * 100, "KeyError: 'é%s/'"]
+TEXTS: Final = ["", "ValueError: no", "x" * 100, "KeyError: 'é%s/'", "HTTPError: 404, order 7é"]
 CONTEXT: Final = f"{'1' * 32}-{'2' * 16}"
 EVENTS: Final = [
     *(b"1", b'"x"', b"[]", b'{"a": [1, {}]}', b"12345678901234567890"),
@@ -237,6 +238,32 @@ class Operations:
         dead_letters.list_dead(self.store, chance.choice([1, 2, 30]), first=first, most_bytes=most)
         dead_letters.newest_dead(self.store)
         dead_letters.find_dead(self.store, chance.choice([*ids, "5-5"]))
+
+    def groups(self) -> None:
+        self._tell(f"{letter_groups.list_groups([self.store])}")
+
+    def _group(self) -> str:
+        [groups] = letter_groups.list_groups([self.store])
+        return self._chance.choice(["", "other", *(group.shape for group in groups)])
+
+    def search(self) -> None:
+        chance = self._chance
+        group = chance.choice([None, self._group()])
+        text = chance.choice(["", "", "VALUE", "é", "1", "-"])
+        sought = letter_groups.Sought(group, text, in_events=chance.random() < 0.5)
+        [portion] = letter_groups.search(
+            [self.store],
+            sought,
+            chance.choice([1, 2, 30]),
+            firsts=[chance.choice(["-", *(f"({id}" for id in self._letters())])],
+            most_bytes=chance.choice([0, 0, 3]),
+            most_looked_at=chance.choice([1, 2, 100]),
+        )
+        self._tell(f"{sought}: {portion}")
+
+    def forget_group(self) -> None:
+        last = self._chance.choice(["5-5", "(5-5", *self._letters()])
+        letter_groups.forget_group(self.store, self._group(), last=last)
 
     def replay(self) -> None:
         dead_letters.replay(self.store, self._some(self._letters()))

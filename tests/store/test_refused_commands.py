@@ -14,7 +14,7 @@ from django_jsonbuffer.acl import ROLES
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.limits import Limits
-from django_jsonbuffer.store import dead_letters, pending, scripts
+from django_jsonbuffer.store import dead_letters, letter_groups, pending, scripts
 from django_jsonbuffer.store.claims import Claim
 from django_jsonbuffer.store.coroutines import finish
 from django_jsonbuffer.store.links import BLOCKING
@@ -225,6 +225,12 @@ def expire(plain: Redis, store: Store) -> Call:
     return partial(dead_letters.expire, store, max_dead=1, dead_after=None)
 
 
+def forget_group(plain: Redis, store: Store) -> Call:
+    [id] = letters(store)
+    plain.xdel(store.keys.dead, id)
+    return partial(letter_groups.forget_group, store, "no", last=id)
+
+
 def note_count(plain: Redis, store: Store) -> Call:
     append(store, 1)
     plain.set(store.keys.open, "[1,2]")
@@ -251,6 +257,7 @@ CALLS: dict[Script, Callable[[Redis, Store], Call]] = {
     scripts.REPLAY: lambda plain, store: partial(dead_letters.replay, store, letters(store)),
     scripts.DISCARD: lambda plain, store: partial(dead_letters.discard, store, letters(store)),
     scripts.EXPIRE: expire,
+    scripts.FORGET_GROUP: forget_group,
     scripts.NOTE_COUNT: note_count,
     scripts.REGISTER: lambda plain, store: partial(
         register, "one", Names(["orders"]), configuration()
@@ -261,6 +268,7 @@ CALLS: dict[Script, Callable[[Redis, Store], Call]] = {
 READERS = {
     *(scripts.PEEK, scripts.STATUS, scripts.STATUSES, scripts.DELIVERIES),
     *(scripts.LIST_DEAD, scripts.LIST_DEAD_IDS, scripts.REFUSALS, scripts.WAITING),
+    *(scripts.LIST_DEAD_GROUPS, scripts.SEARCH_DEAD),
 }
 
 

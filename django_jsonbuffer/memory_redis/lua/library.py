@@ -182,6 +182,7 @@ FUNCTIONS: Final[dict[str, Any]] = {
     "string_gmatch": _gmatch,
     "string_gsub": _gsub,
     "string_len": lambda text: len(_text(text)),
+    "string_lower": lambda text: _text(text).lower(),
     "string_match": _match,
     "string_sub": _sub,
     "struct_pack": _pack,

@@ -1,5 +1,5 @@
 -- Shared: adds a dead letter.
--- @needs clock counters
+-- @needs clock counters join_group
 
 -- `event` is kept byte for byte, with the error that says why it cannot be processed. `batch` is the
 -- id of the batch that the event was in, or ''. `known` is {traceback, first_failed (ms), origin, trace}
@@ -7,8 +7,11 @@
 local function add_dead_letter(dead, stats, event, error, batch, attempts, known)
   local now = now_ms()
   known = known or {}
-  redis.call('XADD', dead, '*', 'event', event, 'error', error, 'batch', batch,
-    'attempts', attempts, 'traceback', known.traceback or '', 'first_failed', known.first_failed or now,
-    'last_failed', now, 'origin', known.origin or '', 'trace', known.trace or '')
+  local traceback = known.traceback or ''
+  local shape, group = group_to_join(stats, error)
+  local id = redis.call('XADD', dead, '*', 'event', event, 'error', error, 'batch', batch,
+    'attempts', attempts, 'traceback', traceback, 'first_failed', known.first_failed or now,
+    'last_failed', now, 'origin', known.origin or '', 'trace', known.trace or '', 'group', shape)
+  join_group(stats, shape, group, id, traceback ~= '')
   bump(stats, 'buried', 1)
 end

@@ -1,5 +1,5 @@
 -- Shared: which batches were delivered.
--- @needs entries group
+-- @needs fields group
 
 -- The id of the last entry before the first one that was never delivered, or '0-0'. The stream must
 -- exist. The second value is true when the group has not come to this entry: it is a piece of a batch

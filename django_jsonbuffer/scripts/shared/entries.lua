@@ -1,15 +1,7 @@
 -- Shared: the entries of the stream of sealed batches.
--- @needs group numbers
+-- @needs fields group numbers
 
 local LARGEST_ID = '18446744073709551615-18446744073709551615'
-
--- The value of a name in a list of names and values, the form of stream entries and of XINFO; or nil.
-local function field(list, name)
-  for i = 1, #list, 2 do
-    if list[i] == name then return list[i + 1] end
-  end
-  return nil
-end
 
 -- The events of an entry and their number, or nil when the entry is not a batch, because another
 -- client put it there.

@@ -1,6 +1,6 @@
 -- Shared: the status of a bucket.
--- @needs appended_of attempts delivered entries group look_open_briefly look_sealed noted_open
--- @needs numbers opened_at outage_of read_samples
+-- @needs appended_of attempts delivered entries fields group look_open_briefly look_sealed
+-- @needs noted_open numbers opened_at outage_of read_samples
 
 local HEARD_OF_MS = 30 * 1000 -- a worker writes a heartbeat every 10 s
 
