@@ -15,9 +15,10 @@ from .pending_events import peek_raw
 from .shards import stores_of
 from .spilled_names import spilled_names
 from .store import catalog_entries, history, probes
+from .store import deliveries as store_deliveries
 from .store.deliveries import Deliveries, merged, read_deliveries
 from .store.history import Sample
-from .store.keys import is_valid_name
+from .store.keys import is_valid_name, split_shard
 from .store.patterns import example
 from .store.shards import gap_in
 from .store.status import BucketStatus
@@ -175,6 +176,20 @@ def deliveries(bucket: Bucket, limit: int = 100) -> Deliveries:
     """The workers, and the oldest batches that they hold or have released."""
     stores = stores_of(bucket._definition.parts)
     return merged([read_deliveries(store, limit) for store in stores], limit)
+
+
+def retry_now(bucket: Bucket, batch: str) -> bool:
+    """Let a released batch be tried at once, whatever is left of its backoff and of an outage's
+    pause.
+
+    `batch` is :attr:`Delivery.batch`. Its failures stay. Returns False if a worker holds the batch,
+    if it was never delivered, or if it is gone: then nothing was changed. If the bucket is paused,
+    the batch is tried once it is resumed.
+    """
+    stored_id, shard = split_shard(batch)
+    if shard < 0:
+        return False
+    return store_deliveries.retry_now(bucket._definition.parts.store.of_shard(shard), stored_id)
 
 
 def leading_events(bucket: Bucket, limit: int, *, most_bytes: int) -> list[tuple[bytes, bool]]:

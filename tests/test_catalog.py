@@ -13,12 +13,15 @@ from django_jsonbuffer.catalog import (
     leading_events,
     options_of,
     redacted,
+    retry_now,
     statuses,
 )
+from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.exceptions import KeyOccupied
 from django_jsonbuffer.store.status import BucketStatus
+from django_jsonbuffer.store.store import Store
 from tests.server import Redis, both_servers
-from tests.store.steps import MINUTE, claimed
+from tests.store.steps import MINUTE, append, claimed
 
 pytestmark = both_servers
 
@@ -105,3 +108,22 @@ class TestRedacted:
     def test_refuses_what_is_not_one_event(self, raw: bytes) -> None:
         with pytest.raises(ValueError):
             redacted(Bucket("orders"), raw)
+
+
+class TestRetryNow:
+    @pytest.mark.parametrize("shard", [0, 3])
+    def test_finds_the_batch_in_its_shard(self, shard: int) -> None:
+        store = Store("orders", configuration(), shard)
+        append(store, 1)
+        claim = claimed(store)
+        store.release(claim, lease=MINUTE, backoff=MINUTE)
+        bucket = Bucket("orders", shards=4)
+        [delivery] = deliveries(bucket).batches
+        assert (delivery.batch, delivery.worker) == (claim.id, "")
+        assert retry_now(bucket, claim.id)
+        assert claimed(store).id == claim.id
+        assert not retry_now(bucket, claim.id)
+
+    @pytest.mark.parametrize("batch", ["", "x", "5-5", "5-5#x", "5-5#0", "5-5#9", "#1", "5-5#1#2"])
+    def test_of_no_batch(self, batch: str) -> None:
+        assert not retry_now(Bucket("orders", shards=4), batch)

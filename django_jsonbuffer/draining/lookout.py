@@ -106,7 +106,8 @@ class Lookout:
         for name, wakeup in self._wakeups.taken().items():
             if name in self.names:
                 since = wakeup.heard_at + self._delay_seconds(name)
-                yield Sight(name, since, lingers=not wakeup.is_sealed, ends=Kind.HELD)
+                ends = Kind.FIRM if wakeup.ends_outage else Kind.HELD
+                yield Sight(name, since, lingers=not wakeup.is_sealed, ends=ends)
             elif self._may_serve(name):
                 self._only_heard_of[name] = None
                 self._hurry.set()

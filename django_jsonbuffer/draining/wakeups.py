@@ -19,6 +19,9 @@ class Wakeup(NamedTuple):
     is_sealed: bool
     """Whether a batch can be claimed. Otherwise an open batch has begun, which lingers first."""
 
+    ends_outage: bool
+    """Whether a worker that waits because of an outage must wait no longer."""
+
     heard_at: float
     """On the monotonic clock."""
 
@@ -72,11 +75,13 @@ class Wakeups:
     def _note(self, message: Any) -> None:
         if not message:
             return
-        name, is_sealed = message[1:], message[0] == "s"
+        name, ends_outage = message[1:], message[0] == "n"
+        is_sealed = ends_outage or message[0] == "s"
         with self._lock:
             is_first = not self._heard
             earlier = self._heard.get(name)
-            if earlier is None or (is_sealed and not earlier.is_sealed):
-                self._heard[name] = Wakeup(is_sealed, time.monotonic())
+            urgency = (is_sealed, ends_outage)
+            if earlier is None or urgency > (earlier.is_sealed, earlier.ends_outage):
+                self._heard[name] = Wakeup(*urgency, time.monotonic())
         if is_first:
             self._wake()

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from .claims import batch_id
 from .keys import split_shard
-from .scripts import DELIVERIES, MILLISECOND
+from .scripts import DELIVERIES, MILLISECOND, RETRY_NOW
 from .store import Store
 
 
@@ -71,6 +71,15 @@ def read_deliveries(store: Store, limit: int) -> Deliveries:
         },
         [_delivery(*batch, shard=store.shard) for batch in batches],
     )
+
+
+def retry_now(store: Store, stored_id: str) -> bool:
+    """Let a released batch be tried at once. `stored_id` is its id without the number of the shard.
+
+    False if a worker holds the batch, if it was never delivered, or if it is gone.
+    """
+    keys = [store.keys.batches, store.keys.stats, store.keys.attempts]
+    return bool(store.run(RETRY_NOW, keys, stored_id))
 
 
 def merged(shards: Sequence[Deliveries], limit: int) -> Deliveries:

@@ -52,8 +52,9 @@ class Messages:
     def read(self) -> str:
         """The next message, or an empty text if none comes within half a second.
 
-        The text is an ``o`` if an open batch has begun, or an ``s`` if a batch can be claimed. The
-        name of the bucket follows.
+        The text is an ``o`` if an open batch has begun, an ``s`` if a batch can be claimed, or an
+        ``n`` if that is so although workers wait because of an outage. The name of the bucket
+        follows.
         """
         try:
             message = self._subscription.get_message(timeout=_LONGEST_READ_SECONDS)

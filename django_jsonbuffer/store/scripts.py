@@ -54,6 +54,7 @@ CLAIM: Final = Script(
 )
 ACK: Final = Script("ack", (), (int,))
 RELEASE: Final = Script("release", (), (int, int))
+RETRY_NOW: Final = Script("retry_now", int)
 RENEW: Final = Script("renew", int)
 SPLIT: Final = Script("split", int)
 BURY: Final = Script("bury", (), (int,))

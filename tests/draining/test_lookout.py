@@ -240,6 +240,26 @@ class TestMessage:
         assert wakeups.taken() == {}
         wakeups.end()
 
+    @pytest.mark.parametrize(
+        ("messages", "sealed", "ends_outage"),
+        [
+            *[("o", False, False), ("os", True, False), ("so", True, False)],
+            *[("n", True, True), ("on", True, True), ("sn", True, True), ("nso", True, True)],
+        ],
+    )
+    def test_of_several_messages_the_most_urgent_counts(
+        self, client_of_server: Redis, messages: str, sealed: bool, ends_outage: bool
+    ) -> None:
+        wakeups = Wakeups(configuration(), wake=lambda: None)
+        wakeups.begin()
+        wait_until(lambda: wakeups.is_listening)
+        for message in [*(f"{kind}orders" for kind in messages), "ox"]:
+            client_of_server.publish(wake_channel(configuration().prefix), message)
+        wait_until(lambda: "x" in wakeups._heard)
+        heard = wakeups.taken()["orders"]
+        assert (heard.is_sealed, heard.ends_outage) == (sealed, ends_outage)
+        wakeups.end()
+
     def test_connection_that_was_lost_is_made_again(
         self, looking: Callable[..., Lookout], client_of_server: Redis
     ) -> None:

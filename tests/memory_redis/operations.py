@@ -142,6 +142,11 @@ class Operations:
             pause=chance.choice([None, NOW, lease / 6, lease]),
         )
 
+    def retry_now(self) -> None:
+        ids = [batch.batch for batch in deliveries.read_deliveries(self.store, 100).batches]
+        chosen = self._chance.choice([*ids, "5-5", "x", self._a_claim().stored_id])
+        self._tell(f"{chosen} {deliveries.retry_now(self.store, chosen)}")
+
     def split(self) -> None:
         chance, claim = self._chance, self._a_claim()
         places = self._places(claim)

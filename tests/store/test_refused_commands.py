@@ -14,7 +14,7 @@ from django_jsonbuffer.acl import ROLES
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.exceptions import BufferUnavailable
 from django_jsonbuffer.limits import Limits
-from django_jsonbuffer.store import dead_letters, letter_groups, pending, scripts
+from django_jsonbuffer.store import dead_letters, deliveries, letter_groups, pending, scripts
 from django_jsonbuffer.store.claims import Claim
 from django_jsonbuffer.store.coroutines import finish
 from django_jsonbuffer.store.links import BLOCKING
@@ -194,6 +194,12 @@ def release(plain: Redis, store: Store) -> Call:
     return partial(store.release, held(store), lease=MINUTE, backoff=NOW)
 
 
+def retry_now(plain: Redis, store: Store) -> Call:
+    claim = held(store)
+    store.release(claim, lease=MINUTE, backoff=MINUTE)
+    return partial(deliveries.retry_now, store, claim.stored_id)
+
+
 def split(plain: Redis, store: Store) -> Call:
     return partial(store.split, held(store), [(1, 2), (3, 4)], at=1)
 
@@ -242,6 +248,7 @@ def note_count(plain: Redis, store: Store) -> Call:
 CALLS: dict[Script, Callable[[Redis, Store], Call]] = {
     scripts.SEAL: seal,
     scripts.CLAIM: claim,
+    scripts.RETRY_NOW: retry_now,
     scripts.RENEW: lambda plain, store: partial(store.renew, held(store)),
     scripts.ACK: lambda plain, store: partial(store.ack, held(store)),
     scripts.RELEASE: release,
