@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from . import nodes
 from .claims import batch_id
-from .keys import split_shard
+from .keys import Keys, split_shard
+from .replies import are_deliveries
 from .scripts import DELIVERIES, MILLISECOND, RETRY_NOW
 from .store import Store
 
@@ -62,14 +64,31 @@ class Deliveries(NamedTuple):
 
 def read_deliveries(store: Store, limit: int) -> Deliveries:
     """The workers, and the oldest batches that were delivered and are not acknowledged."""
-    keys = [store.keys.batches, store.keys.attempts, store.keys.workers]
-    heard, batches = store.run(DELIVERIES, keys, limit)
+    return _deliveries(store.shard, *store.run(DELIVERIES, _keys(store.keys), limit, 0))
+
+
+def call_of_held(keys: Keys, limit: int) -> nodes.Call:
+    """The command that asks for the batches that workers hold, at most `limit` of each worker."""
+    names = _keys(keys)
+    return nodes.Call(names[0], ("EVALSHA", DELIVERIES.sha, len(names), *names, limit, 1))
+
+
+def deliveries_in(shard: str, reply: Any) -> Deliveries | None:
+    """The deliveries of a shard, in a reply to `call_of_held`. None if they cannot be read."""
+    return _deliveries(split_shard(shard)[1], *reply) if are_deliveries(reply) else None
+
+
+def _keys(keys: Keys) -> list[str]:
+    return [keys.batches, keys.attempts, keys.workers]
+
+
+def _deliveries(shard: int, heard: list[Any], batches: list[Any]) -> Deliveries:
     return Deliveries(
         {
             name.decode(errors="replace"): ms * MILLISECOND
             for name, ms in zip(heard[::2], heard[1::2], strict=True)
         },
-        [_delivery(*batch, shard=store.shard) for batch in batches],
+        [_delivery(*batch, shard=shard) for batch in batches],
     )
 
 

@@ -8,9 +8,9 @@ from typing import Any, Final, NamedTuple
 from django_jsonbuffer.conf import Configuration
 
 from . import nodes
-from .keys import bucket_keys
+from .keys import Keys
 from .replies import are_texts
-from .shards import ONE_EACH, ask_all
+from .shards import ONE_EACH, ask_all, asking
 
 _SAMPLE: Final = re.compile(rb"[0-9]{1,14}( [0-9]{1,15}){4}")
 """Five numbers. Milliseconds of 14 digits reach to the year 5138, which datetime can hold."""
@@ -37,17 +37,12 @@ def histories(
     `counts` are the numbers of shards that are known, by name.
     """
 
-    def ask(shards: Sequence[str], also: Sequence[nodes.Call]) -> list[Any]:
-        calls = [_call(configuration.prefix, shard) for shard in shards]
-        return nodes.replies(configuration.cache, [*calls, *also])
-
-    found, _ = ask_all(names, configuration, counts, ask)
+    found, _ = ask_all(names, configuration, counts, asking(configuration, _call))
     return [_total([_samples(each.reply) for each in shards]) for shards in found]
 
 
-def _call(prefix: str, shard: str) -> nodes.Call:
-    key = bucket_keys(prefix, shard).history
-    return nodes.Call(key, ("LRANGE", key, 0, -1))
+def _call(keys: Keys) -> nodes.Call:
+    return nodes.Call(keys.history, ("LRANGE", keys.history, 0, -1))
 
 
 def _total(shards: Sequence[Sequence[Sample]]) -> list[Sample]:

@@ -10,8 +10,9 @@ from django_jsonbuffer.exceptions import JSONBufferError
 
 from . import nodes
 from .errors import not_redis, translated
-from .keys import shard_name, shards_key, split_shard
+from .keys import Keys, bucket_keys, shard_name, shards_key, split_shard
 from .redis_internals import is_about_permissions
+from .scripts import Script
 
 logger = logging.getLogger("django_jsonbuffer")
 
@@ -121,6 +122,21 @@ Ask = Callable[[Sequence[str], Sequence[nodes.Call]], list[Any]]
 """Asks for each shard, by its name. Returns its replies, and then those to further commands."""
 
 
+def asking(
+    configuration: Configuration,
+    call: Callable[[Keys], nodes.Call],
+    *,
+    script: Script | None = None,
+) -> Ask:
+    """Asks for each shard with the command of its keys, in one round trip for 500."""
+
+    def ask(shards: Sequence[str], also: Sequence[nodes.Call]) -> list[Any]:
+        calls = [call(bucket_keys(configuration.prefix, shard)) for shard in shards]
+        return nodes.replies(configuration.cache, [*calls, *also], script=script)
+
+    return ask
+
+
 def ask_all(
     names: Sequence[str],
     configuration: Configuration,
@@ -134,23 +150,18 @@ def ask_all(
     `counts` are the numbers of shards that are known, by the name of the bucket. This asks once
     more only if a bucket has more shards than that.
     """
-    shards = _shards(names, counts, UsedShards())
+    shards = [shard_name(name, shard) for name in names for shard in range(counts.get(name, 1))]
     *found, members = ask(shards, [*also, UsedShards.call(configuration)])
     replies, rest = found[: len(shards)], found[len(shards) :]
     used = UsedShards.of_reply(members, configuration)
-    if more := _shards(names, counts, used)[len(shards) :]:
+    more = [
+        shard_name(name, shard)
+        for name in names
+        for shard in range(counts.get(name, 1), used.count(name))
+    ]
+    if more:
         replies += ask(more, ())
     by_name: dict[str, list[Reply]] = {name: [] for name in names}
     for shard, reply in zip([*shards, *more], replies, strict=True):
         by_name[split_shard(shard)[0]].append(Reply(shard, reply))
     return [by_name[name] for name in names], rest
-
-
-def _shards(names: Sequence[str], counts: Mapping[str, int], used: UsedShards) -> list[str]:
-    """The shards that are known, and then the others that are used."""
-    known = [shard_name(name, shard) for name in names for shard in range(counts.get(name, 1))]
-    return known + [
-        shard_name(name, shard)
-        for name in names
-        for shard in range(counts.get(name, 1), used.count(name))
-    ]

@@ -23,6 +23,7 @@ from django_jsonbuffer.store import (
     reports,
     status,
     statuses,
+    workers,
 )
 from django_jsonbuffer.store.appends import size_of
 from django_jsonbuffer.store.claims import Burial, Claim, Reason
@@ -222,6 +223,7 @@ class Operations:
         names = [self.store.name, "other"]
         statuses.statuses(names, self._configuration)
         history.histories(names, self._configuration)
+        workers.workers(names, self._configuration)
 
     def deliveries(self) -> None:
         deliveries.read_deliveries(self.store, self._chance.choice([1, 100]))
