@@ -8,6 +8,8 @@ import pytest
 
 from django_jsonbuffer import Bucket
 from tests import server
+from tests.prepared import make_old
+from tests.server import Redis
 
 # In a process of its own: a theme has to be installed before the admin is.
 VISIT = """
@@ -28,6 +30,7 @@ for site in ("admin", "second"):
     page = f"/{site}/django_jsonbuffer/bucket/"
     for method, path, text in (
         ("get", f"/{site}/", f'href="{page}"'),
+        ("get", f"/{site}/", 'Buckets: <span class="jsonbuffer-attention">1 stalled</span>'),
         ("get", page, f'href="{page}orders/change/"'),
         ("get", f"{page}orders/change/", f'action="{page}orders/pause/"'),
         ("post", f"{page}orders/pause/", "Paused: appends continue"),
@@ -41,8 +44,9 @@ for site in ("admin", "second"):
 
 
 @pytest.mark.parametrize("theme", ["unfold"])
-def test_pages_work_on_two_sites(theme: str, prefix: str) -> None:
+def test_pages_work_on_two_sites(theme: str, prefix: str, client_of_server: Redis) -> None:
     Bucket("orders").append(1)
+    make_old(client_of_server, "orders")
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", VISIT],
         env={

@@ -1,4 +1,4 @@
-"""The pages of the buckets in the admin. No other page of the admin reads Redis."""
+"""The pages of the buckets in the admin. Of all other pages, only the index reads Redis."""
 
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,7 +49,12 @@ class BucketAdmin(BucketModelAdmin):
     change_form_template = "admin/django_jsonbuffer/bucket/change_form.html"
     confirmation_template = "admin/django_jsonbuffer/bucket/confirmation.html"
     unavailable_template = "admin/django_jsonbuffer/bucket/unavailable.html"
+    index_template: str | None = "admin/django_jsonbuffer/index.html"
     list_per_page = 100
+
+    def __init__(self, model: type[Bucket], admin_site: admin.AdminSite) -> None:
+        super().__init__(model, admin_site)
+        admin_site.index_template = admin_site.index_template or self.index_template
 
     def get_urls(self) -> list[URLPattern]:
         # These URLs replace the inherited URLs, whose pages read and write a table.
