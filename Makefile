@@ -6,10 +6,11 @@ QUICK ?=
 FIGURES = .bench/$(if $(QUICK),quick,figures).json
 PORT ?= 8000
 PACKAGES = together oscar tenants
+LANGUAGES = de es fr
 CHECKOUT ?= .
 
 .PHONY: help demo test test-programs test-databases test-browser test-packages $(PACKAGES:%=test-packages-%) \
-	screenshots test-faults test-wagtail bench figures lint types tox clean
+	screenshots test-faults test-wagtail bench figures messages lint types tox clean
 
 help:
 	@echo "make demo [SECONDS=20] [PORT=8000]"
@@ -28,6 +29,8 @@ help:
 	@echo "make bench [QUICK=1]    measure the cost, compared with bare Redis and other projects:"
 	@echo "                        half an hour, or three minutes"
 	@echo "make figures            write the figures of the last full benchmark into the docs"
+	@echo "make messages           collect the texts to translate, compile the translations, and print"
+	@echo "                        the texts that have none"
 	@echo "make lint types tox     the other checks that a change must pass"
 
 # One virtual environment. An empty file per extra shows that the extra is installed. It is made
@@ -88,6 +91,18 @@ bench: $(VENV)/.installed-bench
 figures: $(VENV)/.installed-bench
 	@cp .bench/figures.json benchmarks/figures.json
 	@$(BIN)/python -m benchmarks.publish benchmarks/figures.json docs
+
+# Needs gettext. Prints what a translator has still to do: nothing if the translations are complete.
+messages: $(VENV)/.installed-test
+	@cd django_jsonbuffer && \
+		$(abspath $(BIN))/django-admin makemessages --verbosity 0 $(LANGUAGES:%=--locale=%) \
+			--add-location=file --no-obsolete && \
+		$(abspath $(BIN))/django-admin compilemessages --verbosity 0 $(LANGUAGES:%=--locale=%)
+	@for language in $(LANGUAGES); do \
+		catalog=django_jsonbuffer/locale/$$language/LC_MESSAGES/django.po; \
+		msgattrib --untranslated $$catalog; \
+		msgattrib --only-fuzzy $$catalog; \
+	done
 
 lint: $(VENV)/.installed-lint
 	@$(BIN)/ruff check --quiet .

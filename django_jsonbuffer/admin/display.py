@@ -10,6 +10,7 @@ from django.utils.translation import ngettext
 
 from django_jsonbuffer.buckets import Bucket
 from django_jsonbuffer.escapes import escape_invisible
+from django_jsonbuffer.figures import format_count
 from django_jsonbuffer.letters import DeadLetter
 from django_jsonbuffer.redaction import (
     MOST_BYTES,
@@ -70,7 +71,7 @@ class Exhibit:
         note = _("Cut here.")
         if size_bytes:
             note = ngettext("Cut: it has %(size)s byte.", "Cut: it has %(size)s bytes.", size_bytes)
-            note %= {"size": f"{size_bytes:,}"}
+            note %= {"size": format_count(size_bytes)}
         return cls(text=_escape(text[:MOST_CHARACTERS]) + "…", note=note)
 
 

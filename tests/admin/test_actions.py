@@ -121,7 +121,7 @@ class TestActions:
         orders.processor(forward)
         response = admin_client.post(f"{PAGE}orders/drain/", follow=True)
         assert seen == [[1], {}, settings.LANGUAGE_CODE, settings.TIME_ZONE]
-        assert said(response) == ["Drained: 1 event."]
+        assert said(response) == ["Abgearbeitet: 1 Ereignis."]
         assert translation.get_language() == settings.LANGUAGE_CODE
 
     def test_pause_and_resume(self, admin_client: Client) -> None:

@@ -3,6 +3,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import translation
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,6 +68,11 @@ class TestEvent:
         exhibit = Exhibit.of_event(Bucket("orders"), b'"' + b"x" * 60_000, size=1_000_002)
         assert len(exhibit.text) == MOST_CHARACTERS + 1
         assert exhibit.note == "Cut: it has 1,000,002 bytes."
+
+    def test_groups_the_digits_of_its_size_as_the_language_does(self) -> None:
+        with translation.override("de"):
+            exhibit = Exhibit.of_event(Bucket("orders"), b'"' + b"x" * 60_000, size=1_000_002)
+        assert exhibit.note == "Gekürzt: insgesamt 1.000.002 Bytes."
 
     def test_shows_what_would_hide_or_turn_the_text(self) -> None:
         raw = '"a\u202eb\u200bc\x7fd\x00"'.encode()

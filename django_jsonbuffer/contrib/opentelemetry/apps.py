@@ -1,5 +1,6 @@
 from django.apps import AppConfig
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import gettext_lazy as _
 
 from django_jsonbuffer import tracing
 
@@ -7,7 +8,7 @@ from django_jsonbuffer import tracing
 class OpenTelemetryConfig(AppConfig):
     name = "django_jsonbuffer.contrib.opentelemetry"
     label = "jsonbuffer_opentelemetry"
-    verbose_name = "JSON buffer: OpenTelemetry"
+    verbose_name = _("JSON buffer: OpenTelemetry")
 
     def ready(self) -> None:
         try:
