@@ -20,7 +20,7 @@ help:
 	@echo "                        of a project that uses this app: three minutes"
 	@echo "make test-databases     compare recorded events with the rows of PostgreSQL and MariaDB, and test"
 	@echo "                        the sinks on both: two minutes"
-	@echo "make test-browser       test the admin in a real Chromium: a minute"
+	@echo "make test-browser       test the admin in a real Chromium: two minutes"
 	@echo "make test-packages      test recordings of models that use other packages: a minute"
 	@echo "make screenshots        take the screenshots of the docs again"
 	@echo "make test-faults        try to break the promises, at full scale: fifty minutes"

@@ -67,10 +67,11 @@ ROLES: Final = {"producer": _PRODUCER, "drainer": _DRAINER, "operator": _OPERATO
 OF_CLUSTER: Final = ("+asking", "+cluster|slots", "+command")
 """The rules for what a cluster client of redis-py sends to find the node of a key."""
 
-DISPENSABLE: Final = frozenset({"CONFIG|GET", "PING", "SELECT", "PUBLISH", "SUBSCRIBE"})
+DISPENSABLE: Final = frozenset({"CONFIG|GET", "EXISTS", "PING", "SELECT", "PUBLISH", "SUBSCRIBE"})
 """Commands without which each role works. Hosted servers have no CONFIG, and a client of database 0
 sends no SELECT. Without the messages of scripts, workers look for batches themselves. PING only
-finds out sooner whether a silent server is there."""
+finds out sooner whether a silent server is there. Without EXISTS, the status of each bucket is read
+by itself."""
 
 
 def channel_rules(prefix: str) -> list[str]:

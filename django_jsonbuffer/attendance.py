@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Self
 
-from . import catalog
 from .buckets import Bucket
 from .conf import configuration
 from .dead_workers import LastHeard, read_last_heard
-from .exceptions import BufferMisconfigured, JSONBufferError
+from .exceptions import JSONBufferError
 from .options import Options
 from .store.registry import ALIVE
 from .store.status import BucketStatus
@@ -30,46 +29,46 @@ class Attendance:
     """Nobody drains the bucket, although events wait, or a worker that has died holds events."""
 
     @classmethod
-    def of(cls, bucket: Bucket, status: BucketStatus, dead_workers: LastHeard | None) -> Self:
+    def of(
+        cls, name: str, options: Options, status: BucketStatus, dead_workers: LastHeard | None
+    ) -> Self:
         """`dead_workers` is None if it is not known which workers live."""
-        options = options_of(bucket)
+        if status.oldest is None and not status.in_flight:
+            return cls(waits_too_long=False, is_deserted=False)
         waits_too_long = _waits_too_long(status, options)
         if dead_workers is None:
             waits, died = waits_too_long, None
         else:
-            waits, died = _waits(status, options), dead_workers.get(bucket.name)
+            waits, died = _waits(status, options), dead_workers.get(name)
         is_attended = _is_attended(status, options, died)
         is_deserted = (waits or status.in_flight > 0) and not is_attended
         return cls(waits_too_long=waits_too_long, is_deserted=is_deserted)
 
 
 def read_dead_workers(
-    buckets: Sequence[Bucket], outcomes: Sequence[BucketStatus | JSONBufferError]
+    buckets: Sequence[Bucket],
+    options: Sequence[Options],
+    outcomes: Sequence[BucketStatus | JSONBufferError],
 ) -> LastHeard | None:
-    """The workers that have died, of the buckets that may be deserted. None if it is not known
-    which workers live.
+    """The workers that have died, of the buckets where that decides whether somebody drains them.
+    None if it is not known which workers live.
 
-    Asks Redis only if there is any bucket like that.
+    Asks Redis only if a bucket may be deserted.
     """
-    counts = {
-        bucket.name: catalog.shards_of(bucket)
-        for bucket, status in zip(buckets, outcomes, strict=True)
-        if isinstance(status, BucketStatus) and _may_be_deserted(bucket, status)
-    }
-    return read_last_heard(counts, configuration()) if counts else {}
+    counts: dict[str, int] = {}
+    is_any_deserted = False
+    for bucket, its, status in zip(buckets, options, outcomes, strict=True):
+        if isinstance(status, BucketStatus) and _may_be_deserted(status, its):
+            is_any_deserted = True
+            if _was_sampled_lately(status, its):
+                counts[bucket.name] = its.shards
+    return read_last_heard(counts, configuration()) if is_any_deserted else {}
 
 
-def _may_be_deserted(bucket: Bucket, status: BucketStatus) -> bool:
+def _may_be_deserted(status: BucketStatus, options: Options) -> bool:
     if status.workers or status.paused is not None:
         return False
-    return status.in_flight > 0 or _waits(status, options_of(bucket))
-
-
-def options_of(bucket: Bucket) -> Options:
-    try:
-        return catalog.options_of(bucket)
-    except BufferMisconfigured:
-        return Options()  # a system check reports the mistake
+    return status.in_flight > 0 or (status.oldest is not None and _waits(status, options))
 
 
 def _waits(status: BucketStatus, options: Options) -> bool:
@@ -97,6 +96,10 @@ def _is_attended(status: BucketStatus, options: Options, died: timedelta | None)
     """
     if status.workers > 0:
         return True
-    if status.sampled is None or status.sampled - options.behind_after > _SLACK:
+    if status.sampled is None or not _was_sampled_lately(status, options):
         return False
     return died is None or status.sampled < died - ALIVE
+
+
+def _was_sampled_lately(status: BucketStatus, options: Options) -> bool:
+    return status.sampled is not None and status.sampled - options.behind_after <= _SLACK

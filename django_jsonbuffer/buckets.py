@@ -12,11 +12,12 @@ from .appending import intake
 from .appending.sharding import OrderingKey
 from .async_methods import asynchronous
 from .contents import Contents
-from .declarations import Definition, Processor, declared
+from .declarations import Definition, declared
 from .draining.batches import Batch
 from .draining.drain import Drain
 from .draining.report import DrainReport
 from .draining.turns import Turns, drains_of
+from .processors import Processor
 from .recording import bulk, hooks, registry
 from .recording.destination import Destination
 from .recording.events import ACTIONS

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from .appending.spill_size import SpillSize, spill_sizes
 from .buckets import Bucket
-from .conf import configuration
+from .conf import configuration, setting
 from .declarations import declared
 from .exceptions import BufferUnavailable, JSONBufferError
 from .options import Options
@@ -15,10 +15,9 @@ from .pending_events import peek_raw
 from .shards import stores_of
 from .spilled_names import spilled_names
 from .store import catalog_entries, history, probes
-from .store import deliveries as store_deliveries
 from .store.deliveries import Deliveries, merged, read_deliveries
 from .store.history import Sample
-from .store.keys import is_valid_name, split_shard
+from .store.keys import is_valid_name
 from .store.patterns import example
 from .store.shards import gap_in
 from .store.status import BucketStatus
@@ -128,15 +127,15 @@ def histories(buckets: Sequence[Bucket]) -> list[list[Sample]]:
 
 
 def _counts(buckets: Sequence[Bucket]) -> dict[str, int]:
-    return {bucket.name: shards_of(bucket) for bucket in buckets}
+    """The numbers of shards of those that have several."""
+    every = zip(buckets, options_of_all(buckets), strict=True)
+    return {bucket.name: options.shards for bucket, options in every if options.shards > 1}
 
 
 def shards_of(bucket: Bucket) -> int:
     """The option `shards`. 1 if the options are invalid, which a check reports."""
-    try:
-        return options_of(bucket).shards
-    except JSONBufferError:
-        return 1
+    [options] = options_of_all([bucket])
+    return options.shards
 
 
 def node_of(bucket: Bucket) -> str:
@@ -147,6 +146,18 @@ def node_of(bucket: Bucket) -> str:
 def options_of(bucket: Bucket) -> Options:
     """The options of the bucket, from its declaration and the settings."""
     return bucket._definition.options
+
+
+def options_of_all(buckets: Iterable[Bucket]) -> list[Options]:
+    """The options of each bucket. The defaults if they are invalid, which a check reports."""
+    current, read = setting(), configuration()
+    found = []
+    for bucket in buckets:
+        try:
+            found.append(bucket._definition.options_under(current, read))
+        except JSONBufferError:
+            found.append(Options())
+    return found
 
 
 def durabilities(buckets: Iterable[Bucket]) -> set[str]:
@@ -187,20 +198,6 @@ def workers(buckets: Sequence[Bucket] = ()) -> list[Worker]:
     """
     names = [bucket.name for bucket in buckets]
     return read_workers(names, configuration(), _counts(buckets))
-
-
-def retry_now(bucket: Bucket, batch: str) -> bool:
-    """Let a released batch be tried at once, whatever is left of its backoff and of an outage's
-    pause.
-
-    `batch` is :attr:`Delivery.batch`. Its failures stay. Returns False if a worker holds the batch,
-    if it was never delivered, or if it is gone: then nothing was changed. If the bucket is paused,
-    the batch is tried once it is resumed.
-    """
-    stored_id, shard = split_shard(batch)
-    if shard < 0:
-        return False
-    return store_deliveries.retry_now(bucket._definition.parts.store.of_shard(shard), stored_id)
 
 
 def leading_events(bucket: Bucket, limit: int, *, most_bytes: int) -> list[tuple[bytes, bool]]:

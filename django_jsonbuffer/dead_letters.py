@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from heapq import merge
 from itertools import islice
@@ -10,8 +9,8 @@ from operator import attrgetter
 from typing import Final
 
 from .declarations import Parts
-from .exceptions import InvalidEvent
 from .letter_groups import GroupedLetters, LetterGroup, discard_group, merged
+from .letter_replays import holds_an_event, replay
 from .letter_searches import Found, search
 from .letters import DeadLetter, first_behind, is_id, last_up_to, place_of
 from .shards import of_each
@@ -46,6 +45,20 @@ class DeadLetters:
         if is_id(id) and (letter := self._find(id)) is not None:
             return letter
         raise KeyError(id)
+
+    def in_bulk(self, ids: Iterable[str], *, most_bytes: int = 0) -> dict[str, DeadLetter]:
+        """The dead letters with these ids, of those that there are, in one round trip.
+
+        `most_bytes` is that of :meth:`page`.
+        """
+        places = [
+            (self._store.of_shard(shard), id) for id, shard in map(split_shard, filter(is_id, ids))
+        ]
+        letters = (
+            DeadLetter.of(letter, store.shard, self._decode)
+            for store, letter in stored_groups.find_all(places, most_bytes=most_bytes)
+        )
+        return {letter.id: letter for letter in letters}
 
     def page(
         self, limit: int = _PAGE, *, after: str | None = None, most_bytes: int = 0
@@ -114,7 +127,7 @@ class DeadLetters:
         found = [letter for id in ids if (letter := self._find(id))]
         for letter in found:
             letter.event  # noqa: B018  (raises if it is not JSON)
-        return self._replay(found)
+        return replay(found, self._store, self._options)
 
     def replay_all(self, *, up_to: str | None = None, group: str | None = None) -> int:
         """Replay all dead letters, or those up to the id `up_to`, or those of a group. If one is
@@ -124,9 +137,9 @@ class DeadLetters:
         if (last := up_to or self.newest()) is None:
             return 0
         if group is None:
-            return self._replay(filter(_holds_an_event, self._up_to(last)))
+            return replay(filter(holds_an_event, self._up_to(last)), self._store, self._options)
         letters = GroupedLetters(self._read_stores(), group, last, self._decode)
-        replayed = self._replay(filter(_holds_an_event, letters))
+        replayed = replay(filter(holds_an_event, letters), self._store, self._options)
         letters.forget_group()
         return replayed
 
@@ -186,25 +199,6 @@ class DeadLetters:
                 return
             yield letter
 
-    def _replay(self, letters: Iterable[DeadLetter]) -> int:
-        """Replay each shard in batches that are at most as large as those of the bucket."""
-        portions: dict[int, _Portion] = defaultdict(_Portion)
-        replayed = 0
-        for letter in letters:
-            id, shard = split_shard(letter.id)
-            portion = portions[shard]
-            is_full = len(portion.ids) == (self._options.batch_size or _PAGE)
-            size = portion.size + len(letter.raw)
-            if portion.ids and (is_full or size > self._options.batch_bytes):
-                replayed += stored.replay(self._store.of_shard(shard), portion.ids)
-                portion = portions[shard] = _Portion()
-            portion.ids.append(id)
-            portion.size += len(letter.raw) + 1
-        return replayed + sum(
-            stored.replay(self._store.of_shard(shard), portion.ids)
-            for shard, portion in portions.items()
-        )
-
 
 def _ids(letters: Iterable[DeadLetter | str]) -> list[str]:
     return [letter.id if isinstance(letter, DeadLetter) else letter for letter in letters]
@@ -222,19 +216,3 @@ def _discard(store: Store, *, up_to: str | None, group: str | None) -> int:
 def _check(id: str | None) -> None:
     if id is not None and not is_id(id):
         raise ValueError(f"{id!r} is not the id of a dead letter.")
-
-
-@dataclass(slots=True)
-class _Portion:
-    """Dead letters of one shard that are replayed in one call."""
-
-    ids: list[str] = field(default_factory=list)
-    size: int = 0
-
-
-def _holds_an_event(letter: DeadLetter) -> bool:
-    try:
-        letter.event  # noqa: B018
-    except InvalidEvent:
-        return False
-    return True

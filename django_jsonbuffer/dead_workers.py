@@ -51,6 +51,6 @@ def read_last_heard(counts: Mapping[str, int], configuration: Configuration) -> 
 def _silences(beats: Sequence[bytes] | Any, now_ms: int) -> Iterator[timedelta]:
     """How long ago each heartbeat was that is too old for a living worker."""
     for beat in beats if isinstance(beats, list) else ():
-        ago_ms = now_ms - int(beat) if beat.isdigit() else 0
+        ago_ms = now_ms - int(beat) if beat.isdigit() and len(beat) <= 15 else 0
         if ago_ms >= ALIVE // MILLISECOND:
             yield ago_ms * MILLISECOND

@@ -3,11 +3,9 @@
 import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from inspect import isasyncgenfunction, isgeneratorfunction
 from typing import Any, Final, NamedTuple
 
 from django.apps import apps
-from django.conf import settings
 from django.core.exceptions import AppRegistryNotReady
 
 from .conf import Configuration, active_isolation, configuration, setting
@@ -15,6 +13,7 @@ from .encoding import JSONEncoder, encoder
 from .exceptions import BufferMisconfigured, JSONBufferError, NoProcessor
 from .merged_options import Made, MergedOptions
 from .options import Options, checked_options
+from .processors import Processor, check_processor
 from .store.keys import is_valid_name, validated_name
 from .store.patterns import Names, OptionsByName, example, is_pattern
 from .store.store import Store
@@ -30,16 +29,6 @@ class Parts(NamedTuple):
     options: Options
     store: Store
     encoder: JSONEncoder
-
-
-class Processor(NamedTuple):
-    """The function that processes a bucket's batches."""
-
-    function: Callable[[Any], object]
-    """Called with a :class:`~django_jsonbuffer.Batch`."""
-
-    atomic: str | None
-    """Alias of a database. Each batch is processed in a transaction of that database."""
 
 
 class Definition:
@@ -83,10 +72,13 @@ class Definition:
     @property
     def options(self) -> Options:
         """Those of `parts`, without the store: of use where thousands of buckets are listed."""
-        current = setting()
+        return self.options_under(setting(), configuration())
+
+    def options_under(self, current: object, configuration: Configuration) -> Options:
+        """The options under this value of the setting, which is read already."""
         if (checked := self._checked) is not None and checked[0] is current:
             return checked[1]
-        options = self._checked_options(configuration())
+        options = self._checked_options(configuration)
         if apps.ready:
             self._checked = current, options
         return options
@@ -197,7 +189,7 @@ class Declarations:
 
     def add_processor(self, name: str, processor: Processor) -> None:
         """Keep a processor. Raises :class:`BufferMisconfigured` if it could not work."""
-        _check_processor(name, *processor)
+        check_processor(name, *processor)
         if not is_valid_name(name) and not is_pattern(name):
             return  # a system check reports the declaration
         earlier = self.processors.get(name)
@@ -227,25 +219,6 @@ class Declarations:
         """The valid names of all buckets that are declared or have a processor, sorted."""
         names = [bucket.name for bucket, _ in self.buckets] + [*self.processors]
         return sorted({*filter(is_valid_name, names)})
-
-
-def _check_processor(name: str, function: object, atomic: str | None) -> None:
-    wrong = ""
-    if not callable(function):
-        wrong = f"must be callable, not {function!r}."
-    elif isinstance(function, type):
-        wrong = f"is the class {function.__name__}. Give it an instance: {function.__name__}(…)."
-    elif isgeneratorfunction(function) or isasyncgenfunction(function):
-        wrong = "is a generator function, and a call does not run its body. Take the yield out."
-    elif atomic is not None and atomic not in settings.DATABASES:
-        wrong = f"has atomic={atomic!r}, but DATABASES has no such alias. Correct the alias."
-    elif atomic is not None and not settings.DATABASES[atomic].get("AUTOCOMMIT", True):
-        wrong = (
-            f"has atomic={atomic!r}, but AUTOCOMMIT of this database is off, so Django would not "
-            "commit the transaction. Leave atomic= out, and let the processor commit."
-        )
-    if wrong:
-        raise BufferMisconfigured(f"The processor of bucket {name!r} {wrong}")
 
 
 declared: Final = Declarations()

@@ -1,12 +1,12 @@
 """Figures of buckets, written in the visitor's language."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, Self
 
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
-from django.utils.formats import number_format
+from django.utils.formats import date_format, number_format
 from django.utils.html import avoid_wrapping
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
@@ -89,6 +89,9 @@ class Age:
     words: str
     """Rounded down, in the largest units: ``2 hours, 5 minutes``."""
 
+    short: str
+    """The same in a few characters: ``2 h 5 min``."""
+
     exact: str
     """The number of seconds, in the visitor's language."""
 
@@ -101,9 +104,40 @@ class Age:
         exact = number_format(seconds, decimal_pos=3, force_grouping=True)
         return cls(
             words=format_duration(duration),
+            short=_shortened(int(seconds)),
             exact=_("%(number)s seconds") % {"number": exact},
             attribute=f"PT{seconds:.3f}S",
         )
+
+
+def _shortened(seconds: int) -> str:
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if minutes < 1:
+        text = _("%(seconds)s s")
+    elif hours < 1:
+        text = _("%(minutes)s min")
+    elif days < 1:
+        text = _("%(hours)s h %(minutes)s min")
+    elif days < 100:
+        text = _("%(days)s d %(hours)s h")
+    else:
+        text = _("%(days)s d")
+    parts = {"seconds": seconds, "minutes": minutes % 60, "hours": hours % 24}
+    return avoid_wrapping(text % {**parts, "days": format_count(days)})
+
+
+def format_moment(moment: datetime) -> str:
+    """Date and time in the current time zone, with the zone: ``Nov. 30, 2026, 10:15 a.m. CET``."""
+    if timezone.is_naive(moment):  # of a database without time zones
+        moment = timezone.make_aware(moment)
+    local = timezone.localtime(moment)
+    return f"{date_format(local, 'DATETIME_FORMAT')} {zone_of(local)}"
+
+
+def zone_of(moment: datetime) -> str:
+    """The name of the moment's time zone. ``UTC+03`` if the zone only has a number."""
+    name = moment.tzname() or ""
+    return f"UTC{name}" if name[:1] in ("+", "-") else name
 
 
 def format_count(number: int) -> str:

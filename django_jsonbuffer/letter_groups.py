@@ -1,5 +1,6 @@
 """Groups of dead letters whose errors have the same cause, as far as their texts tell."""
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ from .store.store import Store
 
 _PAGE: Final = 100
 _MOST_DISCARDED: Final = 500
+_KIND: Final = re.compile(r"[A-Za-z_][\w.]*(?=: |$)")
+"""The class of an exception. What else precedes a colon may be a part of an event: the notes of an
+exception, or the line of a SyntaxError."""
+
 _LAST_MS: Final = 253_402_300_799_000  # the last that datetime can hold
 
 
@@ -66,7 +71,7 @@ def _of_shards(shape: str, parts: Sequence[tuple[StoredGroup, int]]) -> LetterGr
     was_raised = all(group.was_raised for group, _ in parts)
     return LetterGroup(
         name=shape,
-        kind=shape.partition(":")[0] if was_raised else "",
+        kind=kind[0] if was_raised and (kind := _KIND.match(shape)) else "",
         count=sum(group.size for group, _ in parts),
         first=_moment(first),
         last=_moment(newest),

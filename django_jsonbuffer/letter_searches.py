@@ -3,13 +3,16 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final
 
 from .letters import DeadLetter, first_behind, place_of
 from .store.keys import shard_name
 from .store.letter_groups import MOST_LOOKED_AT, Portion, Sought
 from .store.letter_groups import search as search_shards
 from .store.store import Store
+
+_MOST_BYTES: Final = 8 * 1024 * 1024
+"""A search that has found events of so many bytes asks for no more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +81,10 @@ def search(
             reader.take(portion)
             left -= portion.looked_at
         found = sorted(_certain(readers), key=attrgetter("place"))
-        if left <= 0 or len(found) > limit or not any(reader.first for reader in readers):
+        size = sum(len(letter.raw) for reader in readers for letter in reader.letters)
+        if left <= 0 or size > _MOST_BYTES or len(found) > limit:
+            break
+        if not any(reader.first for reader in readers):
             break
     return _page(found, limit, _frontier(readers))
 

@@ -6,7 +6,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from . import catalog
-from .attendance import options_of
 from .buckets import Bucket
 from .escapes import escape_invisible
 from .figures import format_count, format_duration
@@ -16,7 +15,7 @@ from .store.status import BucketStatus
 def reasons_to_stall(bucket: Bucket, status: BucketStatus) -> Iterator[str]:
     if catalog.has_processor(bucket):
         yield _("Nobody drains it: no worker is active. Run drain_buckets.")
-    elif options_of(bucket).batch_size is None:
+    elif catalog.options_of_all([bucket])[0].batch_size is None:
         yield _("Nobody drains it: no other client has taken the events.")
     else:
         yield _("Nobody drains it: no processor is declared.")

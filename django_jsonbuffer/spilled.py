@@ -14,8 +14,6 @@ from .figures import format_count
 def describe_spill(bucket: Bucket) -> tuple[SpillSize | None, list[str]]:
     """What is spilled on this machine, and a sentence about it if it needs attention."""
     try:
-        if not catalog.options_of(bucket).spill_dir:
-            return None, []
         spilled = catalog.spilled(bucket)
     except SpillUnavailable as error:
         return None, [

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Self
 
-from django.utils.translation import gettext_lazy
+from django.utils.translation import pgettext_lazy
 
 from . import catalog
 from .appending.spill_size import SpillSize
-from .attendance import Attendance, options_of, read_dead_workers
+from .attendance import Attendance, read_dead_workers
 from .buckets import Bucket
 from .dead_workers import LastHeard
 from .escapes import escape_invisible
 from .exceptions import JSONBufferError
+from .options import Options
 from .reasons import (
     failures_and_dead_letters,
     how_long_it_is_paused,
@@ -54,18 +55,20 @@ class State(Enum):
     @property
     def urgency(self) -> int:
         """The rank of the state; 0 is the most urgent."""
-        return list(State).index(self)
+        return _URGENCIES[self]
 
+
+_URGENCIES: Final = {state: rank for rank, state in enumerate(State)}
 
 _LABELS: Final = {
-    State.UNREADABLE: gettext_lazy("unreadable"),
-    State.STALLED: gettext_lazy("stalled"),
-    State.FAILING: gettext_lazy("failing"),
-    State.BEHIND: gettext_lazy("behind"),
-    State.NEEDS_DECISION: gettext_lazy("needs a decision"),
-    State.PAUSED: gettext_lazy("paused"),
-    State.FLOWING: gettext_lazy("flowing"),
-    State.EMPTY: gettext_lazy("empty"),
+    State.UNREADABLE: pgettext_lazy("bucket", "unreadable"),
+    State.STALLED: pgettext_lazy("bucket", "stalled"),
+    State.FAILING: pgettext_lazy("bucket", "failing"),
+    State.BEHIND: pgettext_lazy("bucket", "behind"),
+    State.NEEDS_DECISION: pgettext_lazy("bucket", "needs a decision"),
+    State.PAUSED: pgettext_lazy("bucket", "paused"),
+    State.FLOWING: pgettext_lazy("bucket", "flowing"),
+    State.EMPTY: pgettext_lazy("bucket", "empty"),
 }
 
 
@@ -77,32 +80,52 @@ class BucketState:
     status: BucketStatus | None
     """None if the bucket cannot be read."""
 
-    state: State
-    reasons: Sequence[str]
-    """The reasons for the state, and anything else that needs attention: sentences in the
-    visitor's language."""
+    error: JSONBufferError | None
+    """Why the bucket cannot be read."""
 
+    state: State
     spilled: SpillSize | None
     """What is spilled on this machine. None if the bucket has no ``spill_dir``, or if the spill
     cannot be read."""
+
+    about_spill: Sequence[str]
+    """What needs attention of it."""
 
     @classmethod
     def of(
         cls,
         bucket: Bucket,
+        options: Options,
         outcome: BucketStatus | JSONBufferError,
         dead_workers: LastHeard | None,
     ) -> Self:
         """`dead_workers` is None if it is not known which workers live."""
-        spilled, about_spill = describe_spill(bucket)
+        spilled, about_spill = describe_spill(bucket) if options.spill_dir else (None, [])
         if isinstance(outcome, JSONBufferError):
-            status, state, reasons = None, State.UNREADABLE, [escape_invisible(str(outcome))]
+            status, error, state = None, outcome, State.UNREADABLE
         else:
-            attendance = Attendance.of(bucket, outcome, dead_workers)
-            status, state = outcome, _choose_state(outcome, attendance, is_spilled=bool(spilled))
-            reasons = [*_reasons(bucket, outcome, state)]
-        reasons += about_spill
-        return cls(bucket=bucket, status=status, state=state, reasons=reasons, spilled=spilled)
+            attendance = Attendance.of(bucket.name, options, outcome, dead_workers)
+            status, error = outcome, None
+            state = _choose_state(outcome, attendance, is_spilled=bool(spilled))
+        return cls(
+            bucket=bucket,
+            status=status,
+            error=error,
+            state=state,
+            spilled=spilled,
+            about_spill=about_spill,
+        )
+
+    @property
+    def reasons(self) -> list[str]:
+        """The reasons for the state, and anything else that needs attention: sentences in the
+        visitor's language. They are made when they are asked for, since few of thousands are shown.
+        """
+        if self.status is None:
+            found = [escape_invisible(str(self.error))]
+        else:
+            found = [*_reasons(self.bucket, self.status, self.state)]
+        return [*found, *self.about_spill]
 
 
 def read_states(buckets: Sequence[Bucket]) -> list[BucketState]:
@@ -112,11 +135,10 @@ def read_states(buckets: Sequence[Bucket]) -> list[BucketState]:
     :class:`BufferUnavailable` if Redis cannot be reached. If only a node of a cluster cannot be
     reached, its buckets are unreadable.
     """
-    outcomes = catalog.statuses(buckets)
-    dead_workers = read_dead_workers(buckets, outcomes)
+    options, outcomes = catalog.options_of_all(buckets), catalog.statuses(buckets)
+    dead_workers = read_dead_workers(buckets, options, outcomes)
     return [
-        BucketState.of(bucket, outcome, dead_workers)
-        for bucket, outcome in zip(buckets, outcomes, strict=True)
+        BucketState.of(*each, dead_workers) for each in zip(buckets, options, outcomes, strict=True)
     ]
 
 
@@ -130,7 +152,8 @@ def sorted_by_urgency(
 
 def is_for_other_clients(bucket: Bucket) -> bool:
     """Whether other clients are meant to take the open batch from Redis themselves."""
-    return options_of(bucket).batch_size is None
+    [options] = catalog.options_of_all([bucket])
+    return options.batch_size is None
 
 
 def count_states(states: Iterable[State]) -> dict[State, int]:

@@ -165,6 +165,7 @@ TOLERATED = {
     "+select",  # of a database other than 0
     "+config|get",  # which hosted servers do not have
     "+publish",  # without it, workers look for themselves
+    "+exists",  # without it, the status of each bucket is read by itself
     "+ping",  # which only finds out sooner whether a silent server is there
 }
 
@@ -261,6 +262,16 @@ def test_operator_of_one_bucket_sees_it_beside_those_that_it_may_not_read(
     assert histories([Bucket("views")]) == [[]]
     with pytest.raises(BufferUnavailable):
         statuses([Bucket("views")])
+
+
+def test_statuses_are_read_without_exists(
+    become: Callable[..., None], private_server: Redis
+) -> None:
+    for name in ("orders", "views"):
+        Bucket(name).append(1)
+    become("operator", without="exists")
+    found = statuses([Bucket(name) for name in ("orders", "unused", "views")])
+    assert [isinstance(each, BucketStatus) and each.pending for each in found] == [1, 0, 1]
 
 
 @pytest.mark.parametrize(

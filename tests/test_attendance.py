@@ -158,6 +158,9 @@ class TestCron:
     ) -> None:
         orders = Bucket("orders")
         orders.processor(print)
+        orders.append(0)
+        orders.drain()
+        client_of_server.delete(keys_of("orders").history)
         with orders.drain_steps(skip_busy=skip_busy) as drain:
             assert not drain.step()
         assert orders.status().workers == 0
@@ -166,6 +169,12 @@ class TestCron:
         assert state() == State.FLOWING
         age_sample(client_of_server, "orders", seconds=135)
         assert state() == State.STALLED
+
+    def test_leaves_nothing_in_a_bucket_that_was_never_used(self, client_of_server: Redis) -> None:
+        """Otherwise, each declared bucket would have keys after a run."""
+        Bucket("orders").processor(print)
+        Bucket("orders").drain()
+        assert client_of_server.keys(f"{keys_of('orders').open}*") == []
 
 
 class TestRegistry:

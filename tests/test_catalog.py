@@ -13,11 +13,11 @@ from django_jsonbuffer.catalog import (
     leading_events,
     options_of,
     redacted,
-    retry_now,
     statuses,
 )
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.exceptions import KeyOccupied
+from django_jsonbuffer.operations import retry_now
 from django_jsonbuffer.store.status import BucketStatus
 from django_jsonbuffer.store.store import Store
 from tests.server import Redis, both_servers

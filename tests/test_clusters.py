@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
 from django.test import Client
@@ -209,6 +210,37 @@ class TestNodeThatHangs:
         assert outage.node in response.text
         assert response.context["listing"].gap is None
 
+    def test_admin_shows_that_the_lost_bucket_is_unreadable(
+        self, outage: Outage, admin_client: Client
+    ) -> None:
+        url = reverse("admin:django_jsonbuffer_bucket_change", args=[outage.lost])
+        response = admin_client.get(url)
+        assert response.status_code == 200
+        assert '<span class="state state-unreadable">unreadable</span>' in response.text
+        assert outage.node in response.text
+        assert "No action has been taken on this bucket in the admin." in response.text
+        url = reverse("admin:django_jsonbuffer_bucket_change", args=[outage.others[0]])
+        assert "state-unreadable" not in admin_client.get(url).text
+
+    def test_admin_leaves_the_lost_bucket_out(self, outage: Outage, admin_client: Client) -> None:
+        url = reverse("admin:django_jsonbuffer_bucket_bulk")
+        asked = admin_client.post(url, {"action": "pause", "across": "1"})
+        assert "Left out, because they cannot be read: 1." in asked.text
+        assert f'name="names" value="{" ".join(outage.others)}"' in asked.text
+
+    def test_admin_acts_on_the_others(self, outage: Outage, admin_client: Client) -> None:
+        """If the node is lost after the question."""
+        url = reverse("admin:django_jsonbuffer_bucket_bulk")
+        names = " ".join(sorted([outage.lost, *outage.others]))
+        sent = {"action": "pause", "names": names, "confirmed": "1"}
+        response = admin_client.post(url, sent, follow=True)
+        [message] = [str(each) for each in response.context["messages"]]
+        assert message.startswith(f"Paused: 2 buckets. With trouble: 1. {outage.lost}: Redis")
+        assert outage.node in message
+        assert all(Bucket(name).status().paused is not None for name in outage.others)
+        entries = LogEntry.objects.filter(change_message__startswith="Ended halfway: pause.")
+        assert [entry.object_id for entry in entries] == [outage.lost]
+
     def test_states_are_unreadable(self, outage: Outage) -> None:
         names = [outage.lost, *outage.others]
         found = {each.bucket.name: each.state for each in read_states([*map(Bucket, names)])}
@@ -254,6 +286,24 @@ class TestNodeOfTheCatalogHangs:
         for page, status in ((name, 200), (other, 503)):
             url = reverse("admin:django_jsonbuffer_bucket_change", args=[page])
             assert admin_client.get(url).status_code == status
+
+    def test_admin_acts_on_those_that_it_knows(
+        self, outage_of_catalog: Outage, admin_client: Client
+    ) -> None:
+        """It refuses an action on buckets that it cannot look up, and does nothing then."""
+        [name, other] = outage_of_catalog.others
+        url = reverse("admin:django_jsonbuffer_bucket_bulk")
+        question, answer = {"action": "pause"}, {"action": "pause", "confirmed": "1"}
+        for sent in ({**question, "bucket": [name, other]}, {**answer, "names": f"{name} {other}"}):
+            response = admin_client.post(url, sent)
+            assert response.status_code == 503
+            assert outage_of_catalog.node in response.text
+        assert Bucket(name).status().paused is None
+        assert admin_client.post(url, {**question, "bucket": name}).status_code == 200
+        assert admin_client.post(url, {**answer, "names": name}).status_code == 302
+        assert Bucket(name).status().paused is not None
+        assert Bucket(other).status().paused is None
+        assert [entry.object_id for entry in LogEntry.objects.all()] == [name]
 
 
 @pytest.mark.django_db(transaction=True)

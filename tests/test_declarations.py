@@ -13,9 +13,10 @@ from django.test import override_settings
 
 from django_jsonbuffer import Bucket
 from django_jsonbuffer.catalog import options_of
-from django_jsonbuffer.declarations import Declarations, Definition, Processor, declared
+from django_jsonbuffer.declarations import Declarations, Definition, declared
 from django_jsonbuffer.encoding import OrjsonEncoder
 from django_jsonbuffer.exceptions import BufferMisconfigured, InvalidBucketName, NoProcessor
+from django_jsonbuffer.processors import Processor
 from django_jsonbuffer.store.patterns import Names
 from tests.declaring.buckets import page_views
 from tests.server import Redis

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from django_jsonbuffer import Bucket
+from django_jsonbuffer import Batch, Bucket
 from django_jsonbuffer.conf import configuration
 from django_jsonbuffer.letter_searches import Found
 from django_jsonbuffer.letters import place_of
@@ -15,6 +15,7 @@ from django_jsonbuffer.store.keys import split_shard
 from django_jsonbuffer.store.store import Store
 from example_project.embedded_redis import EmbeddedRedis
 from tests.cluster import FACTORY, url_of
+from tests.prepared import keys_of
 from tests.server import Redis, both_servers
 from tests.store.steps import commands_of
 from tests.store.test_letter_groups import bury as bury_in
@@ -290,6 +291,52 @@ class TestReplayAndDiscard:
         assert dead.replay_all(group=group.name) == 0
         assert dead.groups() == [group]
         assert dead.discard_all(group=group.name) == 1
+
+
+@pytest.mark.usefixtures("nothing_declared")
+class TestLostCounters:
+    """Another client has deleted the counters, and the server may have lost its last writes."""
+
+    def test_leave_no_letter_without_a_group(self, client_of_server: Redis) -> None:
+        orders = Bucket("orders")
+        bury_one(1, 2, 3)
+        client_of_server.delete(keys_of("orders").stats)
+        bury_one(4)
+        assert {group.name: group.count for group in orders.dead.groups()} == {"": 3, "Boom": 1}
+        assert [letter.event for letter in orders.dead.find(group="").letters] == [1, 2, 3]
+        assert [letter.event for letter in orders.dead.find(group="Boom").letters] == [4]
+        # A letter that is not counted in the group does not end it.
+        assert orders.dead.discard(next(iter(orders.dead)).id) == 1
+        assert {group.name: group.count for group in orders.dead.groups()} == {"": 2, "Boom": 1}
+
+
+@pytest.mark.usefixtures("nothing_declared")
+class TestKind:
+    def test_is_not_what_precedes_a_colon_but_the_class(self, client_of_server: Redis) -> None:
+        def process(batch: Batch) -> None:
+            for event in batch:
+                error = TimeoutError()
+                error.add_note(f"customer {event}: owes")
+                batch.reject(event, error)
+
+        orders = Bucket("orders")
+        orders.processor(process)
+        orders.append("Bob")
+        orders.drain()
+        [group] = orders.dead.groups()
+        assert "Bob" in group.name
+        assert group.kind == ""
+
+
+def bury_one(*events: int) -> None:
+    def refuse(batch: Batch) -> None:
+        for event in batch:
+            batch.reject(event, "Boom")
+
+    orders = Bucket("orders")
+    orders.processor(refuse)
+    orders.extend(events)
+    orders.drain()
 
 
 class TestInACluster:

@@ -31,13 +31,14 @@ PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|</?\w+>")
 
 MARKED = re.compile(
     r"""
-    {% \s* block \s bodyclass \s* %} .*? {% \s* endblock .*? %}
+    {% \s* block \s (?:bodyclass | skip_target) \s* %} .*? {% \s* endblock .*? %}
     | {% \s* blocktrans (?:late)? \b .*? {% \s* endblocktrans (?:late)? \s* %}
     | {% .*? %} | {{ .*? }} | {\# .*? \#}
+    | \b JSON \b
     """,
     re.DOTALL | re.VERBOSE,
 )
-"""What is translated, is not text, or comes from elsewhere."""
+"""What is translated, is not text, comes from elsewhere, or is a name."""
 
 READ_ALOUD = re.compile(r'(?:alt|aria-label|placeholder|title)="([^"]*)"')
 

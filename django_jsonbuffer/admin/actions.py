@@ -1,33 +1,26 @@
 """The actions on a bucket, with the permission that each needs."""
 
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextvars import Context
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from django.contrib import messages
-from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from django_jsonbuffer import operations
 from django_jsonbuffer.buckets import Bucket
-from django_jsonbuffer.draining.drain import Drain
-from django_jsonbuffer.draining.report import DrainReport
-from django_jsonbuffer.draining.turns import Turns
-from django_jsonbuffer.exceptions import InvalidEvent, JSONBufferError, NoProcessor
+from django_jsonbuffer.exceptions import InvalidEvent, NoProcessor
 from django_jsonbuffer.figures import format_count
-from django_jsonbuffer.store.status import BucketStatus
 
+from .drains import drain_for_a_while
+from .groups import find_group
 from .selection import Selection
-
-DRAIN_SECONDS: Final = 10.0
-"""A drain within a request claims no further batch after that time. It finishes the batch in hand,
-so the request may take longer."""
 
 PERMISSIONS: Final[Mapping[str, str]] = {
     "drain": "drain_bucket",
     "pause": "change_bucket",
     "resume": "change_bucket",
+    "retry": "change_bucket",
     "replay": "change_bucket",
     "discard": "delete_events",
     "purge": "delete_events",
@@ -43,113 +36,96 @@ class Outcome(NamedTuple):
 
     level: int = messages.SUCCESS
     is_logged: bool = True
+    events: int = 0
+    """The events or dead letters that the action was about."""
+
+    is_unfinished: bool = False
+    """Whether the time was over before the action was done with all events."""
 
 
-def _drain(bucket: Bucket, request: HttpRequest) -> Outcome:
+def _drain(bucket: Bucket, selection: Selection, until: float | None) -> Outcome:
     try:
-        drain = bucket.drain_steps()
+        drained = drain_for_a_while(bucket, until=until)
     except NoProcessor as error:
         return Outcome(str(error), messages.ERROR, is_logged=False)
-    report = drain.report
-    try:
-        # In an empty context, as in a worker: without the request's language, time zone and actor.
-        # And without its gathered() block, in which the appends of the processor would wait until
-        # after the ack of their batch.
-        Context().run(_drain_for_a_while, drain)
-        status = bucket.status()
-    except JSONBufferError as error:
-        if not (report.batches or report.failed or report.buried):
-            raise
-        return Outcome(" ".join([*_describe_report(report), str(error)]), messages.ERROR)
-    sentences = [*_describe_report(report), *_describe_rest(status)]
-    is_fine = not (report.failed or report.buried) and status.paused is None
-    return Outcome(" ".join(sentences), messages.SUCCESS if is_fine else messages.WARNING)
+    level = messages.SUCCESS if drained.is_fine else messages.WARNING
+    if drained.has_ended_early:
+        level = messages.ERROR
+    return Outcome(
+        drained.message,
+        level,
+        is_logged=not drained.is_about_nothing,
+        events=drained.processed,
+        is_unfinished=drained.is_unfinished,
+    )
 
 
-def _drain_for_a_while(drain: Drain | Turns) -> None:
-    deadline = time.monotonic() + DRAIN_SECONDS
-    with drain:
-        while drain.step() and time.monotonic() < deadline:
-            pass
+def _pause(bucket: Bucket, selection: Selection, until: float | None) -> Outcome:
+    return describe_pause(is_changed=bucket.pause(), is_paused=True)
 
 
-def _describe_report(report: DrainReport) -> Iterator[str]:
-    drained = ngettext("Drained: %(n)s event.", "Drained: %(n)s events.", report.processed)
-    yield drained % {"n": format_count(report.processed)}
-    if report.repeated:
-        repeated = ngettext(
-            "%(n)s event was repeated: it has a receipt, so it was not processed again.",
-            "%(n)s events were repeated: they have receipts, so they were not processed again.",
-            report.repeated,
-        )
-        yield repeated % {"n": format_count(report.repeated)}
-    if report.failed:
-        failed = ngettext(
-            "%(n)s failure: see the log.",
-            "%(n)s failures: see the log.",
-            report.failed,
-        )
-        yield failed % {"n": format_count(report.failed)}
-    if report.buried:
-        buried = ngettext(
-            "%(n)s event became a dead letter.",
-            "%(n)s events became dead letters.",
-            report.buried,
-        )
-        yield buried % {"n": format_count(report.buried)}
+def _resume(bucket: Bucket, selection: Selection, until: float | None) -> Outcome:
+    return describe_pause(is_changed=bucket.resume(), is_paused=False)
 
 
-def _describe_rest(status: BucketStatus) -> Iterator[str]:
-    if status.paused is not None:
-        yield _("The bucket is paused: resume it first.")
-    elif status.pending:
-        left = ngettext("%(n)s event is pending.", "%(n)s events are pending.", status.pending)
-        yield left % {"n": format_count(status.pending)}
+def describe_pause(*, is_changed: bool, is_paused: bool) -> Outcome:
+    """The outcome of pausing or resuming a bucket."""
+    if is_changed:
+        paused = _("Paused: appends continue, and no worker drains the bucket.")
+        return Outcome(paused if is_paused else _("Resumed."))
+    message = _("It was paused already.") if is_paused else _("It was not paused.")
+    return Outcome(message, messages.INFO, is_logged=False)
 
 
-def _pause(bucket: Bucket, request: HttpRequest) -> Outcome:
-    if bucket.pause():
-        return Outcome(_("Paused: appends continue, and no worker drains the bucket."))
-    return Outcome(_("It was paused already."), messages.INFO, is_logged=False)
+def _retry(bucket: Bucket, selection: Selection, until: float | None) -> Outcome:
+    if operations.retry_now(bucket, selection.batch):
+        message = _("Batch %(id)s can be tried at once: the next free worker takes it.")
+        return Outcome(message % {"id": selection.batch})
+    message = _("Nothing was done: the batch is not waiting any more.")
+    return Outcome(message, messages.INFO, is_logged=False)
 
 
-def _resume(bucket: Bucket, request: HttpRequest) -> Outcome:
-    if bucket.resume():
-        return Outcome(_("Resumed."))
-    return Outcome(_("It was not paused."), messages.INFO, is_logged=False)
-
-
-def _replay(bucket: Bucket, request: HttpRequest) -> Outcome:
-    selection = Selection.of(request)
+def _replay(bucket: Bucket, selection: Selection, until: float | None) -> Outcome:
     if not selection:
         return refuse_empty_selection()
     try:
         if selection.up_to:
-            count = bucket.dead.replay_all(up_to=selection.up_to)
+            count = _with_all(bucket.dead.replay_all, bucket, selection)
         else:
             count = bucket.dead.replay(*selection.ids)
     except InvalidEvent as error:
         return Outcome(str(error), messages.ERROR, is_logged=False)
     message = ngettext("Replayed: %(n)s dead letter.", "Replayed: %(n)s dead letters.", count)
-    return Outcome(message % {"n": format_count(count)}, is_logged=bool(count))
+    return _counted(message, count)
 
 
-def _discard(bucket: Bucket, request: HttpRequest) -> Outcome:
-    selection = Selection.of(request)
+def _discard(bucket: Bucket, selection: Selection, until: float | None) -> Outcome:
     if not selection:
         return refuse_empty_selection()
     if selection.up_to:
-        count = bucket.dead.discard_all(up_to=selection.up_to)
+        count = _with_all(bucket.dead.discard_all, bucket, selection)
     else:
         count = bucket.dead.discard(*selection.ids)
     message = ngettext("Discarded: %(n)s dead letter.", "Discarded: %(n)s dead letters.", count)
-    return Outcome(message % {"n": format_count(count)}, is_logged=bool(count))
+    return _counted(message, count)
 
 
-def _purge(bucket: Bucket, request: HttpRequest) -> Outcome:
+def _with_all(act: Callable[..., int], bucket: Bucket, selection: Selection) -> int:
+    """Do it with all dead letters, or with all of a group. Returns with how many."""
+    if selection.group is None:
+        return act(up_to=selection.up_to)
+    group = find_group(bucket, selection.group)
+    return act(up_to=selection.up_to, group=group.name) if group else 0
+
+
+def _purge(bucket: Bucket, selection: Selection, until: float | None) -> Outcome:
     count = bucket.purge()
     message = ngettext("Purged: %(n)s pending event.", "Purged: %(n)s pending events.", count)
-    return Outcome(message % {"n": format_count(count)}, is_logged=bool(count))
+    return _counted(message, count)
+
+
+def _counted(message: str, count: int) -> Outcome:
+    return Outcome(message % {"n": format_count(count)}, is_logged=bool(count), events=count)
 
 
 def refuse_empty_selection() -> Outcome:
@@ -157,11 +133,13 @@ def refuse_empty_selection() -> Outcome:
     return Outcome(message, messages.WARNING, is_logged=False)
 
 
-ACTIONS: Final[Mapping[str, Callable[[Bucket, HttpRequest], Outcome]]] = {
+ACTIONS: Final[Mapping[str, Callable[[Bucket, Selection, float | None], Outcome]]] = {
     "drain": _drain,
     "pause": _pause,
     "resume": _resume,
+    "retry": _retry,
     "replay": _replay,
     "discard": _discard,
     "purge": _purge,
 }
+"""Each takes the bucket, what is selected, and when a drain is to end (``time.monotonic()``)."""

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from django.utils import timezone
 from django.utils.formats import time_format
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from django_jsonbuffer.figures import format_number
 from django_jsonbuffer.store.history import Sample
@@ -19,6 +20,14 @@ PERIOD: Final = timedelta(hours=4)
 """The time that a chart shows: the length of the history, with a sample a minute."""
 
 _MINUTE: Final = timedelta(minutes=1)
+_ROOM_OF_LABEL: Final = 36
+"""Nearer to the right edge, the label of an hour would be cut on a narrow screen."""
+
+_SHORTEST: Final = 2 * _MINUTE
+"""Over a shorter time, a line would be a dot."""
+
+_DIGIT_WIDTH: Final = 15
+"""In the largest size that the style sheet gives the labels, on a narrow screen."""
 
 
 class Point(NamedTuple):
@@ -55,6 +64,12 @@ class Chart:
     times: Sequence[Tick] = ()
     values: Sequence[Tick] = ()
 
+    @property
+    def margin(self) -> int:
+        """The room for the labels of the values, left of the lines."""
+        longest = max((len(tick.label) for tick in self.values), default=0)
+        return 12 + _DIGIT_WIDTH * longest
+
 
 class History:
     """Makes the charts of a bucket, from its samples and one more for its present status."""
@@ -70,11 +85,12 @@ class History:
         self._samples = sorted(within, key=attrgetter("at"))
         last = Sample(self.now, status.pending, status.dead, status.appended, status.processed)
         self._samples.append(last)
+        self._is_too_short = self.now - self._samples[0].at < _SHORTEST
 
     def sparkline(self) -> Chart | None:
         """A small chart of the pending events for the list. None if there is no history."""
         points = self._backlog()
-        if len(points) < 2:
+        if self._is_too_short or len(points) < 2:
             return None
         width, height, highest = 120, 24, _highest(points)
         label = _("Pending over the last 4 hours: at most %(most)s, at the end %(last)s.")
@@ -104,7 +120,7 @@ class History:
 
     def backlog(self) -> Chart | None:
         """A chart of the pending events. None if there is no history."""
-        return self._chart((_("Pending"), "pending", self._backlog()))
+        return self._chart((pgettext("bucket", "Pending"), "pending", self._backlog()))
 
     def throughput(self) -> Chart | None:
         """A chart of the events in and out per minute. None if there is no history."""
@@ -115,7 +131,7 @@ class History:
 
     def _chart(self, *series: tuple[str, str, list[Point]]) -> Chart | None:
         """A chart with axes. None if there is no history."""
-        if any(len(points) < 2 for *_names, points in series):
+        if self._is_too_short or any(len(points) < 2 for *_names, points in series):
             return None
         width, height = 640, 160
         top = _round_up(max(_highest(points) for *_names, points in series))
@@ -144,10 +160,11 @@ class History:
     def _hours(self, width: int) -> list[Tick]:
         first = timezone.localtime(self._start).replace(minute=0, second=0, microsecond=0)
         hours = (first + timedelta(hours=n) for n in range(1, 6))
+        places = [(round((at - self._start) / PERIOD * width, 1), at) for at in hours]
         return [
-            Tick(round((at - self._start) / PERIOD * width, 1), time_format(at, "TIME_FORMAT"))
-            for at in hours
-            if at <= self.now
+            Tick(place, time_format(at, "TIME_FORMAT"))
+            for place, at in places
+            if place <= width - _ROOM_OF_LABEL
         ]
 
 

@@ -1,7 +1,6 @@
 """An event, and the error of a dead letter, as a page shows them: laid out and cut."""
 
-import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -13,7 +12,6 @@ from django_jsonbuffer.escapes import escape_invisible
 from django_jsonbuffer.figures import format_count
 from django_jsonbuffer.letters import DeadLetter
 from django_jsonbuffer.redaction import (
-    MOST_BYTES,
     VisibleEvent,
     visible_error,
     visible_event,
@@ -21,10 +19,10 @@ from django_jsonbuffer.redaction import (
     visible_traceback,
 )
 
+from .json_layout import lay_out, members
+
 MOST_CHARACTERS: Final = 10_000
 """Most characters that are shown of a text."""
-
-_TOKEN: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{},:]|[^\s"\[\]{},:]+', re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +32,10 @@ class Exhibit:
     text: str
     note: str = ""
     """Which part is not shown, and why."""
+
+    pairs: Sequence[tuple[str, str]] = ()
+    """The members of an event that is an object, each with its value as JSON. Empty if the event is
+    something else, or if it is cut."""
 
     @classmethod
     def of_event(cls, bucket: Bucket, raw: bytes, *, size: int | None) -> Self:
@@ -61,8 +63,15 @@ class Exhibit:
         if event.raw is None:
             return cls(text="", note=event.note)
         is_whole = event.size == len(event.raw)
-        shown = cls._cut(lay_out(event.raw), size_bytes=event.size, is_whole=is_whole)
-        return cls(text=shown.text, note=shown.note or event.note)
+        text = lay_out(event.raw, most_characters=MOST_CHARACTERS)
+        shown = cls._cut(text, size_bytes=event.size, is_whole=is_whole)
+        is_cut = not is_whole or len(text) > MOST_CHARACTERS
+        pairs = [] if is_cut else members(event.raw)
+        return cls(
+            text=shown.text,
+            note=shown.note or event.note,
+            pairs=[(_escape(name), _escape(value)) for name, value in pairs],
+        )
 
     @classmethod
     def _cut(cls, text: str, *, size_bytes: int | None = None, is_whole: bool = True) -> Self:
@@ -73,48 +82,6 @@ class Exhibit:
             note = ngettext("Cut: it has %(size)s byte.", "Cut: it has %(size)s bytes.", size_bytes)
             note %= {"size": format_count(size_bytes)}
         return cls(text=_escape(text[:MOST_CHARACTERS]) + "…", note=note)
-
-
-def lay_out(raw: bytes) -> str:
-    """JSON with a line for each value. No character of a value is changed.
-
-    `raw` may be cut anywhere. A text that does not begin like an array or an object is returned as
-    it is.
-    """
-    text = raw[:MOST_BYTES].decode(errors="replace")
-    if text.lstrip()[:1] not in ("[", "{"):
-        return text
-    pieces, size = [], 0
-    for piece in _pieces(text):
-        pieces.append(piece)
-        size += len(piece)
-        if size > MOST_CHARACTERS:
-            break
-    return "".join(pieces)
-
-
-def _pieces(text: str) -> Iterator[str]:
-    depth, opener = 0, ""
-    for match in _TOKEN.finditer(text):
-        piece = match[0]
-        if piece in "]}":
-            depth = max(depth - 1, 0)
-            if not opener:
-                yield _line_break(depth)
-        elif opener:
-            yield _line_break(depth)
-        opener = ""
-        yield piece
-        if piece in "[{":
-            depth, opener = depth + 1, piece
-        elif piece == ",":
-            yield _line_break(depth)
-        elif piece == ":":
-            yield " "
-
-
-def _line_break(depth: int) -> str:
-    return "\n" + "  " * min(depth, 40)
 
 
 def _escape(text: str) -> str:

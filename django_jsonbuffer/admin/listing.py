@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from django.core.paginator import Page, Paginator
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from django_jsonbuffer import catalog
 from django_jsonbuffer.figures import Figures
@@ -21,6 +22,8 @@ from django_jsonbuffer.states import (
 from django_jsonbuffer.store.status import BucketStatus
 
 from .charts import Chart, History
+from .summary import Summary
+from .workers import count_workers
 
 
 class Column(NamedTuple):
@@ -35,28 +38,28 @@ def _oldest(status: BucketStatus) -> float | None:
 
 
 FIGURES: Final = (
-    Column("pending", _("Pending"), lambda status: status.pending),
-    Column("oldest", _("Age of oldest"), _oldest),
+    Column("pending", pgettext_lazy("bucket", "Pending"), lambda status: status.pending),
+    Column("oldest", pgettext_lazy("bucket", "Oldest"), _oldest),
     Column("in", _("In per minute"), lambda status: status.appended_per_minute),
     Column("out", _("Out per minute"), lambda status: status.processed_per_minute),
-    Column("dead", _("Dead letters"), lambda status: status.dead),
-    Column("in-flight", _("In flight"), lambda status: status.in_flight),
-    Column("batches", _("Batches"), lambda status: status.batches),
-    Column("bytes", _("Bytes"), lambda status: status.bytes),
-    Column("workers", _("Workers"), lambda status: status.workers),
+    Column("dead", pgettext_lazy("bucket", "Dead"), lambda status: status.dead),
 )
 _FIGURES: Final = {column.key: column for column in FIGURES}
+
+
+_SMALLEST_SHARE: Final = 3
+"""Per cent. A shorter bar looks like a stain."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Heading:
     """A heading of the list. A click on it sorts the list."""
 
+    key: str
     label: str
     url: str
     """Sorts by this column. If the list is sorted by it already, in the opposite order."""
 
-    is_numeric: bool
     order: str
     """``ascending`` or ``descending``; empty if the list is sorted by another column."""
 
@@ -77,39 +80,48 @@ class Row:
 
     bucket_state: BucketState
     figures: Figures | None
+    share: int
+    """The pending events, in per cent of those of the bucket that has the most."""
+
+    rest: int
+    """What is missing to 100 per cent."""
+
     chart: Chart | None
     has_processor: bool
     is_for_other_clients: bool
 
 
-class Listing:
-    """The buckets that the parameters of the page ask for.
+class Found:
+    """The buckets that the parameters of a page ask for, in any order."""
 
-    To read them takes three round trips: for the names, for all figures, and for the history of the
-    buckets on this page. More than 500 buckets take one more for each further 500.
-    """
-
-    def __init__(self, parameters: Mapping[str, str], *, per_page: int) -> None:
+    def __init__(self, parameters: Mapping[str, str]) -> None:
         self.search = parameters.get("q", "").strip()[:100]
         state = parameters.get("state", "")
         self.state = next((each for each in State if each.value == state), None)
-        self.sort = parameters.get("sort", "")
         known, self.gap = catalog.read_known()
         matching = [bucket for bucket in known if self.search.lower() in bucket.name.lower()]
         in_any_state = read_states(matching)
-        found = [
-            bucket_state
-            for bucket_state in in_any_state
-            if self.state in (None, bucket_state.state)
-        ]
-        self._states = count_states(bucket_state.state for bucket_state in in_any_state)
-        self.count = len(found)
-        readable = [
-            bucket_state.status for bucket_state in found if bucket_state.status is not None
-        ]
-        self.total = Figures.of(*readable) if len(readable) > 1 else None
-        self.total_is_partial = len(readable) < len(found)
-        self.page: Page[BucketState] = Paginator(self._sorted(found), per_page).get_page(
+        self.in_each_state = count_states(each.state for each in in_any_state)
+        self.buckets = [each for each in in_any_state if self.state in (None, each.state)]
+
+
+class Listing:
+    """The page of the list that the parameters ask for.
+
+    To read it takes four round trips: for the names, for all figures, for the workers, and for the
+    history of the buckets on this page. There is one more if a bucket may be stalled, and for each
+    further 500 buckets.
+    """
+
+    def __init__(self, parameters: Mapping[str, str], *, per_page: int) -> None:
+        found = Found(parameters)
+        self.search, self.state, self.gap = found.search, found.state, found.gap
+        self.sort = parameters.get("sort", "")
+        self._states = found.in_each_state
+        self.count = len(found.buckets)
+        self.summary = Summary.of(found.buckets, workers=count_workers())
+        self._most = max((each.status.pending for each in found.buckets if each.status), default=0)
+        self.page: Page[BucketState] = Paginator(self._sorted(found.buckets), per_page).get_page(
             parameters.get("p", "1")
         )
 
@@ -122,9 +134,18 @@ class Listing:
         return self._url(q="", state="")
 
     @property
+    def query(self) -> str:
+        """The parameters of this page, to come back to it."""
+        return self._url(p=str(self.page.number) if self.page.number > 1 else "")
+
+    @property
+    def named_headings(self) -> list[Heading]:
+        """Of the first column, which has the name and the state."""
+        return [self._heading("name", _("Bucket")), self._heading("state", _("State"))]
+
+    @property
     def headings(self) -> list[Heading]:
-        named = [self._heading("name", _("Bucket")), self._heading("state", _("State"))]
-        return named + [self._heading(*column[:2], is_numeric=True) for column in FIGURES]
+        return [self._heading(*column[:2], is_numeric=True) for column in FIGURES]
 
     @property
     def filters(self) -> list[Filter]:
@@ -149,6 +170,8 @@ class Listing:
             Row(
                 bucket_state=bucket_state,
                 figures=Figures.of(bucket_state.status) if bucket_state.status else None,
+                share=(share := self._share(bucket_state)),
+                rest=100 - share,
                 chart=History(histories[bucket_state.bucket.name], bucket_state.status).sparkline()
                 if bucket_state.status
                 else None,
@@ -157,6 +180,11 @@ class Listing:
             )
             for bucket_state in shown
         ]
+
+    def _share(self, bucket_state: BucketState) -> int:
+        if not (bucket_state.status and bucket_state.status.pending):
+            return 0
+        return max(round(100 * bucket_state.status.pending / self._most), _SMALLEST_SHARE)
 
     @property
     def pages(self) -> list[tuple[str, str]]:
@@ -179,9 +207,9 @@ class Listing:
         # The first click on a numeric column puts the largest value on top.
         is_by_first = orders[first] == order
         return Heading(
+            key=key,
             label=str(label),
             url=self._url(sort=second if is_by_first else first),
-            is_numeric=is_numeric,
             order=order,
         )
 

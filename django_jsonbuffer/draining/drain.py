@@ -7,8 +7,9 @@ from copy import copy
 from types import TracebackType
 from typing import Final, Self
 
-from django_jsonbuffer.declarations import Parts, Processor
+from django_jsonbuffer.declarations import Parts
 from django_jsonbuffer.exceptions import BufferUnavailable, JSONBufferError
+from django_jsonbuffer.processors import Processor
 from django_jsonbuffer.store.claims import Claim, Found
 
 from .acks import Acks
@@ -212,8 +213,9 @@ class Drain:
         Otherwise its next event would look as if nobody drained the bucket, until the next run.
         """
         if not self._skips_busy:  # then the heartbeat of `step` has taken the sample
-            self._store.beat(self._worker, lease=self.options.lease)
-            self._store.retire(self._worker, lease=self.options.lease)
+            lease = self.options.lease
+            if self._store.beat(self._worker, lease=lease, if_used=True):
+                self._store.retire(self._worker, lease=lease)
 
     def _note_next(self, found: Found) -> None:
         """Note when the next step may find a batch.

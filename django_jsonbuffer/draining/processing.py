@@ -7,8 +7,9 @@ from collections.abc import Callable
 from functools import partial
 
 from django_jsonbuffer import tracing
-from django_jsonbuffer.declarations import Parts, Processor
+from django_jsonbuffer.declarations import Parts
 from django_jsonbuffer.exceptions import ReceiptTaken
+from django_jsonbuffer.processors import Processor
 from django_jsonbuffer.store.claims import Claim
 
 from .batches import Batch, Processed

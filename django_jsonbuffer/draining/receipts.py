@@ -7,9 +7,9 @@ from django.apps import apps
 from django.conf import settings
 
 from django_jsonbuffer.contrib.receipts.places import Known, leading
-from django_jsonbuffer.declarations import Processor
 from django_jsonbuffer.exceptions import BufferMisconfigured
 from django_jsonbuffer.options import Options
+from django_jsonbuffer.processors import Processor
 from django_jsonbuffer.store.claims import Claim
 from django_jsonbuffer.store.origins import Origins
 from django_jsonbuffer.store.store import Store

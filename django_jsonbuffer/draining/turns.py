@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
-from django_jsonbuffer.declarations import Parts, Processor
+from django_jsonbuffer.declarations import Parts
 from django_jsonbuffer.exceptions import BufferUnavailable, JSONBufferError
+from django_jsonbuffer.processors import Processor
 from django_jsonbuffer.store.store import Store
 
 from .drain import Drain

@@ -16,7 +16,7 @@ def format_table(bucket_states: Sequence[BucketState]) -> str:
     rows = [["bucket", "state", "pending", "oldest", "in/min", "out/min"]]
     rows[0] += ["dead", "in flight", "batches", "bytes", "workers"]
     rows += [
-        [bucket_state.bucket.name, bucket_state.state.label, *_cells(bucket_state.status)]
+        [bucket_state.bucket.name, bucket_state.state.value, *_cells(bucket_state.status)]
         for bucket_state in bucket_states
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -13,14 +13,16 @@
 -- ARGV[1]  worker    name of the worker
 -- ARGV[2]  lease_ms  how long a claim holds
 -- ARGV[3]  busy_ms   write nothing if another worker's last heartbeat is not so old; 0 to write always
+-- ARGV[4]  if_used   1 to write nothing to a bucket that was never used, else 0
 --
--- Returns how many workers have a heartbeat, or 0 when another worker's heartbeat was in the way.
+-- Returns how many workers have a heartbeat, or 0 when nothing was written.
 
 -- @needs clock heartbeat numbers permissions
 
 local open, batches, dead, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local appends, workers, history = KEYS[5], KEYS[6], KEYS[7]
 local worker, lease_ms, busy_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local if_used = ARGV[4] == '1'
 
 local refusal = missing_permission(open)
 if refusal then return refusal end
@@ -34,6 +36,7 @@ local function has_other_worker()
   return false
 end
 
+if if_used and redis.call('HLEN', stats) == 0 then return 0 end
 if has_other_worker() then return 0 end
 beat(open, batches, dead, stats, appends, workers, history, worker, lease_ms)
 return redis.call('HLEN', workers)

@@ -11,14 +11,14 @@
 -- its letters, the ids of its first and of its last letter, and 'x' when the first error was an
 -- exception, else ''. Writes nothing.
 
--- @needs fields letter_groups
+-- @needs fields has_letter letter_groups
 
 local READ_AT_ONCE = 10
 
 local dead, stats = KEYS[1], KEYS[2]
 local most = tonumber(ARGV[1])
 
-local length, listed, is_listed, grouped = redis.call('XLEN', dead), {}, {}, 0
+local length, listed, groups, grouped = redis.call('XLEN', dead), {}, {}, 0
 local values = redis.call('HGETALL', stats)
 for i = 1, #values, 2 do
   local shape = string.match(values[i], '^' .. GROUP_FIELD .. '(.+)$')
@@ -27,7 +27,7 @@ for i = 1, #values, 2 do
     for _, value in ipairs({ shape, group.count, group.first, group.last, group.raised }) do
       table.insert(listed, value)
     end
-    is_listed[shape], grouped = true, grouped + group.count
+    groups[shape], grouped = group, grouped + group.count
   end
 end
 
@@ -41,7 +41,8 @@ local function nearest_without_group(is_from_newest)
       and redis.pcall('XREVRANGE', dead, from, '-', 'COUNT', READ_AT_ONCE)
       or redis.pcall('XRANGE', dead, from, '+', 'COUNT', READ_AT_ONCE)
     for _, letter in ipairs(letters) do
-      if not is_listed[field(letter[2], 'group') or ''] then return letter[1] end
+      local its = groups[field(letter[2], 'group') or '']
+      if not (its and has_letter(its, letter[1])) then return letter[1] end
       from = '(' .. letter[1]
     end
     if #letters < READ_AT_ONCE then return nil end

@@ -19,7 +19,7 @@
 -- Returns {at how many letters it has looked, id of the last of these, or '' when it came to the end; a
 -- list}. The list is like that of list_dead.lua. Writes nothing.
 
--- @needs cut_event fields letter_groups letter_size
+-- @needs cut_event fields has_letter letter_groups letter_size
 
 local MOST_BYTES = 4 * 1024 * 1024
 local READ_AT_ONCE = 10 -- letters that one XRANGE copies
@@ -44,10 +44,10 @@ end
 local known = {}
 local function group_of(letter)
   local shape = field(letter[2], 'group') or ''
-  if shape ~= '' and not known[shape] then
-    known[shape] = letter_group(redis.call('HGET', stats, GROUP_FIELD .. shape)) and shape or ''
+  if shape ~= '' and known[shape] == nil then
+    known[shape] = letter_group(redis.call('HGET', stats, GROUP_FIELD .. shape)) or false
   end
-  return known[shape] or ''
+  return known[shape] and has_letter(known[shape], letter[1]) and shape or ''
 end
 
 local function is_sought(letter)

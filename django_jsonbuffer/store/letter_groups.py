@@ -7,7 +7,7 @@ from . import nodes
 from .dead_letters import Letter, letter_of
 from .errors import not_redis, translated
 from .keys import shard_name
-from .scripts import FORGET_GROUP, LIST_DEAD_GROUPS, SEARCH_DEAD, Script
+from .scripts import FORGET_GROUP, LIST_DEAD, LIST_DEAD_GROUPS, SEARCH_DEAD, Script
 from .store import Store
 
 MOST_LOOKED_AT: Final = 500
@@ -106,6 +106,18 @@ def search(
     ]
 
 
+def find_all(places: Sequence[tuple[Store, str]], *, most_bytes: int) -> list[tuple[Store, Letter]]:
+    """The dead letters with these ids, of those that there are, in one round trip for all."""
+    stores = [store for store, _ in places]
+    questions: list[Question] = [(store.keys.dead, id, id, 1, most_bytes) for store, id in places]
+    replies = _ask(stores, LIST_DEAD, questions, keys=1)
+    return [
+        (store, letter_of(letter))
+        for store, letters in zip(stores, replies, strict=True)
+        for letter in letters
+    ]
+
+
 def ids_of_group(
     store: Store, group: str, limit: int, *, first: str, last: str
 ) -> tuple[list[str], str]:
@@ -137,10 +149,14 @@ def _arguments(
     return (first, last, limit, most_bytes, most, *filters, suffix)
 
 
-def _ask(stores: Sequence[Store], script: Script, questions: Sequence[Question]) -> list[Any]:
-    """The replies of a script with two keys, of one shard after the other."""
+def _ask(
+    stores: Sequence[Store], script: Script, questions: Sequence[Question], *, keys: int = 2
+) -> list[Any]:
+    """The replies of a script with so many keys, of one shard after the other."""
+    if not stores:
+        return []
     calls = [
-        nodes.Call(store.keys.dead, ("EVALSHA", script.sha, 2, *question))
+        nodes.Call(store.keys.dead, ("EVALSHA", script.sha, keys, *question))
         for store, question in zip(stores, questions, strict=True)
     ]
     replies = nodes.replies(stores[0].cache, calls, script=script)

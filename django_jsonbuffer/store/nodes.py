@@ -41,11 +41,8 @@ def replies(
     *,
     script: Script | None = None,
     within_seconds: float | None = None,
-    most_calls: int | None = None,
 ) -> list[Any]:
     """The reply to each command as bytes, or its error of redis-py.
-
-    A round trip to the only server has at most `most_calls` commands, or :data:`MOST_CALLS`.
 
     If a node of a cluster does not answer, this is the error of its own commands only. The nodes
     are asked at the same time, so one that hangs delays the others by one timeout. Raises
@@ -57,7 +54,7 @@ def replies(
     """
     client = clients[cache]
     if not is_cluster(client):
-        return ask(cache, lambda one: [*_replies(one, calls, script, None, most_calls)])
+        return ask(cache, lambda one: [*_replies(one, calls, script, None)])
     found = dict.fromkeys(range(len(calls)))
     by_node, uncovered = ask(cache, lambda cluster: _by_node(cluster, calls))
     found.update(uncovered)
@@ -118,15 +115,10 @@ def _replies_of_node(
 
 
 def _replies(
-    client: "Redis",
-    calls: Sequence[Call],
-    script: Script | None,
-    within_seconds: float | None,
-    most_calls: int | None = None,
+    client: "Redis", calls: Sequence[Call], script: Script | None, within_seconds: float | None
 ) -> Iterator[Any]:
-    most = most_calls or MOST_CALLS
-    for start in range(0, len(calls), most):
-        some = calls[start : start + most]
+    for start in range(0, len(calls), MOST_CALLS):
+        some = calls[start : start + MOST_CALLS]
         found = _replies_at_once(client, some, within_seconds)
         if script and any(isinstance(reply, NoScriptError) for reply in found):
             client.script_load(script.source)

@@ -1,8 +1,10 @@
 """The statuses of many buckets. That of a bucket is the sum of its shards."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Any, Final
 
 from django_jsonbuffer.conf import Configuration
@@ -24,8 +26,10 @@ from .store import Store
 _TOGETHER: Final = 100
 """Most shards in one call of the script, which takes a few milliseconds at most."""
 
-_SCRIPTS: Final = 5
-"""Most calls of the script in one round trip."""
+_PORTION: Final = 500
+"""Most buckets of one round trip, so that no reply is too long."""
+
+_THREADS: Final = 2
 
 _SUMS: Final = (
     *("pending", "open", "in_flight", "dead", "bytes", "failing"),
@@ -41,23 +45,36 @@ def statuses(
     """The status of each bucket, or the error if one of its shards cannot be read.
 
     `counts` are the numbers of shards that are known, by name. This takes one round trip for 500
-    shards, one more if there are others, and more for each long open batch of another client.
-    Raises :class:`BufferUnavailable` if Redis is unreachable, or refuses all.
+    buckets, one more if there are other shards, and more for each long open batch of another
+    client. Raises :class:`BufferUnavailable` if Redis is unreachable, or refuses all.
     """
-    also = Workers.calls(configuration)
-    found, (entries, time) = ask_all(
-        names, configuration, counts, partial(_ask, configuration), also=also
-    )
-    workers = Workers(entries, time)
-    outcomes = [
-        _outcome(shards, configuration, workers.count(name))
-        for name, shards in zip(names, found, strict=True)
-    ]
+    portions = [names[start : start + _PORTION] for start in range(0, len(names), _PORTION)]
+    read = partial(_read, configuration, counts)
+    if len(portions) > 1:
+        # While one thread waits for Redis, another one makes objects of the replies.
+        with ThreadPoolExecutor(_THREADS) as threads:
+            outcomes = [*chain.from_iterable(threads.map(read, portions))]
+    else:
+        outcomes = read(names)
     refusals = [each for each in outcomes if isinstance(each, BufferUnavailable)]
     # If only some buckets fail, this user of Redis may not read the keys of these buckets.
     if refusals and not any(isinstance(each, BucketStatus) for each in outcomes):
         raise refusals[0]
     return outcomes
+
+
+def _read(
+    configuration: Configuration, counts: Mapping[str, int], names: Sequence[str]
+) -> list[BucketStatus | JSONBufferError]:
+    also = Workers.calls(configuration)
+    found, (entries, time) = ask_all(
+        names, configuration, counts, partial(_ask, configuration), also=also
+    )
+    workers = Workers(entries, time)
+    return [
+        _outcome(shards, configuration, workers.count(name))
+        for name, shards in zip(names, found, strict=True)
+    ]
 
 
 def _ask(configuration: Configuration, shards: Sequence[str], also: Sequence[Call]) -> list[Any]:
@@ -67,7 +84,7 @@ def _ask(configuration: Configuration, shards: Sequence[str], also: Sequence[Cal
         return _ask_each(configuration, keys, also)
     groups = [keys[start : start + _TOGETHER] for start in range(0, len(keys), _TOGETHER)]
     calls = [_call(STATUSES, [key for each in group for key in each]) for group in groups]
-    found = replies(configuration.cache, [*calls, *also], script=STATUSES, most_calls=_SCRIPTS)
+    found = replies(configuration.cache, [*calls, *also], script=STATUSES)
     answers: list[Any] = []
     for group, reply in zip(groups, found, strict=False):
         is_answered = type(reply) is list and len(reply) == len(group)

@@ -217,15 +217,22 @@ class Store(Shard):
             letters += (start + 1, end, error, traceback, origin, context)
         return duration_of(self._run_held(scripts.BURY, keys, claim, processed, failures, *letters))
 
-    def beat(self, worker: str, *, lease: timedelta, busy: timedelta = timedelta(0)) -> bool:
+    def beat(
+        self,
+        worker: str,
+        *,
+        lease: timedelta,
+        busy: timedelta = timedelta(0),
+        if_used: bool = False,
+    ) -> bool:
         """Write the heartbeat of a worker. Once a minute, add a sample to the history.
 
-        If another worker's last heartbeat is more recent than `busy`, write nothing. Returns False
-        then.
+        If another worker's last heartbeat is more recent than `busy`, write nothing. With
+        `if_used`, write nothing to a bucket that was never used. Returns False then.
         """
         keys = [*self.event_keys, self.keys.workers, self.keys.history]
         times = lease // MILLISECOND, busy // MILLISECOND
-        return bool(self.run(scripts.BEAT, keys, worker, *times))
+        return bool(self.run(scripts.BEAT, keys, worker, *times, int(if_used)))
 
     def retire(self, worker: str, *, lease: timedelta) -> None:
         """Remove a worker's name. A batch that it still holds can be claimed at once."""

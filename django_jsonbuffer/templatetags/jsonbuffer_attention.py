@@ -5,6 +5,7 @@ from typing import Any
 
 from django import template
 from django.utils.html import format_html
+from django.utils.translation import gettext as _
 
 from django_jsonbuffer.admin.attention import describe_attention
 from django_jsonbuffer.models import Bucket
@@ -26,5 +27,8 @@ def _with_attention(model: dict[str, Any]) -> dict[str, Any]:
         return model
     if not (text := describe_attention()):
         return model
-    name = format_html('{}: <span class="jsonbuffer-attention">{}</span>', model["name"], text)
+    # Django translates the colon too: French puts a space before it.
+    name = format_html(
+        '{}{} <span class="jsonbuffer-attention">{}</span>', model["name"], _(":"), text
+    )
     return {**model, "name": name}

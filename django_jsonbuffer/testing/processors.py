@@ -5,8 +5,9 @@ from contextlib import AbstractContextManager, contextmanager
 from inspect import iscoroutinefunction
 from typing import Any
 
-from django_jsonbuffer.declarations import Processor, declared
+from django_jsonbuffer.declarations import declared
 from django_jsonbuffer.draining.batches import Batch
+from django_jsonbuffer.processors import Processor
 
 Around = Callable[[Batch], AbstractContextManager[object]]
 

@@ -1,21 +1,23 @@
-import re
-from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
-from django.db import connection
-from django.http import HttpRequest, HttpResponse
 from django.test import Client
-from django.utils import timezone, translation
-from pytest_django import Settings
 
-from django_jsonbuffer import Batch, Bucket
-from django_jsonbuffer.admin import actions
-from django_jsonbuffer.recording.actors import actor
-from tests.admin.pages import BUCKET, CODENAMES, PAGE, content, said
-from tests.prepared import bury
+from django_jsonbuffer import Bucket, operations
+from tests.admin.pages import (
+    BUCKET,
+    PAGE,
+    buttons,
+    content,
+    fields,
+    group_key,
+    newest_on,
+    said,
+)
+from tests.prepared import bury, release_failed
 from tests.server import Redis
 
 # Events that are appended in the transaction of a test would wait for its commit.
@@ -25,113 +27,14 @@ pytestmark = [
 ]
 
 
-def in_german(get_response: Callable[[HttpRequest], HttpResponse]) -> object:
-    """A middleware that answers in German and in the time zone of Tokyo."""
-
-    def middleware(request: HttpRequest) -> HttpResponse:
-        with translation.override("de"), timezone.override("Asia/Tokyo"):
-            return get_response(request)
-
-    return middleware
-
-
 class TestActions:
-    def test_drain_processes_what_is_pending(self, admin_client: Client) -> None:
-        got: list[int] = []
-        orders = Bucket("orders", batch_size=2)
-        orders.processor(got.extend)
-        orders.extend(range(5))
-        response = admin_client.post(f"{PAGE}orders/drain/", follow=True)
-        assert response.redirect_chain == [(BUCKET, 302)]
-        assert got == [0, 1, 2, 3, 4]
-        assert said(response) == ["Drained: 5 events."]
-
-    def test_drain_reports_failures_and_of_what_is_left(self, admin_client: Client) -> None:
-        orders = Bucket("orders")
-        orders.append(1)
-        orders.processor(lambda batch: 1 / 0)
-        response = admin_client.post(f"{PAGE}orders/drain/", follow=True)
-        assert said(response) == ["Drained: 0 events. 1 failure: see the log. 1 event is pending."]
-
-    def test_drain_ends_after_some_seconds(
-        self, admin_client: Client, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(actions, "DRAIN_SECONDS", 0.0)
-        got: list[int] = []
-        orders = Bucket("orders", batch_size=1)
-        orders.processor(got.extend)
-        Bucket("orders", batch_size=1).extend(range(5))
-        response = admin_client.post(f"{PAGE}orders/drain/", follow=True)
-        assert got == [0]
-        assert said(response) == ["Drained: 1 event. 4 events are pending."]
-
-    def test_drain_promises_no_end_of_the_batch_in_hand(self, admin_client: Client) -> None:
-        Bucket("orders").processor(print)
-        Bucket("orders").append(1)
-        page = content(admin_client.get(BUCKET))
-        assert "Begins no batch after 10 seconds, and finishes the last one." in page
-
-    def test_drain_without_a_processor_says_so(self, admin_client: Client) -> None:
-        Bucket("orders").append(1)
-        assert "Drain now" not in content(admin_client.get(BUCKET))
-        response = admin_client.post(f"{PAGE}orders/drain/", follow=True)
-        assert said(response)[0].startswith("Bucket 'orders' has no processor.")
-        assert LogEntry.objects.count() == 0
-
-    def test_drain_of_a_paused_bucket_says_so(self, admin_client: Client) -> None:
-        orders = Bucket("orders")
-        orders.processor(lambda batch: None)
-        orders.append(1)
-        orders.pause()
-        response = admin_client.post(f"{PAGE}orders/drain/", follow=True)
-        assert said(response) == ["Drained: 0 events. The bucket is paused: resume it first."]
-        assert orders.peek() == [1]
-
-    def test_drain_commits_what_it_stores_though_requests_are_atomic(
-        self, admin_client: Client, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """An acknowledged batch whose rows are rolled back with the request would be lost."""
-        monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
-        within: list[bool] = []
-        orders = Bucket("orders")
-        orders.processor(lambda batch: within.append(connection.in_atomic_block))
-        orders.append(1)
-        admin_client.post(f"{PAGE}orders/drain/")
-        assert within == [False]
-
-    def test_drain_knows_nothing_of_the_request(
-        self, admin_client: Client, settings: Settings
-    ) -> None:
-        """A processor runs as in a worker: its appends reach Redis before it returns."""
-        settings.MIDDLEWARE = [
-            *settings.MIDDLEWARE,
-            "django_jsonbuffer.middleware.gathering_middleware",
-            "django_jsonbuffer.middleware.actor_middleware",
-            "tests.admin.test_actions.in_german",
-        ]
-        seen: list[object] = []
-
-        def forward(batch: Batch) -> None:
-            Bucket("next").extend(batch)
-            seen.extend([Bucket("next").peek(), actor(), translation.get_language()])
-            seen.append(timezone.get_current_timezone_name())
-
-        orders = Bucket("orders")
-        orders.append(1, now=True)
-        orders.processor(forward)
-        response = admin_client.post(f"{PAGE}orders/drain/", follow=True)
-        assert seen == [[1], {}, settings.LANGUAGE_CODE, settings.TIME_ZONE]
-        assert said(response) == ["Abgearbeitet: 1 Ereignis."]
-        assert translation.get_language() == settings.LANGUAGE_CODE
-
     def test_pause_and_resume(self, admin_client: Client) -> None:
         orders = Bucket("orders")
         orders.append(1)
         response = admin_client.post(f"{PAGE}orders/pause/", follow=True)
         assert said(response) == ["Paused: appends continue, and no worker drains the bucket."]
         assert orders.status().paused is not None
-        assert "Resume</button>" in content(response)
-        assert "Pause</button>" not in content(response)
+        assert {"Resume", "Pause"} & {*buttons(content(response))} == {"Resume"}
         again = admin_client.post(f"{PAGE}orders/pause/", follow=True)
         assert said(again) == ["It was paused already."]
         response = admin_client.post(f"{PAGE}orders/resume/", follow=True)
@@ -152,7 +55,8 @@ class TestActions:
             ({"all": "1", "newest": ids[5]}, "Replayed: 2 dead letters."),
             ({"letter": ids}, "Replayed: 0 dead letters."),
         ):
-            response = admin_client.post(f"{PAGE}orders/replay/", sent, follow=True)
+            form = {**sent, "confirmed": "1"}
+            response = admin_client.post(f"{PAGE}orders/replay/", form, follow=True)
             assert said(response) == [message]
         assert orders.take() == [2, 0, 4, 1, 3, 5]
         assert LogEntry.objects.count() == 4
@@ -164,7 +68,8 @@ class TestActions:
         client_of_server.set(orders.key, "no JSON")
         orders.append(1)
         [letter] = orders.dead.page()
-        response = admin_client.post(f"{PAGE}orders/replay/", {"letter": letter.id}, follow=True)
+        sent = {"letter": letter.id, "confirmed": "1"}
+        response = admin_client.post(f"{PAGE}orders/replay/", sent, follow=True)
         assert said(response) == [
             f"Dead letter {letter.id} does not hold JSON, so it cannot be replayed. Look at its "
             "raw bytes, and discard it."
@@ -178,22 +83,28 @@ class TestActions:
     ) -> None:
         """It does not matter which other fields the form has."""
         orders = bury(1, 2)
-        [newest] = re.findall(r'name="newest" value="(.*?)"', content(admin_client.get(BUCKET)))
-        sent = {**sent, "newest": newest}
+        sent = {**sent, "newest": newest_on(admin_client.get(BUCKET))}
         response = admin_client.post(f"{PAGE}orders/{action}/", sent, follow=True)
         assert said(response) == ["Nothing was done: select dead letters first."]
         assert LogEntry.objects.count() == 0
         assert orders.status().dead == 2
 
     @pytest.mark.parametrize(
-        "sent", [{"letter": ["x", "1-1", "<b>"]}, {"all": "1", "newest": "x"}, {"all": "1"}]
+        ("sent", "status"),
+        [
+            ({"letter": ["x", "1-1", "<b>"]}, 302),
+            ({"all": "1", "newest": "x"}, 400),
+            ({"all": "1"}, 400),
+            ({"group": "no good"}, 400),
+        ],
     )
-    def test_discard_of_what_is_no_dead_letter(
-        self, admin_client: Client, sent: dict[str, Any]
+    @pytest.mark.parametrize("action", ["replay", "discard"])
+    def test_of_what_is_no_dead_letter(
+        self, admin_client: Client, action: str, sent: dict[str, Any], status: int
     ) -> None:
         orders = bury(1)
-        response = admin_client.post(f"{PAGE}orders/discard/", {**sent, "confirmed": "1"})
-        assert response.status_code == (400 if "all" in sent else 302)
+        response = admin_client.post(f"{PAGE}orders/{action}/", {**sent, "confirmed": "1"})
+        assert response.status_code == status
         assert orders.status().dead == 1
         assert LogEntry.objects.count() == 0
 
@@ -203,7 +114,8 @@ class TestActions:
         for action in ("pause", "resume", "drain"):
             admin_client.post(f"{PAGE}orders/{action}/")
         newest = orders.dead.newest()
-        admin_client.post(f"{PAGE}orders/replay/", {"all": "1", "newest": newest})
+        sent = {"all": "1", "newest": newest, "confirmed": "1"}
+        admin_client.post(f"{PAGE}orders/replay/", sent)
         admin_client.post(f"{PAGE}orders/purge/", {"confirmed": "1"})
         entries = [*LogEntry.objects.order_by("pk")]
         assert [entry.get_change_message() for entry in entries] == [
@@ -227,7 +139,7 @@ class TestActions:
         self, admin_client: Client, private_server: Redis
     ) -> None:
         orders = bury(1)
-        sent = {"all": "1", "newest": orders.dead.newest()}
+        sent = {"all": "1", "newest": orders.dead.newest(), "confirmed": "1"}
         private_server.config_set("maxmemory", 1)
         response = admin_client.post(f"{PAGE}orders/replay/", sent, follow=True)
         private_server.config_set("maxmemory", 0)
@@ -237,93 +149,107 @@ class TestActions:
         [entry] = LogEntry.objects.all()
         assert entry.get_change_message() == f"Ended halfway: replay. {message}"
 
-    @pytest.mark.parametrize("action", actions.PERMISSIONS)
-    def test_are_posts_with_a_token(
-        self, admin_client: Client, admin_user: User, action: str
-    ) -> None:
-        bury(1)
-        path = f"{PAGE}orders/{action}/"
-        before = Bucket("orders").status()
-        assert admin_client.get(path)["Location"] == BUCKET  # as after a login
-        assert admin_client.put(path).status_code == 405
-        assert Bucket("orders").status().paused is None
-        assert Bucket("orders").status().dead == before.dead
-        assert LogEntry.objects.count() == 0
-        strict = Client(enforce_csrf_checks=True)
-        strict.force_login(admin_user)
-        assert strict.post(path, {"confirmed": "1", "all": "1"}).status_code == 403
 
-    @pytest.mark.parametrize("action", actions.PERMISSIONS)
-    @pytest.mark.usefixtures("unreachable")
-    def test_of_a_redis_that_is_away_are_said_with_status_503(
-        self, admin_client: Client, action: str
-    ) -> None:
-        assert admin_client.post(f"{PAGE}orders/{action}/").status_code == 503
-        assert LogEntry.objects.count() == 0
+class TestGroup:
+    """The dead letters with the same kind of error."""
 
-    @pytest.mark.parametrize("action", actions.PERMISSIONS)
-    def test_of_what_is_no_bucket_are_not_found(self, admin_client: Client, action: str) -> None:
-        assert admin_client.post(f"{PAGE}orders/{action}/").status_code == 404
-
-
-class TestPermissions:
-    @pytest.mark.parametrize("missing", CODENAMES)
-    @pytest.mark.parametrize(("action", "needed"), actions.PERMISSIONS.items())
-    def test_of_its_own_is_needed_for_each_action(
-        self,
-        staff_client: Client,
-        grant: Callable[..., None],
-        action: str,
-        needed: str,
-        missing: str,
-    ) -> None:
-        orders = bury(1)
-        orders.append(2)
-        before = orders.status()
-        grant(*(codename for codename in CODENAMES if codename != missing))
-        sent = {"confirmed": "1", "letter": [letter.id for letter in orders.dead]}
-        response = staff_client.post(f"{PAGE}orders/{action}/", sent)
-        # In the admin, the permission to change includes the permission to view.
-        is_refused = missing == needed
-        assert response.status_code == (403 if is_refused else 302)
-        after = orders.status()
-        if is_refused:
-            assert (after.pending, after.dead, after.paused) == (before.pending, 1, None)
-
-    def test_to_see_the_bucket_is_needed_for_any(
-        self, staff_client: Client, grant: Callable[..., None]
-    ) -> None:
-        bury(1)
-        grant("view_events", "drain_bucket", "delete_events")
-        for path in (PAGE, BUCKET):
-            assert staff_client.get(path).status_code == 403
-        for action in ("drain", "purge", "discard"):
-            assert staff_client.post(f"{PAGE}orders/{action}/").status_code == 403
-
-    def test_offer_what_they_allow(self, staff_client: Client, grant: Callable[..., None]) -> None:
-        bury("secret")
-        Bucket("orders").append("secret")
-        offers = {
-            "drain_bucket": ["Drain now"],
-            "change_bucket": ["Pause", "Replay selected", "Replay all 1"],
-            "delete_events": ["Purge…", "Discard selected…", "Discard all 1…"],
-            "view_events": [],
+    @pytest.mark.parametrize("action", ["replay", "discard"])
+    def test_is_asked_about_and_later_ones_stay(self, admin_client: Client, action: str) -> None:
+        bury(1, 2, reason=ValueError("no good"))
+        orders = bury(3, reason=KeyError("else"))
+        page = admin_client.get(BUCKET)
+        key = group_key(page, "ValueError: no good")
+        sent = {"group": key, "newest": newest_on(page)}
+        bury(4, reason=ValueError("no good"))
+        asked = admin_client.post(f"{PAGE}orders/{action}/", sent)
+        assert orders.status().dead == 4
+        assert fields(asked) == {
+            **{name: [text] for name, text in sent.items()},
+            "confirmed": ["1"],
         }
-        for codename, buttons in offers.items():
-            grant("view_bucket", "view_events", codename)
-            page = content(staff_client.get(BUCKET))
-            found = re.findall(r'<button type="submit"[^>]*>(.*?)</button>', page)
-            assert found == buttons
-            assert "secret" in page
+        for sentence in (
+            "2 dead letters",
+            "All have the error: ValueError: no good",
+            "Dead letters that came after you opened the page stay.",
+        ):
+            assert sentence in content(asked)
+        response = admin_client.post(f"{PAGE}orders/{action}/", fields(asked), follow=True)
+        assert said(response) == [f"{action.capitalize()}ed: 2 dead letters."]
+        assert [letter.event for letter in orders.dead] == [3, 4]
+        assert orders.take() == ([1, 2] if action == "replay" else [])
+        [entry] = LogEntry.objects.all()
+        assert entry.get_change_message() in said(response)
 
-    def test_to_see_sizes_shows_no_event(
-        self, staff_client: Client, grant: Callable[..., None]
+    @pytest.mark.parametrize("action", ["replay", "discard"])
+    def test_that_there_is_not_does_nothing(self, admin_client: Client, action: str) -> None:
+        orders = bury(1)
+        sent = {"group": "nothing like that", "newest": orders.dead.newest(), "confirmed": "1"}
+        response = admin_client.post(f"{PAGE}orders/{action}/", sent, follow=True)
+        assert said(response)[0].endswith(": 0 dead letters.")
+        assert orders.status().dead == 1
+        assert LogEntry.objects.count() == 0
+
+
+class TestTryNow:
+    """The batch is tried again at once, although it waits."""
+
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+        """A list that gets the bucket and the batch of each call."""
+        made: list[tuple[str, str]] = []
+
+        def retry_now(bucket: Bucket, batch: str) -> bool:
+            made.append((bucket.name, batch))
+            return batch == "1-1"
+
+        monkeypatch.setattr(operations, "retry_now", retry_now)
+        return made
+
+    def test_says_and_logs_what_it_did(
+        self, admin_client: Client, asked: list[tuple[str, str]]
     ) -> None:
-        bury("secret", reason="secret")
-        Bucket("orders").append("secret")
-        grant("view_bucket", "change_bucket", "delete_events", "drain_bucket")
-        page = content(staff_client.get(BUCKET))
-        assert "secret" not in page
-        assert "You do not have the permission to view events." in page
-        assert "Replay all 1" in page
-        assert "Replay selected" not in page
+        Bucket("orders").append(1)
+        response = admin_client.post(f"{PAGE}orders/retry/", {"batch": "1-1"}, follow=True)
+        assert response.redirect_chain == [(BUCKET, 302)]
+        assert said(response) == ["Batch 1-1 can be tried at once: the next free worker takes it."]
+        assert asked == [("orders", "1-1")]
+        [entry] = LogEntry.objects.all()
+        assert (
+            entry.get_change_message()
+            == "Batch 1-1 can be tried at once: the next free worker takes it."
+        )
+
+    @pytest.mark.parametrize("sent", [{"batch": "2-2"}, {}, {"batch": "<b>"}])
+    def test_of_a_batch_that_does_not_wait_does_nothing(
+        self, admin_client: Client, asked: list[tuple[str, str]], sent: dict[str, str]
+    ) -> None:
+        Bucket("orders").append(1)
+        response = admin_client.post(f"{PAGE}orders/retry/", sent, follow=True)
+        assert said(response) == ["Nothing was done: the batch is not waiting any more."]
+        assert LogEntry.objects.count() == 0
+
+    def test_is_offered_for_each_batch_that_waits(self, admin_client: Client) -> None:
+        Bucket("orders").append(1)
+        batch = release_failed("orders", error="KeyError", backoff=timedelta(seconds=50))
+        page = content(admin_client.get(BUCKET))
+        assert f'name="batch" value="{batch}"' in page
+        assert f"Try now {batch}" in buttons(page)
+
+    def test_is_not_offered_for_a_batch_that_a_worker_may_take(self, admin_client: Client) -> None:
+        Bucket("orders").append(1)
+        batch = release_failed("orders", error="KeyError")
+        page = content(admin_client.get(BUCKET))
+        assert batch in page
+        assert "Try now" not in page
+
+    def test_lets_a_worker_take_the_batch(self, admin_client: Client) -> None:
+        got: list[int] = []
+        orders = Bucket("orders")
+        orders.append(1)
+        batch = release_failed("orders", error="KeyError", backoff=timedelta(seconds=50))
+        orders.processor(got.extend)
+        orders.drain()
+        assert got == []
+        admin_client.post(f"{PAGE}orders/retry/", {"batch": batch})
+        orders.drain()
+        assert got == [1]

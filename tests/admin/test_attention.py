@@ -9,6 +9,7 @@ import pytest
 from django.contrib.admin import AdminSite
 from django.contrib.auth.models import Permission, User
 from django.test import Client
+from django.utils import translation
 
 from django_jsonbuffer import Bucket, isolation
 from django_jsonbuffer.admin import BucketAdmin, attention
@@ -91,6 +92,13 @@ class TestLine:
         bury(*range(1037))
         assert line(admin_client) == "2 stalled, 1 needs a decision (1,037 dead letters)"
         assert line(admin_client, path="/second/") == line(admin_client)
+
+    @pytest.mark.usefixtures("stalled")
+    def test_is_in_the_language_of_the_visitor(self, admin_client: Client) -> None:
+        with translation.override("fr"):
+            page = admin_client.get("/admin/").content.decode()
+        said = "1\xa0× bloqué"
+        assert f'>Buckets\xa0: <span class="jsonbuffer-attention">{said}</span></a>' in page
 
     def test_counts_the_dead_letters_of_buckets_that_need_a_decision(
         self, admin_client: Client, client_of_server: Redis

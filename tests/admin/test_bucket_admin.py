@@ -1,19 +1,18 @@
-from collections.abc import Callable
-
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from django_jsonbuffer import Bucket
-from django_jsonbuffer.appending.spill import Spill
-from tests.admin.pages import PAGE, content
-from tests.spilling import put
+from tests.admin.pages import BUCKET, DOWNLOAD, LETTERS, PAGE, WORKERS
 
 # Events that are appended in the transaction of a test would wait for its commit.
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.usefixtures("nothing_declared"),
 ]
+
+
+PATHS = (PAGE, BUCKET, LETTERS, DOWNLOAD, WORKERS)
 
 
 class TestSite:
@@ -52,20 +51,27 @@ class TestSite:
 
 
 class TestAccess:
-    def test_anonymous_visitor_is_sent_to_the_login(self, client: Client) -> None:
-        response = client.get(PAGE)
+    @pytest.mark.parametrize("path", PATHS)
+    def test_anonymous_visitor_is_sent_to_the_login(self, client: Client, path: str) -> None:
+        response = client.get(path)
         assert response.status_code == 302
-        assert response["Location"] == f"/admin/login/?next={PAGE}"
+        assert response["Location"] == f"/admin/login/?next={path}"
 
     def test_staff_without_the_permission_is_refused(self, staff_client: Client) -> None:
-        assert staff_client.get(PAGE).status_code == 403
+        for path in PATHS:
+            assert staff_client.get(path).status_code == 403
 
     def test_the_permission_to_view_is_enough(self, viewer_client: Client) -> None:
-        assert viewer_client.get(PAGE).status_code == 200
+        """For all pages that show no event."""
+        Bucket("orders").append(1)
+        for path in PATHS:
+            shows_events = path in (LETTERS, DOWNLOAD)
+            assert viewer_client.get(path).status_code == (403 if shows_events else 200)
 
     @pytest.mark.parametrize("method", ["post", "put", "patch", "delete", "options"])
-    def test_only_reading_is_allowed(self, admin_client: Client, method: str) -> None:
-        response = getattr(admin_client, method)(PAGE)
+    @pytest.mark.parametrize("path", [PAGE, WORKERS])
+    def test_only_reading_is_allowed(self, admin_client: Client, path: str, method: str) -> None:
+        response = getattr(admin_client, method)(path)
         assert response.status_code == 405
         assert response["Allow"] == "GET, HEAD"
 
@@ -74,46 +80,7 @@ class TestAccess:
         assert response.status_code == 200
         assert response.content == b""
 
-    def test_answer_is_not_cached(self, admin_client: Client) -> None:
-        assert "no-store" in admin_client.get(PAGE)["Cache-Control"]
-
-
-class TestUnavailable:
-    @pytest.mark.usefixtures("unreachable")
-    def test_redis_that_is_away_is_said_with_status_503(self, admin_client: Client) -> None:
-        response = admin_client.get(PAGE)
-        assert response.status_code == 503
-        page = response.content.decode()
-        assert "<h1>The buckets cannot be read</h1>" in page
-        assert "Redis cannot be reached" in page
-        assert "Check that Redis is running" in page
-        assert f'<a href="{PAGE}">Try again</a>' in page
-
-    def test_redis_that_is_away_says_what_is_spilled(
-        self, admin_client: Client, spilling: Spill, use_cache: Callable[..., str]
-    ) -> None:
-        Bucket("orders").processor(print)
-        put(spilling, b"1", bucket=Bucket("orders").key)
-        use_cache(f"unix://{spilling.path.parent}/nobody.sock?db=0")
-        response = admin_client.get(PAGE)
-        assert response.status_code == 503
-        page = response.content.decode().replace("\xa0", " ")
-        assert "orders: 1 append (5 bytes) is spilled on this machine and waits for Redis." in page
-
-    def test_unusable_settings_are_said_with_status_503(
-        self, admin_client: Client, configure: Callable[..., None]
-    ) -> None:
-        configure(CACHE="missing")
-        response = admin_client.get(PAGE)
-        assert response.status_code == 503
-        assert "Correct the settings" in content(response)
-
-    def test_message_is_escaped(self, admin_client: Client, configure: Callable[..., None]) -> None:
-        configure(CACHE="<b>bold</b>")
-        text = content(admin_client.get(PAGE))
-        assert "&lt;b&gt;bold&lt;/b&gt;" in text
-        assert "<b>" not in text
-
-    @pytest.mark.usefixtures("unreachable")
-    def test_staff_without_the_permission_sees_no_error(self, staff_client: Client) -> None:
-        assert staff_client.get(PAGE).status_code == 403
+    @pytest.mark.parametrize("path", PATHS)
+    def test_answer_is_not_cached(self, admin_client: Client, path: str) -> None:
+        Bucket("orders").append(1)
+        assert "no-store" in admin_client.get(path)["Cache-Control"]

@@ -1,25 +1,32 @@
-import os
 import re
-import socket
 from collections.abc import Callable
 from dataclasses import fields
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
-from zoneinfo import ZoneInfo
 
 import pytest
 from django.contrib.admin.utils import quote
 from django.test import Client
 from django.urls import reverse
 from django.utils import translation
-from django.utils.formats import date_format
-from pytest_django import Settings
 
-from django_jsonbuffer import Batch, Bucket
+from django_jsonbuffer import Bucket
 from django_jsonbuffer.appending.spill import Spill
 from django_jsonbuffer.options import Options
-from tests.admin.pages import BUCKET, PAGE, content, crumbs, figures_of, texts
-from tests.prepared import bury, bury_by_failures, put_history, release_failed
+from tests.admin.pages import (
+    BUCKET,
+    DOWNLOAD,
+    LETTERS,
+    PAGE,
+    buttons,
+    content,
+    crumbs,
+    figures_of,
+    group_key,
+    part,
+    texts,
+)
+from tests.prepared import bury, put_history
 from tests.server import Redis
 from tests.spilling import put
 
@@ -30,6 +37,9 @@ pytestmark = [
 ]
 
 
+MARKUP = "<script>alert(1)</script><b>{{ 7|add:7 }}</b>"
+
+
 class TestBucketPage:
     def test_shows_figures_options_and_state(self, admin_client: Client) -> None:
         Bucket("orders", batch_size=2).extend([1, 2, 3])
@@ -37,6 +47,8 @@ class TestBucketPage:
         shown = figures_of(response)
         assert shown["Pending"] == "3"
         assert shown["Batches"] == "1 open, 1 sealed, 0 in flight"
+        assert (shown["Bytes"], shown["In flight"], shown["Workers"]) == ("8 bytes", "0", "0")
+        assert re.fullmatch(r"\d seconds?", shown["Age of oldest"])
         assert shown["Appended in total"] == "3"
         assert (shown["batch_size"], shown["lease"], shown["max_pending"]) == (
             *("1,000", "1 minute", "–"),
@@ -110,46 +122,21 @@ class TestBucketPage:
             "Home JSON buffer Buckets eu:orders.x_y",
         )
 
-    def test_shows_workers_with_what_they_hold(self, admin_client: Client) -> None:
-        orders = Bucket("orders")
-        orders.extend([1, 2])
-        pages = []
-        orders.processor(lambda batch: pages.append((batch.id, content(admin_client.get(BUCKET)))))
+    def test_shows_what_is_in_flight(self, admin_client: Client) -> None:
+        orders = Bucket("orders", batch_size=3)
+        orders.extend([1, 2, 3, 4])
+        seen = []
+        orders.processor(lambda batch: seen.append(figures_of(admin_client.get(BUCKET))))
         orders.drain()
-        [(id, page)] = pages
-        table = page.partition('id="workers-heading"')[2].partition("</table>")[0]
-        cells = [
-            " ".join(re.sub(r"<[^>]+>", "", cell).split())
-            for cell in re.findall(r"<t[dh].*?</t[dh]>", table, re.DOTALL)
+        found = [
+            (shown["Pending"], shown["In flight"], shown["Workers"], shown["Batches"])
+            for shown in seen
         ]
-        worker, heard, batch, since, attempt = cells[5:]
-        assert worker.startswith(f"{socket.gethostname()}:{os.getpid()}:")
-        assert heard.endswith(("second", "seconds"))
-        assert (batch, attempt) == (id, "1")
-        assert since.endswith(("second", "seconds"))
-        assert "No worker drains this bucket." in content(admin_client.get(BUCKET))
-
-    def test_shows_batches_that_come_again(self, admin_client: Client) -> None:
-        orders = Bucket("orders")
-        orders.append(1)
-        orders.processor(lambda batch: 1 / 0)
-        orders.drain()
-        page = content(admin_client.get(BUCKET))
-        assert "1 batch has failed and will be retried." in page
-        assert "<td>ZeroDivisionError: division by zero</td>" in page
-        assert "Batches that will be retried" in page
-
-    def test_shows_the_message_of_an_error_to_those_who_may_see_events(
-        self, admin_client: Client, viewer_client: Client, configure: Callable[..., None]
-    ) -> None:
-        Bucket("orders").append(1)
-        release_failed("orders", error="KeyError: '\x1b[2J4711'")
-        shown = "<td>KeyError: &#x27;\\x1b[2J4711&#x27;</td>"
-        assert shown in content(admin_client.get(BUCKET))
-        assert "<td>KeyError</td>" in content(viewer_client.get(BUCKET))
-        assert "4711" not in content(viewer_client.get(BUCKET))
-        configure(BUCKETS={"orders": {"redact": lambda event: event}})
-        assert "<td>KeyError</td>" in content(admin_client.get(BUCKET))
+        assert found == [
+            ("1", "3", "1", "0 open, 1 sealed, 1 in flight"),
+            ("0", "1", "1", "0 open, 0 sealed, 1 in flight"),
+        ]
+        assert figures_of(admin_client.get(BUCKET))["Batches"] == "0"
 
     def test_shows_charts(self, admin_client: Client, client_of_server: Redis) -> None:
         put_history(client_of_server, "orders", pending=[5, 40, 10])
@@ -170,89 +157,102 @@ class TestBucketPage:
                 assert shapes
                 assert all(re.fullmatch(r"[0-9., -]+", shape) for shape in shapes)
 
-    def test_needs_no_time_zones(self, admin_client: Client, settings: Settings) -> None:
-        settings.USE_TZ = False
-        bury(1)
-        settings.TIME_ZONE = "Asia/Tokyo"
-        assert admin_client.get(PAGE).status_code == 200
-        page = content(admin_client.get(BUCKET))
-        now = datetime.now(ZoneInfo("Asia/Tokyo"))
-        about_now = {date_format(now - timedelta(minutes=n), "DATETIME_FORMAT") for n in (0, 1)}
-        assert any(f"<dd>{moment}</dd>" in page for moment in about_now)
-
     def test_says_that_there_is_no_history(self, admin_client: Client) -> None:
         Bucket("orders").append(1)
         assert "There is no history yet" in content(admin_client.get(BUCKET))
 
     def test_shows_the_oldest_events(self, admin_client: Client) -> None:
         Bucket("orders", batch_size=6).extend({"n": n} for n in range(13))
-        shown = texts(admin_client.get(BUCKET))
-        assert shown == [f"{{\n  &quot;n&quot;: {n}\n}}" for n in range(10)]
+        response = admin_client.get(BUCKET)
+        assert texts(response) == [f"{{\n  &quot;n&quot;: {n}\n}}" for n in range(10)]
+        pairs = re.findall(r'<th scope="row">n</th><td><code>(\d)</code></td>', content(response))
+        assert pairs == [*"0123456789"]
+        assert "9 more events</summary>" in content(response)
 
     def test_shows_events_that_are_markup_as_text(self, admin_client: Client) -> None:
-        markup = "<script>alert(1)</script><b>{{ 7|add:7 }}</b>"
-        bury(markup, reason=f"{markup} & more")
-        Bucket("orders").append(markup)
+        bury(MARKUP, {MARKUP: MARKUP}, reason=f"{MARKUP} & more")
+        orders = Bucket("orders")
+        orders.append(MARKUP)
+        orders.append({MARKUP: MARKUP})
         response = admin_client.get(BUCKET)
         assert "<script>alert" not in response.content.decode()
-        assert len(texts(response)) == 3
+        assert "<b>" not in content(response)
+        assert len(texts(response)) == 3  # two events, and the example of the group
         assert all("&lt;script&gt;alert(1)&lt;/script&gt;" in text for text in texts(response))
         assert all("{{ 7|add:7 }}" in text for text in texts(response))
+        assert content(response).count('<th scope="row">&lt;script&gt;') == 2
 
-    def test_shows_dead_letters_with_their_traceback(self, admin_client: Client) -> None:
-        def divide(batch: Batch) -> None:
-            raise ValueError("no total")
+    def test_leads_to_the_dead_letters(self, admin_client: Client) -> None:
+        bury(1, 2)
+        page = part(admin_client.get(BUCKET), "bucket-dead")
+        assert f'href="{LETTERS}">Look at each</a>' in page
+        assert f'href="{DOWNLOAD}">Download</a>' in page
+        key = group_key(admin_client.get(BUCKET), "no good")
+        said = 'Show<span class="visually-hidden"> no good</span></a>'
+        assert f'href="{LETTERS}?group={key}">{said}' in page
 
-        orders = Bucket("orders", lease=timedelta(0), max_attempts=1)
-        bury_by_failures(orders, {"total": None}, divide)
-        event, error, traceback = texts(admin_client.get(BUCKET))
-        assert event == "{\n  &quot;total&quot;: null\n}"
-        assert error == "ValueError: no total"
-        assert traceback.startswith("Traceback (most recent call last):\n")
-        assert "in divide" in traceback
+    def test_shows_dead_letters_in_groups(self, admin_client: Client) -> None:
+        """Those with most letters first, each with its newest event."""
+        bury({"n": 1}, reason=KeyError("id"))
+        bury({"n": 2}, {"n": 3}, reason=ValueError("no total"))
+        page = part(admin_client.get(BUCKET), "bucket-dead")
+        groups = re.findall(r'<li class="group">.*?</li>', page, re.DOTALL)
+        titles = [re.findall(r'class="group-title">(\w+)', group) for group in groups]
+        assert titles == [["ValueError"], ["KeyError"]]
+        assert "<code>3</code>" in groups[0]
+        assert "<code>1</code>" in groups[1]
+        for group, count in zip(groups, ("2", "1"), strict=True):
+            assert f'<span class="group-count">{count}</span>' in group
 
-    def test_shows_dead_letters_a_page_at_a_time(self, admin_client: Client) -> None:
-        orders = bury(*range(45))
-        first = admin_client.get(BUCKET)
-        ids = [letter.id for letter in orders.dead]
-        pattern = r'name="letter" value="([0-9-]+)"'
-        assert re.findall(pattern, content(first)) == ids[:20]
-        assert f'href="?after={ids[19]}#dead-heading"' in content(first)
-        second = admin_client.get(BUCKET, {"after": ids[19]})
-        assert re.findall(pattern, content(second)) == ids[20:40]
-        last = admin_client.get(BUCKET, {"after": ids[39]})
-        assert re.findall(pattern, content(last)) == ids[40:]
-        assert "?after=" not in content(last)
-        assert 'href="?#dead-heading"' in content(last)
+    def test_shows_five_groups_and_more_on_demand(self, admin_client: Client) -> None:
+        for kind in (KeyError, ValueError, TypeError, OSError, IndexError, LookupError, EOFError):
+            bury(1, reason=kind("no good"))
+        page = part(admin_client.get(BUCKET), "bucket-dead")
+        before, _, behind = page.partition('<details id="more-groups">')
+        assert (before.count("group-title"), behind.count("group-title")) == (5, 2)
+        assert "2 more kinds of errors" in behind
+        # Parts that refresh are found again by these.
+        ids = re.findall(r' id="((?:example|show|replay|discard)-(?!all)\w+)"', page)
+        assert len(ids) == len({*ids}) == 5 + 3 * 7
 
-    @pytest.mark.parametrize("after", ["x", "1-1)", "-", "99999999999999999999-1"])
-    def test_of_a_place_that_there_is_not_is_not_found(
-        self, admin_client: Client, after: str
+    def test_says_of_a_group_only_the_class_to_those_who_may_not_see_events(
+        self, admin_client: Client, viewer_client: Client, configure: Callable[..., None]
     ) -> None:
-        Bucket("orders").append(1)
-        assert admin_client.get(BUCKET, {"after": after}).status_code == 404
+        bury(1, reason=ValueError("card of Ann"))
+        assert "card of Ann" in content(admin_client.get(BUCKET))
+        for redact, client in ((None, viewer_client), (lambda event: event, admin_client)):
+            configure(BUCKETS={"orders": {"redact": redact}})
+            page = part(client.get(BUCKET), "bucket-dead")
+            assert '<code class="group-title">ValueError</code>' in page
+            assert "Ann" not in page
 
     def test_shows_nothing_that_is_to_be_redacted(
         self, admin_client: Client, configure: Callable[..., None]
     ) -> None:
         configure(BUCKETS={"orders": {"redact": lambda event: {**event, "card": "hidden"}}})
-        bury({"card": "4111"}, {"card": "4111", "x": "y" * 100_000}, reason=ValueError("card 4111"))
-        Bucket("orders").extend([{"card": "4111"}, {"card": "4111", "x": "y" * 100_000}])
+        bury(
+            {"card": "4111-1111", "x": "y" * 100_000},
+            {"card": "4111-1111"},
+            reason=ValueError("card 4111-1111"),
+        )
+        Bucket("orders").extend([{"card": "4111-1111"}, {"card": "4111-1111", "x": "y" * 100_000}])
         page = admin_client.get(BUCKET).content.decode()
-        assert "4111" not in page
+        assert "4111-1111" not in page
+        # Both events, and the newest dead letter.
         assert page.count("&quot;card&quot;: &quot;hidden&quot;") == 3
-        assert page.count("is too large to be redacted") == 1
+        assert page.count("<code>&quot;hidden&quot;</code>") == 2
 
     def test_shows_no_foreign_value_where_events_are_redacted(
         self, admin_client: Client, configure: Callable[..., None], client_of_server: Redis
     ) -> None:
         configure(BUCKETS={"orders": {"redact": lambda event: {**event, "card": "hidden"}}})
         orders = Bucket("orders")
-        client_of_server.set(orders.key, '{"events":[{"card":"4111"}]}')
+        client_of_server.set(orders.key, '{"events":[{"card":"4111-1111"}]}')
         orders.append({})
-        page = admin_client.get(BUCKET).content.decode()
-        assert "4111" not in page
-        assert "no processor has seen it" in page
+        for path in (BUCKET, LETTERS):
+            page = admin_client.get(path).content.decode()
+            assert "4111-1111" not in page
+            assert "no processor has seen it" in page
 
     def test_shows_no_argument_of_an_option(
         self, admin_client: Client, configure: Callable[..., None]
@@ -266,12 +266,12 @@ class TestBucketPage:
     def test_shows_no_event_while_it_is_not_clear_how_to_redact(
         self, admin_client: Client, configure: Callable[..., None]
     ) -> None:
-        Bucket("orders").append("4111")
+        Bucket("orders").append("4111-1111")
         configure(BUCKETS={"orders": {"redact": "hide"}})
         response = admin_client.get(BUCKET)
         assert response.status_code == 503
         assert b"redact must be callable" in response.content
-        assert b"4111" not in response.content
+        assert b"4111-1111" not in response.content
 
     def test_reads_little_of_large_events(
         self, admin_client: Client, configure: Callable[..., None]
@@ -281,8 +281,11 @@ class TestBucketPage:
         orders.extend(["x" * 5_000_000] * 3)
         response = admin_client.get(BUCKET)
         assert len(response.content) < 150_000
-        assert content(response).count("Cut: it has 5,000,002 bytes.") == 3
+        assert content(response).count("Cut: it has 5,000,002 bytes.") == 1
         assert content(response).count("Cut here.") == 1
+        response = admin_client.get(LETTERS)
+        assert len(response.content) < 150_000
+        assert content(response).count("Cut: it has 5,000,002 bytes.") == 3
 
     def test_of_a_bucket_that_is_broken_says_so(
         self, admin_client: Client, client_of_server: Redis
@@ -308,3 +311,17 @@ class TestBucketPage:
     @pytest.mark.parametrize("method", ["post", "put", "patch", "delete", "options"])
     def test_only_reading_is_allowed(self, admin_client: Client, method: str) -> None:
         assert getattr(admin_client, method)(BUCKET).status_code == 405
+
+    def test_of_what_is_broken_shows_its_actions_in_the_log(
+        self, admin_client: Client, client_of_server: Redis
+    ) -> None:
+        orders = Bucket("orders")
+        orders.append(1)
+        admin_client.post(f"{PAGE}orders/pause/")
+        client_of_server.delete(orders.key)
+        client_of_server.lpush(orders.key, "foreign")
+        response = admin_client.get(BUCKET)
+        assert response.status_code == 200
+        assert '<span class="state state-unreadable">unreadable</span>' in content(response)
+        assert "Paused: appends continue" in part(response, "log")
+        assert buttons(content(response)) == []

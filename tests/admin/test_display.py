@@ -4,14 +4,10 @@ from typing import Any
 
 import pytest
 from django.utils import translation
-from hypothesis import given
-from hypothesis import strategies as st
 
 from django_jsonbuffer import Batch, Bucket
-from django_jsonbuffer.admin.display import MOST_CHARACTERS, Exhibit, lay_out
-from django_jsonbuffer.redaction import MOST_BYTES
+from django_jsonbuffer.admin.display import MOST_CHARACTERS, Exhibit
 from tests.prepared import bury_by_failures
-from tests.test_json_arrays import JSON
 
 
 def shown(bucket: Bucket, raw: bytes) -> Exhibit:
@@ -34,35 +30,23 @@ def buried(bucket: Bucket, event: Any, reason: str | BaseException) -> Any:
     return letter
 
 
-class TestLaidOut:
-    def test_has_a_line_for_each_value(self) -> None:
-        raw = b'{"a": [1, 2.50, "x,[{"],"b":{},"c":[ ],"d":{"e":null}}'
-        assert lay_out(raw) == (
-            '{\n  "a": [\n    1,\n    2.50,\n    "x,[{"\n  ],\n  "b": {},\n  "c": [],\n  "d": {\n'
-            '    "e": null\n  }\n}'
-        )
-
-    @given(JSON)
-    def test_changes_no_value(self, value: Any) -> None:
-        assert json.loads(lay_out(json.dumps(value).encode())) == value
-
-    @given(JSON, st.integers(0, 100))
-    def test_stands_being_cut_anywhere(self, value: Any, size: int) -> None:
-        raw = json.dumps(value).encode()[:size]
-        without_space = "".join(lay_out(raw).split())
-        assert without_space == "".join(raw.decode(errors="replace").split())
-
-    @pytest.mark.parametrize("raw", [b'"plain, text"', b"12", b"no: JSON, at all", b"\xff", b""])
-    def test_leaves_what_is_no_array_and_no_object(self, raw: bytes) -> None:
-        assert lay_out(raw) == raw.decode(errors="replace")
-
-    def test_of_the_deepest_is_bounded(self) -> None:
-        assert len(lay_out(b"[" * MOST_BYTES)) < 100 * MOST_BYTES
-
-
 class TestEvent:
     def test_is_shown_whole(self) -> None:
-        assert shown(Bucket("orders"), b'{"a":1}') == Exhibit(text='{\n  "a": 1\n}')
+        assert shown(Bucket("orders"), b'{"a":1}') == Exhibit(
+            text='{\n  "a": 1\n}', pairs=[("a", "1")]
+        )
+
+    @pytest.mark.parametrize("raw", [b"[1]", b"1", b"{}", b"no JSON"])
+    def test_that_is_no_object_has_no_pairs(self, raw: bytes) -> None:
+        assert [*shown(Bucket("orders"), raw).pairs] == []
+
+    def test_that_is_cut_has_no_pairs(self) -> None:
+        """They would have less than the whole event, or more characters than are shown."""
+        raw = json.dumps({"a": "x" * MOST_CHARACTERS}).encode()
+        exhibit = shown(Bucket("orders"), raw)
+        assert (exhibit.note, [*exhibit.pairs]) == ("Cut: it has 10,009 bytes.", [])
+        beginning = Exhibit.of_event(Bucket("orders"), b'{"a":1}', size=100)
+        assert [*beginning.pairs] == []
 
     def test_of_a_megabyte_is_cut(self) -> None:
         exhibit = Exhibit.of_event(Bucket("orders"), b'"' + b"x" * 60_000, size=1_000_002)
@@ -79,10 +63,18 @@ class TestEvent:
         exhibit = shown(Bucket("orders"), raw)
         assert exhibit.text == '"a\\u202eb\\u200bc\\x7fd\\x00"'
 
+    def test_shows_what_would_hide_or_turn_a_pair(self) -> None:
+        raw = '{"a\u202eb":"c\u200bd"}'.encode()
+        assert shown(Bucket("orders"), raw).pairs == [("a\\u202eb", '"c\\u200bd"')]
+
     def test_is_redacted(self) -> None:
         bucket = redacting(lambda event: {**event, "card": "…"})
         exhibit = shown(bucket, b'{"id":1,"card":"4111"}')
-        assert exhibit == Exhibit(text='{\n  "id": 1,\n  "card": "…"\n}', note="Redacted.")
+        assert exhibit == Exhibit(
+            text='{\n  "id": 1,\n  "card": "…"\n}',
+            note="Redacted.",
+            pairs=[("id", "1"), ("card", '"…"')],
+        )
 
     def test_that_cannot_be_redacted_is_not_shown(self) -> None:
         bucket = redacting(lambda event: event["nothing like that"])

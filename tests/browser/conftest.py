@@ -13,8 +13,13 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
+from tests.browser.shop import open_shop
+from tests.server import Redis
+
 PAGE = "/admin/django_jsonbuffer/bucket/"
 BUCKET = f"{PAGE}orders/change/"
+LETTERS = f"{PAGE}orders/dead-letters/"
+WORKERS = f"{PAGE}workers/"
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 # Playwright runs an event loop in the thread of the tests, which Django takes for async code.
@@ -52,10 +57,15 @@ def context(browser: Browser, live_server: LiveServer) -> Iterator[BrowserContex
         base_url=live_server.url, viewport={"width": 1440, "height": 900}, reduced_motion="reduce"
     )
     context.set_default_timeout(20_000)
-    # Every browser asks for an icon, and this site does not have one.
-    context.route("**/favicon.ico", lambda route: route.fulfill(status=204))
+    _give_icon(context)
     yield context
     context.close()
+
+
+@pytest.fixture
+def shop(client_of_server: Redis) -> None:
+    """A shop in which much is wrong."""
+    open_shop(client_of_server)
 
 
 @pytest.fixture
@@ -94,6 +104,27 @@ def admin_page(page: Page, live_server: LiveServer, admin_user: User) -> Page:
     """The page of a visitor who has all permissions."""
     _enter(page, live_server.url, admin_user)
     return page
+
+
+@pytest.fixture
+def page_without_script(
+    browser: Browser, live_server: LiveServer, admin_user: User
+) -> Iterator[Page]:
+    """The page of a visitor who has all permissions, and a browser without JavaScript."""
+    context = browser.new_context(base_url=live_server.url, java_script_enabled=False)
+    _give_icon(context)
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    _enter(page, live_server.url, admin_user)
+    yield page
+    context.close()
+    assert complaints == []
+
+
+def _give_icon(context: BrowserContext) -> None:
+    """Every browser asks for an icon, and this site does not have one."""
+    context.route("**/favicon.ico", lambda route: route.fulfill(status=204))
 
 
 def _enter(page: Page, url: str, user: User) -> None:

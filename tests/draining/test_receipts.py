@@ -9,10 +9,10 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from django_jsonbuffer import Batch, Bucket
 from django_jsonbuffer.contrib.receipts.ledger import Ledger
 from django_jsonbuffer.contrib.receipts.models import Receipt
-from django_jsonbuffer.declarations import Processor
 from django_jsonbuffer.draining.receipts import fault_of_receipts
 from django_jsonbuffer.exceptions import BufferMisconfigured, BufferUnavailable
 from django_jsonbuffer.management.progress import describe_drain
+from django_jsonbuffer.processors import Processor
 from django_jsonbuffer.store.claims import Claim
 from django_jsonbuffer.store.store import Store
 from tests.prepared import drain_of

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from django_jsonbuffer import Bucket, catalog
+from django_jsonbuffer import Bucket, catalog, operations
 from django_jsonbuffer.store.claims import Reason
 from tests.prepared import store_of
 from tests.store.steps import append, claimed, fail
@@ -62,7 +62,7 @@ def test_worker_tries_it_at_once(
     watching()
     assert got == []
     began = time.monotonic()
-    assert catalog.retry_now(Bucket("orders"), claim.id)
+    assert operations.retry_now(Bucket("orders"), claim.id)
     wait_until(lambda: bool(got))
     [(at, event)] = got
     assert event == 1
@@ -81,5 +81,5 @@ def test_worker_in_an_outage_does_not_wake_for_a_new_batch(
     append(store, 3, batch_size=1)
     time.sleep(0.5)
     assert got == []
-    assert catalog.retry_now(Bucket("orders"), claim.id)
+    assert operations.retry_now(Bucket("orders"), claim.id)
     wait_until(lambda: bool(got))

@@ -209,9 +209,9 @@ BY_HAND: Final = [
     ("shared/heartbeat.lua", "found[2] == NOBODY and lease_ms or 0", "lease_ms"),
     ("shared/heartbeat.lua", "lease_ms) or is_set_back(clock, now) then", "lease_ms) then"),
     ("shared/heartbeat.lua", "has_gap(clock, now, lease_ms) or", ""),
-    ("status.lua", "past.error ~= '' or past.deaths > 0", "past.error ~= ''"),
-    ("status.lua", "past.error ~= '' or past.deaths > 0", "past.deaths > 0"),
-    ("status.lua", "if failing == 0 then", "if true then"),
+    ("shared/status_of.lua", "past.error ~= '' or past.deaths > 0", "past.error ~= ''"),
+    ("shared/status_of.lua", "past.error ~= '' or past.deaths > 0", "past.deaths > 0"),
+    ("shared/status_of.lua", "if failing == 0 then", "if true then"),
     ("shared/leases.lua", "id, id, 1, worker)", "id, id, 1)"),
     ("shared/ensure_group.lua", "GROUP, '0', 'MKSTREAM'", "GROUP, '$', 'MKSTREAM'"),
     (

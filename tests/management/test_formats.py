@@ -47,9 +47,9 @@ class TestTable:
         )
 
     @pytest.mark.usefixtures("unhurried")
-    def test_has_the_state_in_words(self, client_of_server: Redis) -> None:
+    def test_has_the_state_as_scripts_know_it(self, client_of_server: Redis) -> None:
         bury(client_of_server, "mails")
-        assert show().splitlines()[1].startswith("mails   needs a decision        1")
+        assert show().splitlines()[1].startswith("mails   needs-decision        1")
         assert facts()["mails"]["state"] == "needs-decision"
 
     def test_of_no_bucket_is_a_heading(self) -> None:

@@ -2,6 +2,7 @@
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 
 class Receipt(models.Model):
@@ -10,10 +11,10 @@ class Receipt(models.Model):
     bucket = models.CharField(_("bucket"), max_length=100)
     origin = models.CharField(_("origin"), max_length=60)
     places = models.TextField(
-        _("places"),
+        pgettext_lazy("receipt", "places"),
         help_text=_("Places of the events in the open batch, from 0: 0-999,1002"),
     )
-    at = models.DateTimeField(_("at"), db_index=True)
+    at = models.DateTimeField(pgettext_lazy("receipt", "at"), db_index=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["bucket", "origin"], name="jsonbuffer_once")]

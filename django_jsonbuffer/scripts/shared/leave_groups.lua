@@ -1,11 +1,14 @@
 -- Shared: takes dead letters out of their groups.
--- @needs counters fields letter_groups numbers remember_group
+-- @needs counters fields has_letter letter_groups numbers remember_group
 
--- Counts a letter that is removed, in a table of numbers by the shapes of their groups. Letters of
--- older versions of this app have no group.
+-- Notes a letter that is removed, in a table of lists of ids by the shapes of their groups. Letters
+-- of older versions of this app have no group.
 local function note_left(left, letter)
   local shape = field(letter[2], 'group') or ''
-  if shape ~= '' then left[shape] = (left[shape] or 0) + 1 end
+  if shape ~= '' then
+    left[shape] = left[shape] or {}
+    table.insert(left[shape], letter[1])
+  end
 end
 
 -- Removes groups without letters: another client has removed the letters.
@@ -19,10 +22,13 @@ local function forget_groups(stats)
   redis.call('HDEL', stats, 'groups')
 end
 
--- The letters that note_left() has counted must be gone.
+-- The letters that note_left() has noted must be gone.
 local function leave_groups(dead, stats, left)
-  for shape, number in pairs(left) do
-    local group = letter_group(redis.call('HGET', stats, GROUP_FIELD .. shape))
+  for shape, ids in pairs(left) do
+    local group, number = letter_group(redis.call('HGET', stats, GROUP_FIELD .. shape)), 0
+    for _, id in ipairs(group and ids or {}) do
+      if has_letter(group, id) then number = number + 1 end
+    end
     if group and group.count > number then
       group.count = group.count - number
       remember_group(stats, shape, group)

@@ -2,7 +2,8 @@
 
 -- `what` is 'o' when an open batch begins, which lingers first, 's' when a batch can be claimed, or 'n'
 -- when that is so although workers wait because of an outage. A message that is lost costs only time,
--- because workers also look for themselves: so a user who may not publish is no error. The key of the open batch is `<prefix>:{<name>}`.
+-- because workers also look for themselves: so a user who may not publish is no error. The key of the
+-- open batch is `<prefix>:{<name>}`.
 local function wake(open, what)
   local prefix, name = string.match(open, '^(.*):{([^}]*)}')
   local channel, may_run = prefix .. ':wake', redis.acl_check_cmd
