@@ -127,7 +127,7 @@ def histories(buckets: Sequence[Bucket]) -> list[list[Sample]]:
 
 
 def _counts(buckets: Sequence[Bucket]) -> dict[str, int]:
-    """The numbers of shards of those that have several."""
+    """The number of shards of each bucket that has several."""
     every = zip(buckets, options_of_all(buckets), strict=True)
     return {bucket.name: options.shards for bucket, options in every if options.shards > 1}
 

@@ -47,7 +47,7 @@ class DeadLetters:
         raise KeyError(id)
 
     def in_bulk(self, ids: Iterable[str], *, most_bytes: int = 0) -> dict[str, DeadLetter]:
-        """The dead letters with these ids, of those that there are, in one round trip.
+        """The dead letters with these ids, by id, in one round trip. Unknown ids are left out.
 
         `most_bytes` is that of :meth:`page`.
         """

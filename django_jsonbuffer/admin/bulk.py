@@ -96,7 +96,7 @@ def named_buckets(names: Iterable[str]) -> list[Bucket]:
 
 @dataclass(slots=True)
 class BulkResult:
-    """What an action on several buckets did."""
+    """The result of an action on several buckets."""
 
     action: str
     done: int = 0

@@ -20,7 +20,7 @@ class BulkAction(NamedTuple):
     """For its button in the question, which names a number of buckets."""
 
     question: Any
-    """What it does, with the number of events or dead letters that it touches."""
+    """The text of its question, with the number of events or dead letters that it touches."""
 
     done: Callable[[int], str]
     """For a number of buckets."""

@@ -24,7 +24,7 @@ class Touched:
 
     bucket_state: BucketState
     count: str
-    """How many of its events or dead letters."""
+    """The number of its events or dead letters that the action touches."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,43 +67,69 @@ def _confirm_purge(
     )
 
 
-def _confirm_discard(
-    bucket: Bucket, selection: Selection, *, with_events: bool
-) -> Confirmation | None:
-    if not selection:
-        return None
-    count, notes = _letters(bucket, selection, with_events=with_events)
-    question = ngettext(
+def _question_of_discard(count: int) -> str:
+    return ngettext(
         "This removes %(n)s dead letter for ever.",
         "This removes %(n)s dead letters for ever.",
         count,
     )
-    return Confirmation(
-        title=_("Discard dead letters of %(name)s?") % {"name": bucket.name},
-        question=question % {"n": format_count(count)},
+
+
+def _confirm_discard(
+    bucket: Bucket, selection: Selection, *, with_events: bool
+) -> Confirmation | None:
+    return _confirm_letters(
+        bucket,
+        selection,
+        with_events=with_events,
+        title=_("Discard dead letters of %(name)s?"),
+        question=_question_of_discard,
         button=_("Discard"),
         is_destructive=True,
-        fields=selection.fields,
-        notes=notes,
+    )
+
+
+def _question_of_replay(count: int) -> str:
+    return ngettext(
+        "The event of %(n)s dead letter goes behind all pending events and is processed again.",
+        "The events of %(n)s dead letters go behind all pending events and are processed again.",
+        count,
     )
 
 
 def _confirm_replay(
     bucket: Bucket, selection: Selection, *, with_events: bool
 ) -> Confirmation | None:
+    return _confirm_letters(
+        bucket,
+        selection,
+        with_events=with_events,
+        title=_("Replay dead letters of %(name)s?"),
+        question=_question_of_replay,
+        button=pgettext("dead letters", "Replay"),
+        is_destructive=False,
+    )
+
+
+def _confirm_letters(
+    bucket: Bucket,
+    selection: Selection,
+    *,
+    with_events: bool,
+    title: str,
+    question: Callable[[int], str],
+    button: str,
+    is_destructive: bool,
+) -> Confirmation | None:
+    """The question about the selected dead letters. None if none is selected."""
     if not selection:
         return None
     count, notes = _letters(bucket, selection, with_events=with_events)
-    question = ngettext(
-        "The event of %(n)s dead letter goes behind all pending events and is processed again.",
-        "The events of %(n)s dead letters go behind all pending events and are processed again.",
-        count,
-    )
     return Confirmation(
-        title=_("Replay dead letters of %(name)s?") % {"name": bucket.name},
-        question=question % {"n": format_count(count)},
-        button=pgettext("dead letters", "Replay"),
-        is_destructive=False,
+        title=title % {"name": bucket.name},
+        question=question(count) % {"n": format_count(count)},
+        button=button,
+        is_destructive=is_destructive,
         fields=selection.fields,
         notes=notes,
     )

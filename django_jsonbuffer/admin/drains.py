@@ -22,7 +22,7 @@ so the request may take longer."""
 
 
 class Drained(NamedTuple):
-    """What a drain did."""
+    """The result of a drain within a request."""
 
     processed: int
     message: str

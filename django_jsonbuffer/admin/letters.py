@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -11,13 +12,14 @@ from django.http import Http404
 from django_jsonbuffer import catalog
 from django_jsonbuffer.buckets import Bucket
 from django_jsonbuffer.figures import format_moment
+from django_jsonbuffer.letter_groups import LetterGroup
 from django_jsonbuffer.letter_searches import Found
 from django_jsonbuffer.letters import DeadLetter, is_id, place_of
 from django_jsonbuffer.management.letters import format_as_json
 from django_jsonbuffer.redaction import MOST_BYTES
 
 from .display import Exhibit
-from .groups import find_group, key_of, title_of
+from .groups import key_of, title_of
 
 LETTERS_SHOWN: Final = 20
 _DOWNLOADED_AT_ONCE: Final = 200
@@ -42,7 +44,11 @@ class Wanted:
         """Key of the group of which they are. Empty for all groups."""
         self.hides = catalog.options_of(bucket).redact is not None
         self._dead = bucket.dead
-        self._group = find_group(bucket, self.key) if self.key else None
+
+    @cached_property
+    def groups(self) -> dict[str, LetterGroup]:
+        """The groups of all dead letters, by their keys. They are read once."""
+        return {key_of(group): group for group in self._dead.groups()}
 
     @property
     def is_narrow(self) -> bool:
@@ -53,7 +59,8 @@ class Wanted:
 
         A search in what the option `redact` hides would tell what it hides.
         """
-        if self.key and self._group is None:
+        group = self.groups.get(self.key) if self.key else None
+        if self.key and group is None:
             return Found(letters=[], next_after=None, is_complete=True)
         if is_id(self.search):
             letters = [*self._dead.in_bulk([self.search], most_bytes=most_bytes).values()]
@@ -61,7 +68,7 @@ class Wanted:
         return self._dead.find(
             limit,
             after=after,
-            group=self._group.name if self._group else None,
+            group=group.name if group else None,
             text=self.search,
             in_events=not self.hides,
             most_bytes=most_bytes,
@@ -84,8 +91,8 @@ def read_letters(bucket: Bucket, parameters: Mapping[str, str]) -> dict[str, Any
         "letters": [_row(bucket, letter) for letter in found.letters],
         "wanted": wanted,
         "titles": {
-            key_of(each): title_of(each, with_messages=not wanted.hides)
-            for each in bucket.dead.groups()
+            key: title_of(group, with_messages=not wanted.hides)
+            for key, group in wanted.groups.items()
         },
         "query": wanted.url(),
         "here_url": wanted.url(after=after or ""),

@@ -55,7 +55,6 @@ _SMALLEST_SHARE: Final = 3
 class Heading:
     """A heading of the list. A click on it sorts the list."""
 
-    key: str
     label: str
     url: str
     """Sorts by this column. If the list is sorted by it already, in the opposite order."""
@@ -83,12 +82,14 @@ class Row:
     share: int
     """The pending events, in per cent of those of the bucket that has the most."""
 
-    rest: int
-    """What is missing to 100 per cent."""
-
     chart: Chart | None
     has_processor: bool
     is_for_other_clients: bool
+
+    @property
+    def rest(self) -> int:
+        """Where the bar begins, in per cent: it ends at the right edge."""
+        return 100 - self.share
 
 
 class Found:
@@ -170,8 +171,7 @@ class Listing:
             Row(
                 bucket_state=bucket_state,
                 figures=Figures.of(bucket_state.status) if bucket_state.status else None,
-                share=(share := self._share(bucket_state)),
-                rest=100 - share,
+                share=self._share(bucket_state),
                 chart=History(histories[bucket_state.bucket.name], bucket_state.status).sparkline()
                 if bucket_state.status
                 else None,
@@ -207,7 +207,6 @@ class Listing:
         # The first click on a numeric column puts the largest value on top.
         is_by_first = orders[first] == order
         return Heading(
-            key=key,
             label=str(label),
             url=self._url(sort=second if is_by_first else first),
             order=order,

@@ -1,4 +1,4 @@
-"""What a visitor has selected on the page of a bucket: dead letters, or a failed batch."""
+"""The dead letters or the failed batch that a visitor has selected on the page of a bucket."""
 
 from typing import NamedTuple, Self
 

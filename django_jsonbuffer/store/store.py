@@ -225,11 +225,9 @@ class Store(Shard):
         busy: timedelta = timedelta(0),
         if_used: bool = False,
     ) -> bool:
-        """Write the heartbeat of a worker. Once a minute, add a sample to the history.
-
-        If another worker's last heartbeat is more recent than `busy`, write nothing. With
-        `if_used`, write nothing to a bucket that was never used. Returns False then.
-        """
+        """Write the heartbeat of a worker. Once a minute, add a sample to the history. Returns
+        False, and writes nothing, if another worker's last heartbeat is more recent than `busy`.
+        So it does with `if_used` if the bucket was never used."""
         keys = [*self.event_keys, self.keys.workers, self.keys.history]
         times = lease // MILLISECOND, busy // MILLISECOND
         return bool(self.run(scripts.BEAT, keys, worker, *times, int(if_used)))
